@@ -1,0 +1,59 @@
+package dataset
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+// Error is a problem with an input file, for the person who must mend it.
+type Error struct {
+	Path    string
+	Line    int    // from 1, for text files; 0 where no line is at fault
+	Row     int    // from 0, for vectors; -1 where no row is at fault
+	Problem string // what was found, and what was expected
+	Hint    string // what to do about it; may be empty
+	Err     error  // the cause, for errors.Is; may be nil
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Path)
+	switch {
+	case e.Line > 0:
+		fmt.Fprintf(&b, ", line %d", e.Line)
+	case e.Row >= 0:
+		fmt.Fprintf(&b, ", row %d", e.Row)
+	}
+	b.WriteString(": " + e.Problem)
+	if e.Hint != "" {
+		b.WriteString("\n  hint: " + e.Hint)
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// openError is the Error for a file that could not be opened or read.
+func openError(path string, err error) error {
+	problem := err.Error()
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		problem = p.Err.Error()
+	}
+	return &Error{Path: path, Row: -1, Problem: problem, Err: err}
+}
+
+// fileError is an Error about a file as a whole.
+func fileError(path, hint, format string, args ...any) error {
+	return &Error{Path: path, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// join is errors.Join that leaves a lone error as it is.
+func join(err, other error) error {
+	if other == nil {
+		return err
+	}
+	return errors.Join(err, other)
+}

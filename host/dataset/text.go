@@ -1,0 +1,173 @@
+package dataset
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"strings"
+	"unicode/utf8"
+)
+
+// lineReader reads the lines of a text file, compressed or not, and fingerprints its uncompressed bytes.
+type lineReader struct {
+	path    string
+	file    fs.File
+	scanner *bufio.Scanner
+	sum     hash.Hash
+	line    int
+}
+
+// maxLine is the longest line that is read: a document of 64 MiB.
+const maxLine = 64 << 20
+
+func openLines(fsys fs.FS, name, path string) (*lineReader, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	var r io.Reader = bufio.NewReaderSize(f, 1<<16)
+	if strings.HasSuffix(name, ".gz") {
+		if r, err = gzip.NewReader(r); err != nil {
+			return nil, join(fileError(path, "compress it again with gzip", "not a gzip file: %v", err), f.Close())
+		}
+	}
+	l := &lineReader{path: path, file: f, sum: sha256.New()}
+	l.scanner = bufio.NewScanner(io.TeeReader(r, l.sum))
+	l.scanner.Buffer(make([]byte, 1<<16), maxLine)
+	return l, nil
+}
+
+// next returns the next line that is not empty, nil at the end.
+func (l *lineReader) next() ([]byte, error) {
+	for l.scanner.Scan() {
+		l.line++
+		if line := bytes.TrimSuffix(l.scanner.Bytes(), []byte("\r")); len(line) > 0 {
+			if l.line == 1 {
+				line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")) // a byte order mark
+			}
+			return line, nil
+		}
+	}
+	switch err := l.scanner.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		l.line++
+		return nil, l.errorf("", "longer than %d bytes", maxLine)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, &Error{Path: l.path, Line: l.line + 1, Row: -1, Problem: "the compressed file is cut off", Hint: "copy or compress it again", Err: err}
+	case err != nil:
+		return nil, &Error{Path: l.path, Line: l.line + 1, Row: -1, Problem: err.Error(), Err: err}
+	}
+	return nil, nil
+}
+
+func (l *lineReader) errorf(hint, format string, args ...any) error {
+	return &Error{Path: l.path, Line: l.line, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+func (l *lineReader) fingerprint() string { return hex.EncodeToString(l.sum.Sum(nil)) }
+
+func (l *lineReader) close() error { return l.file.Close() }
+
+// IDs are the ids of a corpus or of queries, in the order of their rows.
+type IDs struct {
+	Path   string // of the file they come from
+	List   []string
+	rows   map[string]int
+	lines  []int  // of each row, in that file
+	SHA256 string // of that file's uncompressed bytes
+}
+
+// Row returns the row of an id.
+func (ids *IDs) Row(id string) (int, bool) {
+	row, ok := ids.rows[id]
+	return row, ok
+}
+
+func (ids *IDs) add(id string, l *lineReader) error {
+	switch {
+	case id == "":
+		return l.errorf("", "the id is empty")
+	case !utf8.ValidString(id):
+		return l.errorf("write the file as UTF-8", "the id %q is not UTF-8", id)
+	}
+	if first, twice := ids.rows[id]; twice {
+		return l.errorf("ids must differ", "id %q is given twice, first in line %d", id, ids.lines[first])
+	}
+	ids.rows[id] = len(ids.List)
+	ids.List = append(ids.List, id)
+	ids.lines = append(ids.lines, l.line)
+	return nil
+}
+
+// Text is one line of a corpus or query file.
+type Text struct {
+	ID    string `json:"_id"`
+	Title string `json:"title"`
+	Text  string `json:"text"`
+}
+
+func (l *lineReader) parseText(line []byte) (t Text, err error) {
+	if err := json.Unmarshal(line, &t); err != nil {
+		return t, l.errorf(`one object a line: {"_id":"d1","title":"...","text":"..."}`, "not a JSON object with text fields: %v", err)
+	}
+	if t.ID == "" {
+		return t, l.errorf(`one object a line: {"_id":"d1","title":"...","text":"..."}`, "no _id")
+	}
+	return t, nil
+}
+
+// eachLine calls f for each line of a text file and returns the file's fingerprint.
+func eachLine(fsys fs.FS, name, path string, f func(l *lineReader, line []byte) error) (sha256 string, err error) {
+	l, err := openLines(fsys, name, path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = join(err, l.close()) }()
+	for {
+		line, err := l.next()
+		if err != nil {
+			return "", err
+		}
+		if line == nil {
+			return l.fingerprint(), nil
+		}
+		if err := f(l, line); err != nil {
+			return "", err
+		}
+	}
+}
+
+// readIDs reads the ids of a jsonl file, or of an ids file.
+func readIDs(fsys fs.FS, name, path string, id func(l *lineReader, line []byte) (string, error)) (*IDs, error) {
+	ids := &IDs{Path: path, rows: map[string]int{}}
+	var err error
+	ids.SHA256, err = eachLine(fsys, name, path, func(l *lineReader, line []byte) error {
+		id, err := id(l, line)
+		if err != nil {
+			return err
+		}
+		return ids.add(id, l)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(ids.List) == 0 {
+		return nil, fileError(path, "", "the file is empty")
+	}
+	return ids, nil
+}
+
+func textID(l *lineReader, line []byte) (string, error) {
+	t, err := l.parseText(line)
+	return t.ID, err
+}
+
+func plainID(_ *lineReader, line []byte) (string, error) { return string(line), nil }

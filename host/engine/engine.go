@@ -1,0 +1,101 @@
+// Package engine runs the plugin's operations: as Wasm on wazero, or natively.
+//
+// In go messages, written straight into an instance's memory; out come its answers. Package host calls it. What an
+// engine computes does not depend on which it is; see docs/ABI.md.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+)
+
+// Engine makes instances. Its methods may be called by several goroutines at once.
+type Engine interface {
+	// Name is "wasm", "wasm-interpreter" or "native", for reports.
+	Name() string
+	// Open returns a new instance, with no projection and no pairs.
+	Open(ctx context.Context) (Instance, error)
+	// Close frees what the engine holds; its instances are closed before.
+	Close(ctx context.Context) error
+}
+
+// Instance holds one projection and one set of pairs. It is for one goroutine at a time.
+type Instance interface {
+	// Buffer returns memory of n bytes, 8-aligned, for the message of the next Call. It stays valid until that Call.
+	Buffer(ctx context.Context, n int) ([]byte, error)
+	// Call runs an operation on the first n bytes of the buffer. The answer stays valid until the next call of a method. An error that
+	// the plugin itself gave is an *abi.Error; one that cost the instance is ErrLost.
+	Call(ctx context.Context, op abi.Op, n int) ([]byte, error)
+	// Close frees the instance.
+	Close(ctx context.Context) error
+}
+
+// ErrLost is returned, wrapped, when an instance trapped and cannot be used any more. Others are not affected.
+var ErrLost = errors.New("the plugin instance was lost")
+
+// Options are what every engine takes. The zero value is usable.
+type Options struct {
+	// MemoryLimit is how many bytes one instance may use; 0 means abi.MaxMemory (1 GiB). A call that would need more fails
+	// with abi.Memory before it takes it. Example: 256 << 20.
+	MemoryLimit int64
+}
+
+func (o Options) memoryLimit() int64 {
+	if o.MemoryLimit == 0 {
+		return abi.MaxMemory
+	}
+	return o.MemoryLimit
+}
+
+// Send lays out a message in the instance's buffer, has fill write the data of each tensor there (its own Data is not
+// looked at), and calls op.
+func Send(ctx context.Context, i Instance, op abi.Op, tensors []safetensors.Tensor, options map[string]string,
+	fill func(tensor string, data []byte) error) ([]byte, error) {
+	layout, err := safetensors.Lay(tensors, options)
+	if err != nil {
+		return nil, err
+	}
+	buffer, err := i.Buffer(ctx, layout.Size)
+	if err != nil {
+		return nil, err
+	}
+	copy(buffer, layout.Header)
+	for _, t := range tensors {
+		begin, size := layout.Offsets[t.Name], t.DType.Size()
+		for _, n := range t.Shape {
+			size *= n
+		}
+		if err := fill(t.Name, buffer[begin:begin+size:begin+size]); err != nil {
+			return nil, err
+		}
+	}
+	return i.Call(ctx, op, layout.Size)
+}
+
+// SendTensors is Send for tensors that have their data.
+func SendTensors(ctx context.Context, i Instance, op abi.Op, tensors []safetensors.Tensor, options map[string]string) ([]byte, error) {
+	data := map[string][]byte{}
+	for _, t := range tensors {
+		data[t.Name] = t.Data
+	}
+	return Send(ctx, i, op, tensors, options, func(tensor string, to []byte) error {
+		if n := copy(to, data[tensor]); n != len(to) || n != len(data[tensor]) {
+			return fmt.Errorf("tensor %s has %d bytes; its shape takes %d", tensor, len(data[tensor]), len(to))
+		}
+		return nil
+	})
+}
+
+// SendBytes calls op on a message that is there already.
+func SendBytes(ctx context.Context, i Instance, op abi.Op, message []byte) ([]byte, error) {
+	buffer, err := i.Buffer(ctx, len(message))
+	if err != nil {
+		return nil, err
+	}
+	copy(buffer, message)
+	return i.Call(ctx, op, len(message))
+}

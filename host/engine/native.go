@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/kernel"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+	"github.com/quarry-hn/quarry/plugin/session"
+)
+
+var _ Engine = native{}
+
+// Native returns the engine that runs the plugin's packages in this process.
+func Native(o Options) Engine { return native{o} }
+
+type native struct{ options Options }
+
+func (native) Name() string { return "native" }
+
+func (n native) Open(ctx context.Context) (Instance, error) {
+	i := &nativeInstance{session: session.New(kernel.Plain)}
+	return i, setMemoryLimit(ctx, i, n.options.memoryLimit())
+}
+
+func (native) Close(context.Context) error { return nil }
+
+// setMemoryLimit tells an instance how much it may use; it forgets what it held.
+func setMemoryLimit(ctx context.Context, i Instance, limit int64) error {
+	_, err := SendTensors(ctx, i, abi.OpReset, nil, map[string]string{"memory_limit": strconv.FormatInt(limit, 10)})
+	return err
+}
+
+type nativeInstance struct {
+	session *session.Session
+	buffer  []uint64
+}
+
+func (i *nativeInstance) Buffer(_ context.Context, n int) ([]byte, error) {
+	if n > abi.MaxMessage {
+		return nil, messageTooLarge(n)
+	}
+	if words := n/8 + 1; words > len(i.buffer) {
+		i.buffer = make([]uint64, words)
+	}
+	return safetensors.Bytes(i.buffer)[:n:n], nil
+}
+
+func messageTooLarge(n int) error {
+	return abi.Errorf(abi.Limit, "message of %d bytes; the limit is %d", n, abi.MaxMessage)
+}
+
+func (i *nativeInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return i.session.Call(op, safetensors.Bytes(i.buffer)[:n:n])
+}
+
+func (i *nativeInstance) Close(context.Context) error {
+	*i = nativeInstance{session: session.New(kernel.Plain)}
+	return nil
+}

@@ -1,0 +1,238 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/quarry-hn/quarry/plugin"
+	"github.com/quarry-hn/quarry/plugin/abi"
+)
+
+// WasmOptions configure the engine on wazero. The zero value runs the embedded module, compiled, with a cache in the user's
+// cache directory.
+type WasmOptions struct {
+	Options
+
+	// Interpreter runs the module without compiling it: for architectures that wazero has no compiler for. It is some
+	// hundred times slower.
+	Interpreter bool
+
+	// CacheDir keeps the compiled module from one process to the next; compiling takes seconds, loading a tenth of one. Empty
+	// means quarry/wazero in the user's cache directory. Where the directory cannot be written, there is no cache.
+	CacheDir string
+
+	// Module is another module to run; nil means plugin.Wasm.
+	Module []byte
+}
+
+const pageSize = 65536
+
+var _ Engine = (*wasm)(nil)
+
+type wasm struct {
+	options  WasmOptions
+	runtime  wazero.Runtime
+	cache    wazero.CompilationCache
+	compiled wazero.CompiledModule
+}
+
+// Wasm returns the engine that runs the module on wazero.
+func Wasm(ctx context.Context, o WasmOptions) (Engine, error) {
+	if o.Module == nil {
+		o.Module = plugin.Wasm
+	}
+	config := wazero.NewRuntimeConfig()
+	if o.Interpreter {
+		config = wazero.NewRuntimeConfigInterpreter()
+	}
+	pages := (o.memoryLimit() + pageSize - 1) / pageSize
+	config = config.WithMemoryLimitPages(uint32(min(pages, 65536)))
+	e := &wasm{options: o}
+	if !o.Interpreter {
+		e.cache = openCache(o.CacheDir)
+		config = config.WithCompilationCache(e.cache)
+	}
+	e.runtime = wazero.NewRuntimeWithConfig(ctx, config)
+	if err := e.load(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("load the plugin: %w", err), e.Close(ctx))
+	}
+	return e, nil
+}
+
+// openCache returns a cache in dir, or one in memory where dir cannot be used.
+func openCache(dir string) wazero.CompilationCache {
+	if dir == "" {
+		if user, err := os.UserCacheDir(); err == nil {
+			dir = filepath.Join(user, "quarry", "wazero")
+		}
+	}
+	if dir != "" && writable(dir) {
+		if cache, err := wazero.NewCompilationCacheWithDir(dir); err == nil {
+			return cache
+		}
+	}
+	return wazero.NewCompilationCache()
+}
+
+// writable reports whether a file can be made in dir, making dir where it is missing.
+func writable(dir string) bool {
+	if os.MkdirAll(dir, 0o700) != nil {
+		return false
+	}
+	f, err := os.CreateTemp(dir, "probe")
+	if err != nil {
+		return false
+	}
+	_, err = f.Write([]byte{0})
+	return errors.Join(err, f.Close(), os.Remove(f.Name())) == nil
+}
+
+func (e *wasm) load(ctx context.Context) (err error) {
+	if e.compiled, err = e.runtime.CompileModule(ctx, e.options.Module); err != nil {
+		return err
+	}
+	if _, err = wasi_snapshot_preview1.Instantiate(ctx, e.runtime); err != nil {
+		return err
+	}
+	// The module imports Extism's host functions for Extism's hosts. On this path it calls none of them.
+	const extism = "extism:host/env"
+	host := e.runtime.NewHostModuleBuilder(extism)
+	for _, f := range e.compiled.ImportedFunctions() {
+		if module, name, _ := f.Import(); module == extism {
+			refuse := api.GoFunc(func(context.Context, []uint64) { panic("extism's " + name + " was called outside Extism") })
+			host.NewFunctionBuilder().WithGoFunction(refuse, f.ParamTypes(), f.ResultTypes()).Export(name)
+		}
+	}
+	_, err = host.Instantiate(ctx)
+	return err
+}
+
+func (e *wasm) Name() string {
+	if e.options.Interpreter {
+		return "wasm-interpreter"
+	}
+	return "wasm"
+}
+
+func (e *wasm) Close(ctx context.Context) error {
+	err := e.runtime.Close(ctx)
+	if e.cache != nil {
+		err = errors.Join(err, e.cache.Close(ctx))
+	}
+	return err
+}
+
+func (e *wasm) Open(ctx context.Context) (Instance, error) {
+	i := &wasmInstance{}
+	// No file system, no environment, no arguments, no clock: what the Go runtime prints when it dies is all that comes out.
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions("_initialize").WithStderr(&i.stderr)
+	var err error
+	if i.module, err = e.runtime.InstantiateModule(ctx, e.compiled, config); err != nil {
+		return nil, fmt.Errorf("start a plugin instance (a memory limit of %d MiB may be too small for it): %w", e.options.memoryLimit()>>20, err)
+	}
+	i.buffer, i.call, i.output = i.module.ExportedFunction("quarry_buffer"), i.module.ExportedFunction("quarry_call"), i.module.ExportedFunction("quarry_output")
+	if i.buffer == nil || i.call == nil || i.output == nil {
+		return nil, errors.Join(errors.New("the module lacks quarry_buffer, quarry_call or quarry_output: not quarry's plugin"), i.module.Close(ctx))
+	}
+	if err := setMemoryLimit(ctx, i, e.options.memoryLimit()); err != nil {
+		return nil, errors.Join(err, i.Close(ctx))
+	}
+	return i, nil
+}
+
+// wasmInstance is one instance of the module. Calls are not interrupted: each is bounded, and the context is looked at in between.
+type wasmInstance struct {
+	module               api.Module
+	buffer, call, output api.Function
+	address              uint32 // of the buffer
+	stderr               head
+	lost                 error
+}
+
+// invoke calls an export. Where the guest traps, the instance is lost.
+func (i *wasmInstance) invoke(ctx context.Context, f api.Function, args ...uint64) (uint64, error) {
+	if i.lost != nil {
+		return 0, i.lost
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	results, err := f.Call(context.WithoutCancel(ctx), args...)
+	if err == nil {
+		return results[0], nil
+	}
+	why := firstLine(err.Error())
+	if exit := (*sys.ExitError)(nil); errors.As(err, &exit) {
+		why = fmt.Sprintf("it exited with %d", exit.ExitCode())
+	}
+	if said := i.stderr.line(); said != "" {
+		why = said
+	}
+	i.lost = fmt.Errorf("%w: %s", ErrLost, why)
+	return 0, errors.Join(i.lost, i.module.Close(ctx))
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+func (i *wasmInstance) Buffer(ctx context.Context, n int) ([]byte, error) {
+	if n > abi.MaxMessage {
+		return nil, messageTooLarge(n)
+	}
+	address, err := i.invoke(ctx, i.buffer, uint64(n))
+	if err != nil {
+		return nil, err
+	}
+	i.address = uint32(address)
+	b, ok := i.module.Memory().Read(i.address, uint32(n))
+	if !ok || i.address == 0 {
+		return nil, fmt.Errorf("plugin: the buffer of %d bytes at %d is outside its memory", n, i.address)
+	}
+	return b, nil
+}
+
+func (i *wasmInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
+	status, err := i.invoke(ctx, i.call, uint64(op), uint64(n))
+	if err != nil {
+		return nil, err
+	}
+	place, err := i.invoke(ctx, i.output)
+	if err != nil {
+		return nil, err
+	}
+	out, ok := i.module.Memory().Read(uint32(place>>32), uint32(place))
+	if !ok {
+		return nil, fmt.Errorf("plugin: the answer of %d bytes at %d is outside its memory", uint32(place), place>>32)
+	}
+	if status != 0 {
+		return nil, abi.ParseError(abi.Code(status), out)
+	}
+	return out, nil
+}
+
+func (i *wasmInstance) Close(ctx context.Context) error { return i.module.Close(ctx) }
+
+// head keeps the first kilobyte of what is written to it.
+type head struct{ bytes.Buffer }
+
+func (t *head) Write(b []byte) (int, error) {
+	if room := 1024 - t.Len(); room > 0 {
+		t.Buffer.Write(b[:min(room, len(b))])
+	}
+	return len(b), nil
+}
+
+// line is the first line that is not empty.
+func (t *head) line() string { return firstLine(strings.TrimSpace(t.String())) }

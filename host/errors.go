@@ -1,0 +1,15 @@
+package host
+
+import (
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/plugin/abi"
+)
+
+// vectorError places an error of the arithmetic in the file that the vectors came from.
+func vectorError(path string, row int, e *abi.Error) error {
+	hint := "make the vectors again"
+	if e.Code == abi.ZeroVector {
+		hint = "make the vectors again, or leave such rows out with --zero skip"
+	}
+	return &dataset.Error{Path: path, Row: row, Problem: e.Message, Hint: hint, Err: e}
+}

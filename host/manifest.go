@@ -1,0 +1,105 @@
+package host
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+
+	"github.com/quarry-hn/quarry/plugin"
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/mine"
+)
+
+// ManifestFormat is what a manifest of this version gives as its format.
+const ManifestFormat = "quarry.negatives.v1"
+
+// Manifest says what negatives depend on, and nothing else: no time, path, engine or number of threads. Equal manifests mean equal
+// negatives.
+type Manifest struct {
+	Format     string             `json:"format"`
+	Rule       ManifestRule       `json:"rule"`
+	Top        int                `json:"top"`
+	Split      string             `json:"split"`
+	Counts     bool               `json:"counts"`
+	Positives  string             `json:"positives"`
+	Self       string             `json:"self"`
+	Zero       string             `json:"zero"`
+	Missing    string             `json:"missing"`
+	Projection ManifestProjection `json:"projection"`
+	Plugin     ManifestPlugin     `json:"plugin"`
+	Inputs     map[string]string  `json:"inputs"` // SHA-256 of each; see dataset.Folder.Fingerprints
+	Tallies    Tallies            `json:"tallies"`
+	Negatives  string             `json:"negatives_sha256"`
+}
+
+// ManifestRule is the rule as what it decides: a bound [a, b] is a * s(Q,PD) + b.
+type ManifestRule struct {
+	Name  string      `json:"name"`
+	Floor *[2]float64 `json:"floor,omitempty"` // s(Q,D) above
+	Cap   *[2]float64 `json:"cap,omitempty"`   // s(Q,D) at most
+	Eq6   bool        `json:"eq6"`
+}
+
+// ManifestProjection names the projection, and what it was made with.
+type ManifestProjection struct {
+	SHA256     string          `json:"sha256"`
+	Models     []ManifestModel `json:"models"`
+	Normalize  bool            `json:"normalize"`
+	PCA        string          `json:"pca"`
+	Components int             `json:"components"`
+	Center     bool            `json:"center"`
+	FitOn      string          `json:"fit_on"`
+	Seed       uint64          `json:"seed"`
+}
+
+// ManifestModel is a model of the projection.
+type ManifestModel struct {
+	Name   string  `json:"name"`
+	Width  int     `json:"width"`
+	Weight float64 `json:"weight"`
+}
+
+// ManifestPlugin names the module that holds the method. A native run gives the same negatives, and names it too.
+type ManifestPlugin struct {
+	ABI    string `json:"abi"`
+	SHA256 string `json:"sha256"`
+}
+
+func (j *Job) manifest(r *Result) (Manifest, error) {
+	o, p := j.options, j.projection
+	m := Manifest{
+		Format: ManifestFormat,
+		Rule:   ManifestRule{Name: j.rule.Name, Floor: bound(j.rule.Floor), Cap: bound(j.rule.Cap), Eq6: j.rule.Eq6},
+		Top:    o.Top, Split: o.Split, Counts: o.Counts, Positives: o.Positives, Self: o.Self, Zero: o.Zero, Missing: o.Missing,
+		Projection: ManifestProjection{SHA256: p.Fingerprint, Normalize: p.Normalize, PCA: p.PCA, Components: p.Width(), Center: p.Center, FitOn: p.FitOn, Seed: p.Seed},
+		Plugin:     ManifestPlugin{ABI: abi.Version, SHA256: plugin.SHA256()},
+		Tallies:    r.Tallies,
+	}
+	for _, model := range p.Models {
+		m.Projection.Models = append(m.Projection.Models, ManifestModel(model))
+	}
+	var err error
+	if m.Inputs, err = j.folder.Fingerprints(j.models); err != nil {
+		return m, err
+	}
+	negatives, err := r.negatives()
+	sum := sha256.Sum256(negatives)
+	m.Negatives = hex.EncodeToString(sum[:])
+	return m, err
+}
+
+func bound(b *mine.Bound) *[2]float64 {
+	if b == nil {
+		return nil
+	}
+	return &[2]float64{b.A, b.B}
+}
+
+// Write writes the manifest as JSON.
+func (m *Manifest) Write(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(m)
+}

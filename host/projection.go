@@ -1,0 +1,77 @@
+package host
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/plugin/pca"
+)
+
+// Projection is a projection file: what it says, its bytes, and the fingerprint that every later artifact names.
+type Projection struct {
+	*pca.Projection
+	File        []byte
+	Fingerprint string // SHA-256 of File, in hexadecimal
+}
+
+// ParseProjection reads a projection file's bytes.
+func ParseProjection(file []byte) (*Projection, error) {
+	p, err := pca.Parse(file)
+	if err != nil {
+		return nil, err
+	}
+	return &Projection{p, file, pca.Fingerprint(file)}, nil
+}
+
+// LoadProjection reads a projection file.
+func LoadProjection(path string) (*Projection, error) {
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := ParseProjection(file)
+	if err != nil {
+		return nil, &dataset.Error{Path: path, Row: -1, Problem: err.Error(), Hint: "make it again with quarry fit", Err: err}
+	}
+	return p, nil
+}
+
+// Save writes the projection file, whole or not at all; without force it replaces nothing.
+func (p *Projection) Save(path string, force bool) error {
+	return atomicfile.Write(path, force, func(w io.Writer) error {
+		_, err := w.Write(p.File)
+		return err
+	})
+}
+
+// ensemble opens the vectors of the projection's models and checks their widths.
+func (p *Projection) ensemble(folder *dataset.Folder) ([]dataset.Model, error) {
+	var models []dataset.Model
+	for _, want := range p.Models {
+		m, err := folder.Vectors(want.Name)
+		if err != nil {
+			return nil, fmt.Errorf("the projection's model %q: %w", want.Name, err)
+		}
+		if got := m.Documents.Width(); got != want.Width {
+			return nil, &dataset.Error{Path: m.Documents.Name(), Row: -1, Problem: fmt.Sprintf("%d columns; the projection has %d", got, want.Width),
+				Hint: "the projection was fitted on vectors of another model: fit it again"}
+		}
+		models = append(models, m)
+	}
+	return models, nil
+}
+
+// readRaw reads n rows of each model.
+func readRaw(xs []dataset.Matrix, first, n int) ([]pca.Raw, error) {
+	models := make([]pca.Raw, len(xs))
+	for i, x := range xs {
+		models[i] = pca.Raw{DType: x.DType(), Data: make([]byte, n*x.Width()*x.DType().Size())}
+		if err := x.ReadRows(models[i].Data, first, n); err != nil {
+			return nil, err
+		}
+	}
+	return models, nil
+}

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Builds plugin.wasm, the same bytes on every machine.
+#   build.sh          writes plugin.wasm, plugin.wasm.sha256 and exports.txt
+#   build.sh --check  builds aside and fails where one byte differs from what is committed
+set -euo pipefail
+cd "$(dirname "$0")"
+. ./tools.sh
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+env -u GOFLAGS -u GOEXPERIMENT GOTOOLCHAIN="$GO_VERSION" GOOS=wasip1 GOARCH=wasm GOWASM= CGO_ENABLED=0 GOWORK=off \
+    go build -buildmode=c-shared -trimpath -buildvcs=false -ldflags='-s -w -buildid=' -o "$out/plugin.wasm" ./guest
+(cd "$out" && sha256sum plugin.wasm >plugin.wasm.sha256)
+
+if [ "${1:-}" = --check ]; then
+    for file in plugin.wasm plugin.wasm.sha256; do
+        cmp "$out/$file" "$file" || { echo "$file differs from what its sources give: run plugin/build.sh and commit it" >&2; exit 1; }
+    done
+    echo "plugin.wasm is what its sources give: $(cut -c1-64 plugin.wasm.sha256)"
+else
+    cp "$out/plugin.wasm" "$out/plugin.wasm.sha256" .
+fi

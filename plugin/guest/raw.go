@@ -1,0 +1,70 @@
+//go:build wasip1
+
+// Package main is the Wasm module: the exports of docs/ABI.md, both for Extism hosts and for hosts that write into the
+// module's memory, around one session. It is built by plugin/build.sh and embedded by package plugin.
+package main
+
+import (
+	"unsafe"
+
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/kernel"
+	"github.com/quarry-hn/quarry/plugin/session"
+)
+
+func main() {}
+
+var (
+	instance = session.New(kernel.Plain)
+	input    []uint64 // the raw path's buffer: 8-aligned, and kept from one call to the next
+	output   []byte   // what the last raw call gave
+)
+
+// quarryBuffer returns the address of an input buffer of at least size bytes, or 0 where that is over the limit.
+//
+//go:wasmexport quarry_buffer
+func quarryBuffer(size uint32) uint32 {
+	if size > abi.MaxMessage {
+		return 0
+	}
+	if words := int(size+7)/8 + 1; words > len(input) {
+		input = nil // before the new one is taken
+		input = make([]uint64, words)
+	}
+	return address(unsafe.Pointer(&input[0]))
+}
+
+// quarryCall runs an operation on the first size bytes of the buffer; 0, or an error's number.
+//
+//go:wasmexport quarry_call
+func quarryCall(op int32, size uint32) int32 {
+	var in []byte
+	if size > 0 && int(size) <= 8*len(input) {
+		in = unsafe.Slice((*byte)(unsafe.Pointer(&input[0])), size)
+	} else if size > 0 {
+		err := abi.Errorf(abi.BadMessage, "message of %d bytes; the buffer has %d", size, 8*len(input))
+		output = err.JSON()
+		return int32(err.Code)
+	}
+	out, err := instance.Call(abi.Op(op), in)
+	if err != nil {
+		e := abi.AsError(err)
+		output = e.JSON()
+		return int32(e.Code)
+	}
+	output = out
+	return 0
+}
+
+// quarryOutput returns address * 2^32 + length of what the last call gave.
+//
+//go:wasmexport quarry_output
+func quarryOutput() int64 {
+	if len(output) == 0 {
+		return 0
+	}
+	return int64(address(unsafe.Pointer(&output[0])))<<32 | int64(len(output))
+}
+
+// address is a pointer as the host sees it. Go's collector does not move what it points to.
+func address(p unsafe.Pointer) uint32 { return uint32(uintptr(p)) }

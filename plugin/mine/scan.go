@@ -1,0 +1,286 @@
+package mine
+
+import (
+	"math"
+	"slices"
+	"sort"
+
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/kernel"
+)
+
+// Options say what to mine, beside the pairs.
+type Options struct {
+	Rule       Rule
+	Top        int    // negatives of a pair at most, m
+	Counts     bool   // count all documents in the window, and all candidates
+	SkipZero   bool   // leave out documents whose vector is zero, and count them; otherwise they are an error
+	Projection string // fingerprint of what made the vectors, repeated in the part
+	PairsID    string // the caller's name for the pairs, repeated in the part
+}
+
+// Scanner holds the pairs while documents stream past, and what it has found so far. It keeps no documents.
+type Scanner struct {
+	options Options
+	kernel  kernel.Kernel
+	pairs   Pairs
+
+	queryNorms    []float64
+	positiveNorms []float64
+	unitQueries   kernel.Packed // for screening
+
+	sQPD       []float64 // of each pair
+	floor, cap []float64 // of each pair
+	queryPairs [][]int32 // pairs of each query
+	slack      float64   // bound on the screening error, see screenSlack
+
+	// Screening bounds of each query on the approximate score: what lies below low or above high is ruled
+	// out for every pair of that query.
+	low, high []float32
+
+	found      [][]Negative // of each pair, best first, at most Top
+	window     []bool       // of each pair: some document lay in the window
+	inWindow   []int64      // with Counts
+	candidates []int64      // with Counts
+	ranges     ranges
+	skipped    int64
+
+	scores []float32 // of one block, reused
+	unit   []float32 // unit vectors of one block, reused
+	norms  []float64 // of one block, reused
+}
+
+// A block of the scan: documents by queries. Their vectors, and the scores, stay in the cache.
+const (
+	blockDocuments = 64
+	blockQueries   = 256
+)
+
+// NewScanner prepares to mine those pairs. It keeps pairs' slices.
+func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error) {
+	if err := pairs.validate(); err != nil {
+		return nil, err
+	}
+	if options.Top < 1 || options.Top > abi.MaxTop {
+		return nil, abi.Errorf(abi.BadOption, "top is %d; it goes from 1 to %d", options.Top, abi.MaxTop)
+	}
+	s := &Scanner{options: options, kernel: k, pairs: pairs, slack: screenSlack(pairs.Width)}
+	var err error
+	if s.queryNorms, err = norms("queries", pairs.Queries, pairs.Width); err != nil {
+		return nil, err
+	}
+	if s.positiveNorms, err = norms("positives", pairs.Positives, pairs.Width); err != nil {
+		return nil, err
+	}
+	q, n := len(s.queryNorms), len(pairs.PairQuery)
+	unit := make([]float32, len(pairs.Queries))
+	for i, norm := range s.queryNorms {
+		scale(unit[i*pairs.Width:], s.row(pairs.Queries, i), norm)
+		slices.Sort(list(pairs.ExcludeOffsets, pairs.Exclude, i))
+	}
+	s.unitQueries = k.Pack(unit, q, pairs.Width)
+	s.queryPairs = make([][]int32, q)
+	s.sQPD, s.floor, s.cap = make([]float64, n), make([]float64, n), make([]float64, n)
+	for i := range n {
+		query, positive := int(pairs.PairQuery[i]), int(pairs.PairPositive[i])
+		s.queryPairs[query] = append(s.queryPairs[query], int32(i))
+		s.sQPD[i] = s.scoreQueryPositive(query, positive)
+		s.floor[i], s.cap[i] = options.Rule.window(s.sQPD[i])
+		together := list(pairs.TogetherOffsets, pairs.Together, query)
+		for j, p := range together {
+			floor, ceiling := options.Rule.window(s.scoreQueryPositive(query, int(p)))
+			if j == 0 {
+				s.floor[i], s.cap[i] = floor, ceiling
+			}
+			s.floor[i], s.cap[i] = max(s.floor[i], floor), min(s.cap[i], ceiling)
+		}
+	}
+	s.low, s.high = make([]float32, q), make([]float32, q)
+	s.reset()
+	return s, nil
+}
+
+// SkipsZero reports whether documents whose vector is zero are left out rather than an error.
+func (s *Scanner) SkipsZero() bool { return s.options.SkipZero }
+
+// reset forgets what was found and keeps the pairs.
+func (s *Scanner) reset() {
+	n := len(s.pairs.PairQuery)
+	s.found, s.window = make([][]Negative, n), make([]bool, n)
+	if s.options.Counts {
+		s.inWindow, s.candidates = make([]int64, n), make([]int64, n)
+	}
+	s.ranges, s.skipped = nil, 0
+	for i := range s.queryPairs {
+		s.setBounds(i)
+	}
+}
+
+// norms returns the norms of all rows; a zero row is an error.
+func norms(tensor string, rows []float32, k int) ([]float64, error) {
+	n := make([]float64, len(rows)/k)
+	for i := range n {
+		n[i] = kernel.Norm(rows[i*k : (i+1)*k])
+		if n[i] == 0 {
+			return nil, abi.Errorf(abi.ZeroVector, "the vector is zero, so its cosine is undefined").At(tensor, i)
+		}
+		if n[i]-n[i] != 0 {
+			return nil, abi.Errorf(abi.NonFinite, "the vector has a NaN or an infinity").At(tensor, i)
+		}
+	}
+	return n, nil
+}
+
+func (s *Scanner) row(rows []float32, i int) []float32 {
+	return rows[i*s.pairs.Width : (i+1)*s.pairs.Width]
+}
+
+func (s *Scanner) scoreQueryPositive(query, positive int) float64 {
+	return kernel.Dot(s.row(s.pairs.Queries, query), s.row(s.pairs.Positives, positive)) / (s.queryNorms[query] * s.positiveNorms[positive])
+}
+
+// Push scans a block of documents: whole rows of projected vectors, the first at position first. skipped is how many
+// were left out as zero. After an error nothing has changed.
+func (s *Scanner) Push(first int64, documents []float32) (skipped int, err error) {
+	k := s.pairs.Width
+	n := len(documents) / k
+	s.norms = slices.Grow(s.norms[:0], n)[:n]
+	for i := range n {
+		x := documents[i*k : (i+1)*k]
+		s.norms[i] = kernel.Norm(x)
+		if s.norms[i]-s.norms[i] != 0 {
+			return 0, abi.Errorf(abi.NonFinite, "the vector has a NaN or an infinity").At("documents", i)
+		}
+		if s.norms[i] == 0 {
+			if !s.options.SkipZero {
+				return 0, abi.Errorf(abi.ZeroVector, "the vector is zero, so its cosine is undefined").At("documents", i)
+			}
+			skipped++
+		}
+	}
+	if err := s.ranges.add(first, first+int64(n)); err != nil {
+		return 0, err
+	}
+	s.skipped += int64(skipped)
+	for i := 0; i < n; i += blockDocuments {
+		end := min(i+blockDocuments, n)
+		s.scanBlock(first+int64(i), documents[i*k:end*k], s.norms[i:end])
+	}
+	return skipped, nil
+}
+
+func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
+	s.unit = slices.Grow(s.unit[:0], len(documents))[:len(documents)]
+	for i, norm := range norms {
+		if norm == 0 {
+			clear(s.row(s.unit, i))
+			continue
+		}
+		scale(s.row(s.unit, i), s.row(documents, i), norm)
+	}
+	q := len(s.queryNorms)
+	for j := 0; j < q; j += blockQueries {
+		n := min(blockQueries, q-j)
+		s.scores = slices.Grow(s.scores[:0], n*len(norms))[:n*len(norms)]
+		s.kernel.Screen(s.scores, s.unitQueries, j, n, s.unit)
+		low, high := s.low[j:j+n], s.high[j:j+n]
+		for i, norm := range norms {
+			if norm == 0 {
+				continue
+			}
+			for c, approximate := range s.scores[i*n : (i+1)*n] {
+				if approximate >= low[c] && approximate <= high[c] {
+					s.decide(j+c, first+int64(i), s.row(documents, i), norm)
+				}
+			}
+		}
+	}
+}
+
+// decide scores a document that screening could not rule out, canonically, for all pairs of a query.
+func (s *Scanner) decide(query int, position int64, document []float32, norm float64) {
+	if _, excluded := slices.BinarySearch(list(s.pairs.ExcludeOffsets, s.pairs.Exclude, query), position); excluded {
+		return
+	}
+	sQD := kernel.Dot(s.row(s.pairs.Queries, query), document) / (s.queryNorms[query] * norm)
+	changed := false
+	for _, pair := range s.queryPairs[query] {
+		if !(sQD > s.floor[pair] && sQD <= s.cap[pair]) {
+			continue
+		}
+		s.window[pair] = true
+		if s.options.Counts {
+			s.inWindow[pair]++
+		}
+		new := Negative{Position: position, SQD: sQD}
+		found := s.found[pair]
+		full := len(found) == s.options.Top
+		enters := !full || new.before(found[len(found)-1])
+		if !enters && !s.options.Counts {
+			continue
+		}
+		positive := int(s.pairs.PairPositive[pair])
+		new.SPDD = s.scorePositive(positive, document, norm)
+		if s.options.Rule.Eq6 && !s.meetsEq6(query, new, document, norm) {
+			continue
+		}
+		if s.options.Counts {
+			s.candidates[pair]++
+		}
+		if !enters {
+			continue
+		}
+		at := sort.Search(len(found), func(i int) bool { return new.before(found[i]) })
+		if full {
+			found = found[:len(found)-1]
+		}
+		s.found[pair] = slices.Insert(found, at, new)
+		changed = true
+	}
+	if changed {
+		s.setBounds(query)
+	}
+}
+
+func (s *Scanner) scorePositive(positive int, document []float32, norm float64) float64 {
+	return kernel.Dot(s.row(s.pairs.Positives, positive), document) / (s.positiveNorms[positive] * norm)
+}
+
+// meetsEq6 reports whether s(Q,D) > s(PD,D), for the pair's positive or for all that go together.
+func (s *Scanner) meetsEq6(query int, n Negative, document []float32, norm float64) bool {
+	together := list(s.pairs.TogetherOffsets, s.pairs.Together, query)
+	if len(together) == 0 {
+		return n.SQD > n.SPDD
+	}
+	for _, p := range together {
+		if !(n.SQD > s.scorePositive(int(p), document, norm)) {
+			return false
+		}
+	}
+	return true
+}
+
+// setBounds recomputes a query's screening bounds from its pairs: the least floor, or m-th best so far where that
+// is higher and nothing needs to be counted, and the largest cap, both widened by the slack and rounded outwards.
+func (s *Scanner) setBounds(query int) {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, pair := range s.queryPairs[query] {
+		floor := s.floor[pair]
+		if found := s.found[pair]; len(found) == s.options.Top && !s.options.Counts {
+			floor = max(floor, found[len(found)-1].SQD)
+		}
+		low, high = min(low, floor), max(high, s.cap[pair])
+	}
+	s.low[query], s.high[query] = roundDown(low-s.slack), roundUp(high+s.slack)
+}
+
+// Finish returns the part for what was pushed, and starts anew with the same pairs.
+func (s *Scanner) Finish() *Part {
+	p := &Part{
+		Options: s.options, Ranges: s.ranges, SQPD: s.sQPD, Window: s.window, Found: s.found,
+		InWindow: s.inWindow, Candidates: s.candidates, Skipped: s.skipped,
+	}
+	s.inWindow, s.candidates = nil, nil
+	s.reset()
+	return p
+}

@@ -1,0 +1,148 @@
+package pca
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/kernel"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+)
+
+// Zero says what is done with a vector that is zero, in a model or after projection: its cosine is not defined.
+type Zero bool
+
+// ZeroError fails; ZeroSkip gives a row of zeros in its place.
+const (
+	ZeroError Zero = false
+	ZeroSkip  Zero = true
+)
+
+// Raw is one model's rows as they lie in a file: F16, F32 or F64, little endian.
+type Raw struct {
+	DType safetensors.DType
+	Data  []byte
+}
+
+// Transformer projects raw vectors. Its methods may be called by several goroutines at once.
+type Transformer struct {
+	*Projection
+	kernel     kernel.Kernel
+	components kernel.Packed
+}
+
+// NewTransformer prepares a valid projection for that kernel. It keeps none of p's memory, and its own Components are nil.
+func NewTransformer(p *Projection, k kernel.Kernel) *Transformer {
+	own := *p
+	own.Mean, own.Variances, own.Components = slices.Clone(p.Mean), slices.Clone(p.Variances), nil
+	t := &Transformer{Projection: &own, kernel: k}
+	if p.PCA != noPCA {
+		t.components = k.Pack(p.Components, p.Width(), p.Columns())
+	}
+	return t
+}
+
+// Transform fuses and projects n rows: raw has one entry per model, and dst takes n x k values. A row that is to be skipped
+// is zeros. name gives the tensor of a model, for errors.
+func (t *Transformer) Transform(dst []float32, raw []Raw, n int, zero Zero, name func(model string) string) error {
+	d, k := t.Columns(), t.Width()
+	fused := dst
+	if t.PCA != noPCA {
+		fused = make([]float32, n*d)
+	}
+	skip, err := t.Fuse(fused, raw, n, zero, name)
+	if err != nil {
+		return err
+	}
+	if t.PCA != noPCA {
+		for row := fused; len(row) > 0; row = row[d:] {
+			for i, mean := range t.Mean {
+				row[i] -= mean
+			}
+		}
+		t.kernel.Project(dst, t.components, fused)
+	}
+	for i := range n {
+		y := dst[i*k : (i+1)*k]
+		if skip != nil && skip[i] {
+			clear(y)
+			continue
+		}
+		if c := notFinite(y); c >= 0 {
+			return abi.Errorf(abi.NonFinite, "the projected vector's column %d overflows float32", c).At(name(t.Models[0].Name), i)
+		}
+		if zero == ZeroError && isZero(y) {
+			return abi.Errorf(abi.ZeroVector, "the vector is zero after projection, so its cosine is undefined").At(name(t.Models[0].Name), i)
+		}
+	}
+	return nil
+}
+
+// Fuse concatenates the models' vectors, normalised and weighted, into n rows of d values. skip tells which rows
+// were zero in some model, nil where none was; only with ZeroSkip is that not an error.
+func (p *Projection) Fuse(dst []float32, raw []Raw, n int, zero Zero, name func(model string) string) (skip []bool, err error) {
+	d := p.Columns()
+	column := 0
+	for m, model := range p.Models {
+		for i := range n {
+			x := dst[i*d+column:][:model.Width]
+			if c := raw[m].row(x, i); c >= 0 {
+				return nil, abi.Errorf(abi.NonFinite, "column %d is NaN, infinite, or too large for float32", c).At(name(model.Name), i)
+			}
+			norm := kernel.Norm(x)
+			if norm == 0 {
+				if zero == ZeroError {
+					return nil, abi.Errorf(abi.ZeroVector, "the vector is zero, so its cosine is undefined").At(name(model.Name), i)
+				}
+				if skip == nil {
+					skip = make([]bool, n)
+				}
+				skip[i] = true
+				continue
+			}
+			if !p.Normalize {
+				norm = 1
+			}
+			scale := model.Weight / norm
+			for c, v := range x {
+				x[c] = float32(float64(v) * scale)
+			}
+			if c := notFinite(x); c >= 0 {
+				return nil, abi.Errorf(abi.NonFinite, "column %d overflows float32 when weighted by %v", c, model.Weight).At(name(model.Name), i)
+			}
+		}
+		column += model.Width
+	}
+	return skip, nil
+}
+
+// row reads row i into x, rounding to float32; it returns the first column that is not finite then, or -1.
+func (r Raw) row(x []float32, i int) int {
+	size := r.DType.Size()
+	b := r.Data[i*len(x)*size:][:len(x)*size]
+	switch r.DType {
+	case safetensors.F16:
+		for c := range x {
+			x[c] = half(binary.LittleEndian.Uint16(b[2*c:]))
+		}
+	case safetensors.F32:
+		for c := range x {
+			x[c] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*c:]))
+		}
+	case safetensors.F64:
+		for c := range x {
+			x[c] = float32(math.Float64frombits(binary.LittleEndian.Uint64(b[8*c:])))
+		}
+	}
+	return notFinite(x)
+}
+
+func isZero(v []float32) bool {
+	for _, x := range v {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
+}

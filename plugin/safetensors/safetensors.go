@@ -1,0 +1,286 @@
+// Package safetensors reads and writes the safetensors format, which every message and file of the plugin is in.
+//
+// In go: bytes of unknown origin, or tensors to lay out. Out come tensors that point into those bytes, without a copy, or
+// bytes that are equal where the content is. It writes sorted header keys, a header padded to a multiple of 8,
+// and tensors by size of element descending, then by name; it reads any order, and checks every length first.
+package safetensors
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/quarry-hn/quarry/plugin/internal/jsontext"
+)
+
+// DType is the type of a tensor's elements.
+type DType string
+
+// The types that quarry uses, as the format names them.
+const (
+	F16 DType = "F16"
+	F32 DType = "F32"
+	F64 DType = "F64"
+	I64 DType = "I64"
+	U8  DType = "U8"
+)
+
+// Size is the bytes of one element, 0 for an unknown type.
+func (t DType) Size() int {
+	switch t {
+	case U8:
+		return 1
+	case F16:
+		return 2
+	case F32:
+		return 4
+	case F64, I64:
+		return 8
+	}
+	return 0
+}
+
+// Tensor is a named array in C order. Data holds its little-endian elements.
+type Tensor struct {
+	Name  string
+	DType DType
+	Shape []int
+	Data  []byte
+}
+
+// Rows is the tensor's first dimension, 1 for a scalar.
+func (t Tensor) Rows() int {
+	if len(t.Shape) == 0 {
+		return 1
+	}
+	return t.Shape[0]
+}
+
+// size returns the bytes of the tensor's data, or an error where shape or type make no sense.
+func (t Tensor) size() (int, error) {
+	if t.DType.Size() == 0 {
+		return 0, fmt.Errorf("tensor %q has type %q; known are F16, F32, F64, I64 and U8", t.Name, t.DType)
+	}
+	size := t.DType.Size()
+	for _, n := range t.Shape {
+		if n < 0 || n > 0 && size > math.MaxInt/2/n {
+			return 0, fmt.Errorf("tensor %q: shape %v is too large", t.Name, t.Shape)
+		}
+		size *= n
+	}
+	return size, nil
+}
+
+// File is the content of a safetensors file.
+type File struct {
+	Metadata map[string]string
+	Tensors  []Tensor // by name
+}
+
+// Tensor returns the tensor of that name.
+func (f *File) Tensor(name string) (Tensor, bool) {
+	i, ok := slices.BinarySearchFunc(f.Tensors, name, func(t Tensor, name string) int { return strings.Compare(t.Name, name) })
+	if !ok {
+		return Tensor{}, false
+	}
+	return f.Tensors[i], true
+}
+
+// Parse reads a file whose header is at most maxHeader bytes. The tensors' data point into b.
+func Parse(b []byte, maxHeader int) (*File, error) {
+	if len(b) < 8 {
+		return nil, fmt.Errorf("cut off: %d bytes, the length of the header takes 8", len(b))
+	}
+	length := binary.LittleEndian.Uint64(b)
+	if length > uint64(maxHeader) {
+		return nil, fmt.Errorf("header of %d bytes; at most %d are read", length, maxHeader)
+	}
+	if length > uint64(len(b)-8) {
+		return nil, fmt.Errorf("cut off: %d bytes, the header alone takes %d", len(b), 8+length)
+	}
+	f := &File{Metadata: map[string]string{}}
+	data := b[8+length:]
+	type span struct{ begin, end int }
+	var spans []span
+	d := jsontext.NewDecoder(b[8 : 8+length])
+	err := d.Object(func(key string) error {
+		if key == "__metadata__" {
+			return d.Object(func(key string) (err error) {
+				f.Metadata[key], err = d.String()
+				return err
+			})
+		}
+		t := Tensor{Name: key}
+		offsets := []int{}
+		err := d.Object(func(key string) error {
+			switch key {
+			case "dtype":
+				name, err := d.String()
+				t.DType = DType(name)
+				return err
+			case "shape":
+				return uints(d, &t.Shape)
+			case "data_offsets":
+				return uints(d, &offsets)
+			}
+			return fmt.Errorf("tensor %q has an unknown key %q", t.Name, key)
+		})
+		if err != nil {
+			return err
+		}
+		size, err := t.size()
+		if err != nil {
+			return err
+		}
+		if len(offsets) != 2 || offsets[0] > offsets[1] || offsets[1]-offsets[0] != size {
+			return fmt.Errorf("tensor %q: offsets %v do not fit %s of shape %v, which is %d bytes", t.Name, offsets, t.DType, t.Shape, size)
+		}
+		if offsets[1] > len(data) {
+			return fmt.Errorf("cut off: tensor %q ends at byte %d of the data, which has %d", t.Name, offsets[1], len(data))
+		}
+		t.Data = data[offsets[0]:offsets[1]:offsets[1]]
+		spans = append(spans, span{offsets[0], offsets[1]})
+		f.Tensors = append(f.Tensors, t)
+		return nil
+	})
+	if err == nil {
+		err = d.End()
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(f.Tensors, byName)
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Or(a.begin-b.begin, a.end-b.end) })
+	end := 0
+	for _, s := range spans {
+		if s.begin != end {
+			return nil, fmt.Errorf("the tensors leave a gap, or overlap, at byte %d of the data", end)
+		}
+		end = s.end
+	}
+	if end != len(data) {
+		return nil, fmt.Errorf("%d bytes follow the last tensor", len(data)-end)
+	}
+	return f, nil
+}
+
+func uints(d *jsontext.Decoder, to *[]int) error {
+	return d.Array(func() error {
+		n, err := d.Uint()
+		if err == nil && n > math.MaxInt {
+			err = fmt.Errorf("%d is too large", n)
+		}
+		*to = append(*to, int(n))
+		return err
+	})
+}
+
+func byName(a, b Tensor) int { return strings.Compare(a.Name, b.Name) }
+
+// Layout is where the tensors of a file to be written go.
+type Layout struct {
+	Header  []byte         // the file's first bytes: length and JSON
+	Offsets map[string]int // of each tensor's data, from the start of the file
+	Size    int            // of the whole file in bytes
+}
+
+// Lay lays out a file with those tensors, whose Data it does not look at, and metadata. Names must differ.
+func Lay(tensors []Tensor, metadata map[string]string) (*Layout, error) {
+	order := slices.Clone(tensors)
+	slices.SortFunc(order, func(a, b Tensor) int {
+		if d := b.DType.Size() - a.DType.Size(); d != 0 {
+			return d
+		}
+		return byName(a, b)
+	})
+	begins := map[string]int{}
+	end := 0
+	for _, t := range order {
+		size, err := t.size()
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := begins[t.Name]; twice || t.Name == "__metadata__" {
+			return nil, fmt.Errorf("tensor name %q is taken", t.Name)
+		}
+		begins[t.Name] = end
+		end += size
+	}
+
+	l := &Layout{Offsets: map[string]int{}}
+	l.Header = append(make([]byte, 8), '{')
+	if len(metadata) > 0 {
+		l.Header = append(l.Header, `"__metadata__":{`...)
+		for i, key := range sortedKeys(metadata) {
+			if i > 0 {
+				l.Header = append(l.Header, ',')
+			}
+			l.Header = append(jsontext.AppendString(l.Header, key), ':')
+			l.Header = jsontext.AppendString(l.Header, metadata[key])
+		}
+		l.Header = append(l.Header, '}')
+	}
+	slices.SortFunc(order, byName)
+	for i, t := range order {
+		if i > 0 || len(metadata) > 0 {
+			l.Header = append(l.Header, ',')
+		}
+		size, _ := t.size()
+		begin := begins[t.Name]
+		l.Header = append(jsontext.AppendString(l.Header, t.Name), `:{"data_offsets":`...)
+		l.Header = append(appendInts(l.Header, []int{begin, begin + size}), `,"dtype":"`...)
+		l.Header = append(append(l.Header, t.DType...), `","shape":`...)
+		l.Header = append(appendInts(l.Header, t.Shape), '}')
+	}
+	l.Header = append(l.Header, '}')
+	for len(l.Header)%8 != 0 {
+		l.Header = append(l.Header, ' ')
+	}
+	binary.LittleEndian.PutUint64(l.Header, uint64(len(l.Header)-8))
+	for name, begin := range begins {
+		l.Offsets[name] = len(l.Header) + begin
+	}
+	l.Size = len(l.Header) + end
+	return l, nil
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func appendInts(b []byte, ints []int) []byte {
+	b = append(b, '[')
+	for i, n := range ints {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(n), 10)
+	}
+	return append(b, ']')
+}
+
+// Marshal returns the bytes of a file.
+func Marshal(tensors []Tensor, metadata map[string]string) ([]byte, error) {
+	l, err := Lay(tensors, metadata)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, l.Size)
+	copy(b, l.Header)
+	for _, t := range tensors {
+		if size, _ := t.size(); size != len(t.Data) {
+			return nil, fmt.Errorf("tensor %q has %d bytes; %s of shape %v takes %d", t.Name, len(t.Data), t.DType, t.Shape, size)
+		}
+		copy(b[l.Offsets[t.Name]:], t.Data)
+	}
+	return b, nil
+}

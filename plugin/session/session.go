@@ -1,0 +1,262 @@
+// Package session is the plugin without its boundary: it takes an operation and a message and gives the answer, keeping a
+// projection and pairs in between.
+//
+// In go messages as docs/ABI.md describes them, from anyone; out come messages or *abi.Error. The guest's exports, Extism's and raw,
+// lead here, and so does the native engine: one dispatch for all of them.
+package session
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/kernel"
+	"github.com/quarry-hn/quarry/plugin/mine"
+	"github.com/quarry-hn/quarry/plugin/pca"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+)
+
+// Session is one instance's state. It is not safe for concurrent use.
+type Session struct {
+	kernel kernel.Kernel
+	budget budget
+
+	transformer *pca.Transformer // nil before load_projection
+	fingerprint string           // of its projection
+	scanner     *mine.Scanner    // nil before begin
+	width       int              // of the scanner's vectors
+
+	projected []float32 // of one call, reused
+}
+
+// New returns an empty session that computes with that kernel.
+func New(k kernel.Kernel) *Session {
+	return &Session{kernel: k, budget: budget{limit: abi.MaxMemory}}
+}
+
+// Call runs an operation. The answer stays valid until the next call; in is not kept. An error is an *abi.Error, and then
+// nothing has changed.
+func (s *Session) Call(op abi.Op, in []byte) (out []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			out, err = nil, abi.Errorf(abi.Internal, "%s: %v; please report this", op, r)
+		}
+	}()
+	if len(in) > abi.MaxMessage {
+		return nil, abi.Errorf(abi.Limit, "message of %d bytes; the limit is %d", len(in), abi.MaxMessage)
+	}
+	s.budget.message = int64(len(in))
+	switch op {
+	case abi.OpInfo:
+		return s.nothing(in, abi.Info(s.kernel.Name()))
+	case abi.OpLoadProjection:
+		return s.loadProjection(in)
+	case abi.OpTransform:
+		return s.transform(in)
+	case abi.OpBegin:
+		return s.begin(in)
+	case abi.OpPush:
+		return s.push(in)
+	case abi.OpFinish:
+		return s.finish(in)
+	case abi.OpSelect:
+		return s.selectOnce(in)
+	case abi.OpMerge:
+		return s.merge(in)
+	case abi.OpReset:
+		return s.reset(in)
+	}
+	return nil, abi.Errorf(abi.UnknownOperation, "there is no %s", op)
+}
+
+// nothing answers an operation that takes no input.
+func (s *Session) nothing(in, out []byte) ([]byte, error) {
+	if len(in) > 0 {
+		return nil, abi.Errorf(abi.BadMessage, "%d bytes of input; the operation takes none", len(in))
+	}
+	return out, nil
+}
+
+func (s *Session) loadProjection(in []byte) ([]byte, error) {
+	p, err := pca.Parse(in)
+	if err != nil {
+		return nil, err
+	}
+	need := int64(4*kernel.PackedLen(p.Width(), p.Columns()) + 4*p.Columns() + 8*p.Width())
+	if err := s.budget.check(need); err != nil {
+		return nil, err
+	}
+	s.transformer, s.fingerprint = pca.NewTransformer(p, s.kernel), pca.Fingerprint(in)
+	s.scanner = nil // its pairs may have been of another projection
+	s.budget.projection, s.budget.pairs = need, 0
+	return fmt.Appendf(nil, `{"projection":"%s","columns":%d,"components":%d}`, s.fingerprint, p.Columns(), p.Width()), nil
+}
+
+func (s *Session) transform(in []byte) ([]byte, error) {
+	m, err := s.parse(in)
+	if err != nil {
+		return nil, err
+	}
+	zero := m.zero()
+	if s.transformer == nil {
+		return nil, noProjection()
+	}
+	v, err := s.vectors(m, "documents")
+	if err == nil {
+		err = m.end()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if v.raw == nil {
+		return nil, abi.Errorf(abi.BadMessage, "is projected already").At("documents", -1)
+	}
+	k := s.transformer.Width()
+	out := safetensors.Tensor{Name: "documents", DType: safetensors.F32, Shape: []int{v.rows, k}}
+	layout, err := safetensors.Lay([]safetensors.Tensor{out}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.budget.check(s.fuseBytes(v.rows) + 2*int64(layout.Size)); err != nil {
+		return nil, err
+	}
+	y, err := s.project(v, zero)
+	if err != nil {
+		return nil, err
+	}
+	answer := make([]byte, layout.Size)
+	copy(answer, layout.Header)
+	copy(answer[layout.Offsets["documents"]:], safetensors.OfFloat32("", y).Data)
+	return answer, nil
+}
+
+func (s *Session) push(in []byte) ([]byte, error) {
+	if s.scanner == nil {
+		return nil, noPairs()
+	}
+	m, err := s.parse(in)
+	if err != nil {
+		return nil, err
+	}
+	skipped, rows, err := s.pushTo(s.scanner, s.width, m)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, `{"rows":%d,"skipped":%d}`, rows, skipped), nil
+}
+
+// pushTo gives a message's documents to a scanner.
+func (s *Session) pushTo(scanner *mine.Scanner, width int, m *message) (skipped, rows int, err error) {
+	first := m.int("first", 0, 0, abi.MaxPosition)
+	v, err := s.vectors(m, "documents")
+	if err == nil {
+		err = m.end()
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	if v.width != width {
+		return 0, 0, abi.Errorf(abi.Mismatch, "width is %d; the pairs have %d", v.width, width).At("documents", -1)
+	}
+	// What is projected, unit vectors and scores of a block, and the parts that grow with the rows.
+	if err := s.budget.check(s.fuseBytes(v.rows) + int64(v.rows)*(4*int64(width)+32) + 1<<20); err != nil {
+		return 0, 0, err
+	}
+	zero := pca.ZeroError
+	if scanner.SkipsZero() {
+		zero = pca.ZeroSkip
+	}
+	y, err := s.project(v, zero)
+	if err != nil {
+		return 0, 0, err
+	}
+	skipped, err = scanner.Push(first, y)
+	return skipped, v.rows, err
+}
+
+func (s *Session) finish(in []byte) ([]byte, error) {
+	if s.scanner == nil {
+		return nil, noPairs()
+	}
+	if _, err := s.nothing(in, nil); err != nil {
+		return nil, err
+	}
+	return s.scanner.Finish().Marshal()
+}
+
+func (s *Session) merge(in []byte) ([]byte, error) {
+	m, err := s.parse(in)
+	if err != nil {
+		return nil, err
+	}
+	// A part takes about as much in memory as in the message; at most three are held at once, and the answer.
+	if err := s.budget.check(4 * int64(len(in))); err != nil {
+		return nil, err
+	}
+	var merged *mine.Part
+	for _, t := range m.file.Tensors {
+		if t.DType != safetensors.U8 {
+			return nil, abi.Errorf(abi.BadMessage, "has type %s; a part's bytes are U8", t.DType).At(t.Name, -1)
+		}
+		m.used[t.Name] = true
+		part, err := mine.ParsePart(t.Data)
+		if err == nil && merged != nil {
+			part, err = mine.Merge(merged, part)
+		}
+		if err != nil {
+			e := *abi.AsError(err)
+			e.Message = e.Error()
+			return nil, e.At(t.Name, -1)
+		}
+		merged = part
+	}
+	if merged == nil {
+		return nil, abi.Errorf(abi.BadMessage, "there are no parts")
+	}
+	if err := m.end(); err != nil {
+		return nil, err
+	}
+	return merged.Marshal()
+}
+
+func (s *Session) reset(in []byte) ([]byte, error) {
+	limit := s.budget.limit
+	if len(in) > 0 {
+		m, err := s.parse(in)
+		if err != nil {
+			return nil, err
+		}
+		limit = m.int("memory_limit", limit, 1, 1<<32)
+		if err := m.end(); err != nil {
+			return nil, err
+		}
+	}
+	*s = Session{kernel: s.kernel, budget: budget{limit: limit}}
+	return []byte("{}"), nil
+}
+
+func noProjection() error {
+	return abi.Errorf(abi.NoProjection, "raw vectors need a projection; call load_projection first")
+}
+
+func noPairs() error {
+	return abi.Errorf(abi.NoPairs, "there are no pairs; call begin first")
+}
+
+// budget keeps an instance within its memory. What it counts is what the session knows it will hold; the runtime's own share
+// (its heap before a collection, stacks, code) is allowed for by counting no more than three quarters of the limit.
+type budget struct {
+	limit                      int64
+	projection, pairs, message int64
+}
+
+// check fails where need bytes more do not fit.
+func (b *budget) check(need int64) error {
+	if have := b.projection + b.pairs + b.message; have+need > b.limit/4*3 {
+		return abi.Errorf(abi.Memory, "needs %s more than the %s held; three quarters of the limit of %s may be used",
+			mib(need), mib(have), mib(b.limit))
+	}
+	return nil
+}
+
+func mib(n int64) string { return strconv.FormatFloat(float64(n)/(1<<20), 'f', 1, 64) + " MiB" }
