@@ -91,14 +91,6 @@ func NewJob(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOp
 	})
 }
 
-// joined is errors.Join that leaves a lone error as it is.
-func joined(err, other error) error {
-	if other == nil {
-		return err
-	}
-	return errors.Join(err, other)
-}
-
 // progressOf returns a function to count rows with.
 func progressOf(p Progress, stage string, total int) func(rows int) {
 	c := &counter{progress: p, stage: stage, total: int64(total)}

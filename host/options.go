@@ -115,6 +115,12 @@ type MineOptions struct {
 	Missing   string   // MissingError (default) or MissingSkip
 }
 
+// Validate reports all that is wrong with the options.
+func (o MineOptions) Validate() error {
+	_, _, err := o.withDefaults()
+	return err
+}
+
 // withDefaults fills in defaults and returns the rule, or all that is wrong.
 func (o MineOptions) withDefaults() (MineOptions, mine.Rule, error) {
 	var errs optionErrors

@@ -30,7 +30,7 @@ func ParseProjection(file []byte) (*Projection, error) {
 func LoadProjection(path string) (*Projection, error) {
 	file, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, dataset.ReadError(path, err)
 	}
 	p, err := ParseProjection(file)
 	if err != nil {

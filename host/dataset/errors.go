@@ -36,8 +36,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// openError is the Error for a file that could not be opened or read.
-func openError(path string, err error) error {
+// ReadError is the Error for a file that could not be opened or read.
+func ReadError(path string, err error) error {
 	problem := err.Error()
 	if p := (*fs.PathError)(nil); errors.As(err, &p) {
 		problem = p.Err.Error()

@@ -74,7 +74,7 @@ var npyHeader = regexp.MustCompile(`^\s*\{\s*(.*?),?\s*\}\s*$`)
 func OpenNpy(fsys fs.FS, name, path string) (_ *Npy, err error) {
 	f, err := fsys.Open(name)
 	if err != nil {
-		return nil, openError(path, err)
+		return nil, ReadError(path, err)
 	}
 	defer func() {
 		if err != nil {
@@ -88,7 +88,7 @@ func OpenNpy(fsys fs.FS, name, path string) (_ *Npy, err error) {
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return nil, openError(path, err)
+		return nil, ReadError(path, err)
 	}
 	header, err := n.readHeader(info.Size())
 	if err != nil {
@@ -115,7 +115,7 @@ func (n *Npy) readHeader(size int64) (string, error) {
 	}
 	start := make([]byte, min(size, 12))
 	if _, err := n.at.ReadAt(start, 0); err != nil && err != io.EOF {
-		return "", openError(n.path, err)
+		return "", ReadError(n.path, err)
 	}
 	if len(start) < 12 || !bytes.HasPrefix(start, []byte("\x93NUMPY")) {
 		return "", bad("it does not begin as one")
@@ -134,7 +134,7 @@ func (n *Npy) readHeader(size int64) (string, error) {
 	}
 	header := make([]byte, length)
 	if _, err := n.at.ReadAt(header, begin); err != nil && err != io.EOF {
-		return "", openError(n.path, err)
+		return "", ReadError(n.path, err)
 	}
 	return string(header), nil
 }

@@ -26,7 +26,7 @@ type Qrels struct {
 func (f *Folder) readQrels() error {
 	entries, err := fs.ReadDir(f.fsys, "qrels")
 	if err != nil {
-		return openError(f.path("qrels"), err)
+		return ReadError(f.path("qrels"), err)
 	}
 	type place struct {
 		path string

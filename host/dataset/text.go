@@ -31,7 +31,7 @@ const maxLine = 64 << 20
 func openLines(fsys fs.FS, name, path string) (*lineReader, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
-		return nil, openError(path, err)
+		return nil, ReadError(path, err)
 	}
 	var r io.Reader = bufio.NewReaderSize(f, 1<<16)
 	if strings.HasSuffix(name, ".gz") {

@@ -17,12 +17,24 @@ import (
 // ErrExists is returned, wrapped, where the file is there already and may not be replaced.
 var ErrExists = errors.New("exists already")
 
-// Check fails with ErrExists where a file of that path exists and force is off.
+// ErrWrite is returned, wrapped, where a file could not be written.
+var ErrWrite = errors.New("cannot write")
+
+func writeError(path string, err error) error { return fmt.Errorf("%w %s: %w", ErrWrite, path, err) }
+
+// Check fails where a file of that path exists and force is off, or where its folder is missing.
 func Check(path string, force bool) error {
-	if _, err := os.Lstat(path); err == nil && !force {
+	info, err := os.Lstat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return writeError(path, errors.New("it is a folder"))
+	case err == nil && !force:
 		return fmt.Errorf("%s %w\n  hint: choose another name, or replace it with --force", path, ErrExists)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return writeError(path, err)
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return writeError(path, err)
 	}
 	return nil
 }
@@ -35,60 +47,64 @@ type Pending struct {
 }
 
 // Create writes a temporary file beside path, and syncs it. Commit makes it the file; Discard removes it.
-func Create(path string, force bool, write func(io.Writer) error) (_ *Pending, err error) {
+func Create(path string, force bool, write func(io.Writer) error) (*Pending, error) {
 	if err := Check(path, force); err != nil {
 		return nil, err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
 	if err != nil {
-		return nil, err
+		return nil, writeError(path, err)
 	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", path, err)
-			_ = f.Close() // it may be closed already
-			err = errors.Join(err, os.Remove(f.Name()))
+	if err := fill(f, write); err != nil {
+		_ = f.Close() // it may be closed already
+		if e := os.Remove(f.Name()); e != nil {
+			err = errors.Join(err, e)
 		}
-	}()
-	w := bufio.NewWriterSize(f, 1<<18)
-	if err := write(w); err != nil {
-		return nil, err
-	}
-	if err := w.Flush(); err != nil {
-		return nil, err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return nil, err
-	}
-	if err := f.Sync(); err != nil {
-		return nil, err
-	}
-	if err := f.Close(); err != nil {
 		return nil, err
 	}
 	return &Pending{path, f.Name(), force}, nil
 }
 
+// fill writes, syncs and closes f. An error of write's own comes back as it is; one of the disk's is ErrWrite.
+func fill(f *os.File, write func(io.Writer) error) error {
+	w := bufio.NewWriterSize(f, 1<<18)
+	if err := write(w); err != nil && w.Flush() == nil {
+		return err
+	}
+	// A writer that has failed keeps failing.
+	for _, step := range []func() error{w.Flush, func() error { return f.Chmod(0o644) }, f.Sync, f.Close} {
+		if err := step(); err != nil {
+			return writeError(f.Name(), err)
+		}
+	}
+	return nil
+}
+
 // Commit gives the file its name. Without force it never replaces a file, even one that appeared since Create.
 func (p *Pending) Commit() error {
-	if p.force {
-		if err := os.Rename(p.temporary, p.path); err != nil {
-			return err
-		}
-	} else {
-		// A link, unlike a rename, fails where the name is taken. Some file systems have none.
-		if err := os.Link(p.temporary, p.path); errors.Is(err, fs.ErrExist) {
-			return errors.Join(Check(p.path, false), p.Discard())
-		} else if err != nil {
-			if err := errors.Join(Check(p.path, false), os.Rename(p.temporary, p.path)); err != nil {
-				return err
-			}
-		} else if err := os.Remove(p.temporary); err != nil {
-			return err
-		}
+	if err := p.name(); err != nil {
+		return errors.Join(err, p.Discard())
 	}
 	p.temporary = ""
 	return syncFolder(filepath.Dir(p.path))
+}
+
+func (p *Pending) name() error {
+	if !p.force {
+		// A link, unlike a rename, fails where the name is taken.
+		err := os.Link(p.temporary, p.path)
+		if err == nil {
+			return os.Remove(p.temporary)
+		}
+		// Some file systems have no links; there the last look must do.
+		if err := Check(p.path, false); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(p.temporary, p.path); err != nil {
+		return writeError(p.path, err)
+	}
+	return nil
 }
 
 // Discard removes the temporary file. After Commit it does nothing.

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/testdata/demo"
+)
+
+func (a *app) demoCommand() *cobra.Command {
+	var run runFlags
+	var output string
+	var force bool
+	cmd := &cobra.Command{
+		Use: "demo", Short: "Mine a small example that comes with quarry, and show it", Args: cobra.NoArgs,
+		Long: `Mine the embedded example, short passages about cloud services, many of them near misses of one another, and show queries,
+positives and negatives side by side. Writes the example's folder and its negatives, so that the other commands can be tried on them.`,
+		Example: `  quarry demo
+  quarry demo -o example && quarry export example/negatives.jsonl example/data -o triplets.jsonl`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			e, err := run.open(cmd)
+			if err != nil {
+				return err
+			}
+			defer closeEngine(cmd.Context(), e)
+			folder, err := dataset.OpenFS(demo.FS, "demo")
+			if err != nil {
+				return err
+			}
+			defer folder.Close()
+			p, err := host.Fit(cmd.Context(), folder, host.FitOptions{Threads: run.threads})
+			if err != nil {
+				return err
+			}
+			result, err := host.Mine(cmd.Context(), folder, p, host.MineOptions{RunOptions: host.RunOptions{Engine: e, Threads: run.threads}})
+			if err != nil {
+				return err
+			}
+			outputs, err := writeDemo(output, p, result, force)
+			if err != nil {
+				return err
+			}
+			s := newMineSummary(folder, p, result, outputs)
+			texts, err := host.TextsOf(folder, result.Pairs)
+			if err != nil {
+				return err
+			}
+			return a.summary(s, func(w io.Writer) error {
+				if err := sideBySide(w, result.Pairs, texts); err != nil {
+					return err
+				}
+				s.Examples = nil // all of them were just shown
+				if err := s.write(w); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(w, "next:    quarry mine %s --rule capped -o %s\n", filepath.Join(output, "data"), filepath.Join(output, "capped.jsonl"))
+				return err
+			})
+		},
+	}
+	run.add(cmd.Flags())
+	cmd.Flags().StringVarP(&output, "output", "o", "quarry-demo", "folder to write to")
+	cmd.Flags().BoolVar(&force, "force", false, "replace files that are there and differ")
+	return cmd
+}
+
+// writeDemo writes the example's folder and what was mined. A file that is there already with the same bytes stays.
+func writeDemo(output string, p *host.Projection, result *host.Result, force bool) (written []string, err error) {
+	files := map[string]func(io.Writer) error{
+		"projection.safetensors":  func(w io.Writer) error { _, err := w.Write(p.File); return err },
+		"negatives.jsonl":         result.WriteNegatives,
+		"negatives.manifest.json": result.Manifest.Write,
+	}
+	err = fs.WalkDir(demo.FS, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			files["data/"+name] = func(w io.Writer) error {
+				b, err := demo.FS.ReadFile(name)
+				if err == nil {
+					_, err = w.Write(b)
+				}
+				return err
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for name, write := range files {
+		path := filepath.Join(output, filepath.FromSlash(name))
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			return nil, err
+		}
+		have, err := os.ReadFile(path)
+		if err == nil && bytes.Equal(have, b.Bytes()) {
+			continue
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %w", host.ErrWrite, err)
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, fmt.Errorf("%w: %w", host.ErrWrite, err)
+		}
+		if err := atomicfile.Write(path, force, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err }); err != nil {
+			return nil, err
+		}
+	}
+	return []string{filepath.Join(output, "negatives.jsonl"), filepath.Join(output, "negatives.manifest.json"), filepath.Join(output, "projection.safetensors"), filepath.Join(output, "data")}, nil
+}
+
+// sideBySide shows every pair: its query, its positive, and its first two negatives, with their distances from the query.
+func sideBySide(w io.Writer, pairs []host.Pair, texts *host.Texts) error {
+	const width = 100
+	for _, p := range pairs {
+		fmt.Fprintf(w, "%s  %s\n", p.QueryID, texts.Queries[p.QueryID].Text)
+		fmt.Fprintf(w, "    positive  %.3f  %s\n", p.DQPD, shorten(texts.Document(p.PositiveID, ". "), width))
+		for _, n := range p.Negatives[:min(2, len(p.Negatives))] {
+			fmt.Fprintf(w, "    negative  %.3f  %s\n", n.DQD, shorten(texts.Document(n.ID, ". "), width))
+		}
+		switch p.None {
+		case host.NoneWindow:
+			fmt.Fprintln(w, "    none: nothing is nearer to the query than the positive")
+		case host.NoneEq6:
+			fmt.Fprintln(w, "    none: what is nearer to the query is nearer still to the positive")
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}

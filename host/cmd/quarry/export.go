@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+)
+
+func (a *app) exportCommand() *cobra.Command {
+	var output, separator string
+	var force bool
+	cmd := &cobra.Command{
+		Use: "export NEGATIVES DIR", Short: "Write triplets with texts, as trainers read them", Args: cobra.ExactArgs(2),
+		Long: `Write one JSON object a line for each negative: {"query":"...","positive":"...","negative":"..."}, with the texts of
+DIR's corpus and queries. A document's title and text are joined by --separator.`,
+		Example: `  quarry export negatives.jsonl mydata -o triplets.jsonl
+  python -c "import datasets; print(datasets.load_dataset('json', data_files='triplets.jsonl'))"`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := atomicfile.Check(output, force); err != nil {
+				return err
+			}
+			pairs, err := host.LoadNegatives(args[0])
+			if err != nil {
+				return err
+			}
+			folder, err := dataset.Open(args[1])
+			if err != nil {
+				return err
+			}
+			defer folder.Close()
+			n := 0
+			err = atomicfile.Write(output, force, func(w io.Writer) (err error) {
+				n, err = host.Export(folder, pairs, separator, w)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return a.summary(map[string]any{"triplets": n, "pairs": len(pairs), "written": []string{output}}, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%d triplets of %d pairs in %s\n", n, len(pairs), output)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "triplets.jsonl", "file to write")
+	cmd.Flags().StringVar(&separator, "separator", " ", "what joins a document's title and text")
+	cmd.Flags().BoolVar(&force, "force", false, "replace the output where it exists")
+	return cmd
+}

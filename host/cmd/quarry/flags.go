@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/engine"
+)
+
+// fitFlags are those of fit, which mine takes too where no projection is given.
+type fitFlags struct {
+	models      string
+	noNormalize bool
+	variance    float64
+	components  int
+	noPCA       bool
+	fitOn       string
+	noCenter    bool
+	seed        uint64
+	names       []string
+}
+
+func (f *fitFlags) add(flags *pflag.FlagSet) {
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	own.StringVar(&f.models, "models", "", "models in order, each with its weight: mpnet,minilm=0.5 (default all, by name, weight 1)")
+	own.BoolVar(&f.noNormalize, "no-normalize", false, "do not L2-normalise each model's vectors before weighting them")
+	own.Float64Var(&f.variance, "variance", 0.95, "share of the variance to keep, above 0 and at most 1")
+	own.IntVar(&f.components, "components", 0, "number of components, instead of a share of the variance")
+	own.BoolVar(&f.noPCA, "no-pca", false, "concatenate the models' vectors and reduce nothing")
+	own.StringVar(&f.fitOn, "fit-on", host.FitOnDocs, "what to fit on: docs, all (documents and queries), or sample:N documents")
+	own.BoolVar(&f.noCenter, "no-center", false, "do not subtract the mean (truncated SVD)")
+	own.Uint64Var(&f.seed, "seed", 0, "what chooses the sample")
+	own.VisitAll(func(flag *pflag.Flag) { f.names = append(f.names, flag.Name) })
+	flags.AddFlagSet(own)
+}
+
+// given returns the first of the flags that the command line has.
+func (f *fitFlags) given(flags *pflag.FlagSet) string {
+	for _, name := range f.names {
+		if flags.Changed(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+func (f *fitFlags) options(flags *pflag.FlagSet) (host.FitOptions, error) {
+	o := host.FitOptions{NoNormalize: f.noNormalize, Components: f.components, NoPCA: f.noPCA, FitOn: f.fitOn, NoCenter: f.noCenter, Seed: f.seed}
+	if flags.Changed("variance") {
+		if f.variance == 0 {
+			return o, usageError{fmt.Errorf("--variance is 0; it goes from above 0 to 1")}
+		}
+		o.Variance = f.variance
+	}
+	if flags.Changed("components") && f.components < 1 {
+		return o, usageError{fmt.Errorf("--components is %d; it is 1 or more", f.components)}
+	}
+	var err error
+	o.Models, err = parseModels(f.models)
+	return o, err
+}
+
+// parseModels reads "mpnet,minilm=0.5".
+func parseModels(text string) (models []host.Weight, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	for _, item := range strings.Split(text, ",") {
+		m := host.Weight{Model: item, Weight: 1}
+		if at := strings.LastIndex(item, "="); at >= 0 {
+			m.Model = item[:at]
+			if m.Weight, err = strconv.ParseFloat(item[at+1:], 64); err != nil {
+				return nil, usageError{fmt.Errorf("--models: weight %q is not a number", item[at+1:])}
+			}
+		}
+		if m.Model == "" {
+			return nil, usageError{fmt.Errorf("--models: a name is empty in %q", text)}
+		}
+		models = append(models, m)
+	}
+	return models, nil
+}
+
+// runFlags are how to compute.
+type runFlags struct {
+	engine  string
+	threads int
+}
+
+func (f *runFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.engine, "engine", "wasm", "what computes: wasm (the plugin, sandboxed) or native (the same code, in process); the result is the same")
+	f.addThreads(flags)
+}
+
+func (f *runFlags) addThreads(flags *pflag.FlagSet) {
+	flags.IntVar(&f.threads, "threads", 0, "cores to use (default all); the result is the same")
+}
+
+// checkThreads fails for a number that was given and is not one.
+func (f *runFlags) checkThreads(cmd *cobra.Command) error {
+	if cmd.Flags().Changed("threads") && f.threads < 1 {
+		return usageError{fmt.Errorf("--threads is %d; it is 1 or more", f.threads)}
+	}
+	return nil
+}
+
+// open returns the engine of that name. Close it after use.
+func (f *runFlags) open(cmd *cobra.Command) (engine.Engine, error) {
+	if err := f.checkThreads(cmd); err != nil {
+		return nil, err
+	}
+	switch f.engine {
+	case "native":
+		return engine.Native(engine.Options{}), nil
+	case "wasm":
+		return engine.Wasm(cmd.Context(), engine.WasmOptions{})
+	}
+	return nil, usageError{fmt.Errorf("--engine is %q; it is wasm or native", f.engine)}
+}
+
+func closeEngine(ctx context.Context, e engine.Engine) error {
+	return e.Close(context.WithoutCancel(ctx))
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/dataset"
+)
+
+func (a *app) inspectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "inspect FILE", Short: "Say what a file holds, and whether it is sound", Args: cobra.ExactArgs(1),
+		Long: `Say what a projection, part, negatives, manifest, .npy or plugin file holds, and whether it is sound: values finite,
+components orthonormal, ranks in order, fingerprints right. Exits with 3 where it is not.`,
+		Example: `  quarry inspect projection.safetensors
+  quarry inspect negatives.jsonl
+  quarry inspect mydata/vectors/mpnet/docs.npy --json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			i, err := host.Inspect(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			err = a.summary(i, func(w io.Writer) error {
+				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+				fmt.Fprintf(t, "kind\t%s\n", i.Kind)
+				for _, f := range i.Fields {
+					fmt.Fprintf(t, "%s\t%v\n", f.Name, f.Value)
+				}
+				sound := "yes"
+				if len(i.Problems) > 0 {
+					sound = "no"
+				}
+				fmt.Fprintf(t, "sound\t%s\n", sound)
+				return t.Flush()
+			})
+			if err != nil || len(i.Problems) == 0 {
+				return err
+			}
+			return &dataset.Error{Path: args[0], Row: -1, Problem: "not sound: " + strings.Join(i.Problems, "; ")}
+		},
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/plugin/mine"
+)
+
+// mineFlags are what to mine.
+type mineFlags struct {
+	split, rule     string
+	margin, perc    float64
+	top             int
+	counts          bool
+	positives, self string
+	zero, missing   string
+}
+
+func (f *mineFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.split, "split", "train", "pairs to mine: train, test, another file of qrels/, or all (train first)")
+	flags.StringVar(&f.rule, "rule", "dual", "which documents are negatives: dual (the paper's: nearer to the query than the positive is, and nearer to the query than to the positive), topk, margin, perc, capped")
+	flags.Float64Var(&f.margin, "margin", mine.DefaultMargin, "for --rule margin: s(Q,D) is at most s(Q,PD) - margin")
+	flags.Float64Var(&f.perc, "perc", mine.DefaultPerc, "for --rule perc and capped: s(Q,D) is at most perc * s(Q,PD)")
+	flags.IntVar(&f.top, "top", 5, "negatives of a pair at most")
+	flags.BoolVar(&f.counts, "counts", false, "count all documents in the rule's window and all candidates, exactly; slower")
+	flags.StringVar(&f.positives, "positives", host.PositivesEach, "with several positives: each is mined alone, or all must satisfy the rule")
+	flags.StringVar(&f.self, "self", host.SelfExclude, "a document with the query's own id: exclude, or keep")
+	flags.StringVar(&f.zero, "zero", host.ZeroError, "zero vectors, which have no cosine: error, or skip")
+	flags.StringVar(&f.missing, "missing", host.MissingError, "pairs whose query or positive is not there: error, or skip")
+}
+
+func (f *mineFlags) options(flags *pflag.FlagSet) (host.MineOptions, error) {
+	for _, name := range []string{"top", "perc"} {
+		if flag := flags.Lookup(name); flag.Changed && flag.Value.String() == "0" {
+			return host.MineOptions{}, usageError{fmt.Errorf("--%s is 0; it is above 0", name)}
+		}
+	}
+	return host.MineOptions{Split: f.split, Rule: f.rule, Margin: &f.margin, Perc: f.perc, Top: f.top, Counts: f.counts,
+		Positives: f.positives, Self: f.self, Zero: f.zero, Missing: f.missing}, nil
+}
+
+func (a *app) mineCommand() *cobra.Command {
+	var f mineFlags
+	var fit fitFlags
+	var run runFlags
+	var projection, output, stats string
+	var force bool
+	cmd := &cobra.Command{
+		Use: "mine DIR", Short: "Mine hard negatives: fit, project, mine, write", Args: cobra.ExactArgs(1),
+		Long: `Mine hard negatives for the pairs of a split. Without --projection one is fitted first, as the flags of fit say, and
+written beside the output as projection.safetensors. negatives.manifest.json, beside the output too, says what the
+result depends on: the same manifest means the same negatives, whatever machine, engine or number of threads.`,
+		Example: `  quarry mine mydata                                          # the paper's rule, train split, 5 a pair
+  quarry mine mydata --split all --top 20 --counts
+  quarry mine mydata --projection projection.safetensors --rule capped -o capped.jsonl
+  quarry mine mydata --json | jq .tallies`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flags := cmd.Flags()
+			o, err := f.options(flags)
+			if err != nil {
+				return err
+			}
+			fitOptions, err := fit.options(flags)
+			if err != nil {
+				return err
+			}
+			if name := fit.given(flags); name != "" && projection != "" {
+				return usageError{fmt.Errorf("--%s is for fitting, and --projection gives a fitted one", name)}
+			}
+			outputs := host.OutputsBeside(output, projection == "", force)
+			if err := outputs.Check(); err != nil {
+				return err
+			}
+			if stats != "" {
+				if err := atomicfile.Check(stats, force); err != nil {
+					return err
+				}
+			}
+			e, err := run.open(cmd)
+			if err != nil {
+				return err
+			}
+			defer closeEngine(cmd.Context(), e)
+			meter := a.newMeter()
+			o.RunOptions = host.RunOptions{Engine: e, Threads: run.threads, Progress: meter.progress()}
+			if err := o.Validate(); err != nil {
+				return err
+			}
+			folder, err := dataset.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer folder.Close()
+			fitOptions.Threads, fitOptions.Zero, fitOptions.Progress = run.threads, f.zero, meter.progress()
+			p, err := loadOrFit(cmd, folder, projection, fitOptions)
+			if err != nil {
+				return err
+			}
+			result, err := host.Mine(cmd.Context(), folder, p, o)
+			if err != nil {
+				return err
+			}
+			meter.next("write")
+			if err := result.Save(p, outputs); err != nil {
+				return err
+			}
+			s := newMineSummary(folder, p, result, outputs.Paths())
+			if stats != "" {
+				err := atomicfile.Write(stats, force, newRunStats(args[0], e, run.threads, outputs.Paths(), meter.stop(), result).write)
+				if err != nil {
+					return err
+				}
+			}
+			meter.stop()
+			return a.summary(s, func(w io.Writer) error { return s.write(w) })
+		},
+	}
+	f.add(cmd.Flags())
+	fit.add(cmd.Flags())
+	run.add(cmd.Flags())
+	cmd.Flags().StringVar(&projection, "projection", "", "projection file to use (default: fit one)")
+	cmd.Flags().StringVarP(&output, "output", "o", "negatives.jsonl", "file to write")
+	cmd.Flags().StringVar(&stats, "stats", "", "file to write times, engine, threads and memory to, as JSON")
+	cmd.Flags().BoolVar(&force, "force", false, "replace outputs that exist")
+	return cmd
+}
+
+func loadOrFit(cmd *cobra.Command, folder *dataset.Folder, path string, o host.FitOptions) (*host.Projection, error) {
+	if path != "" {
+		return host.LoadProjection(path)
+	}
+	return host.Fit(cmd.Context(), folder, o)
+}
+
+// runStats is what a run was like: everything that the manifest leaves out.
+type runStats struct {
+	Folder     string             `json:"folder"`
+	Outputs    []string           `json:"outputs"`
+	Engine     string             `json:"engine"`
+	Threads    int                `json:"threads"`
+	Seconds    map[string]float64 `json:"seconds"`
+	PeakMemory int64              `json:"peak_memory_bytes,omitempty"`
+	Tallies    host.Tallies       `json:"tallies"`
+}
+
+func (s *runStats) write(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(s)
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/quarry-hn/quarry/host"
+)
+
+// meter shows progress with an estimate on a terminal, and keeps how long each stage took.
+type meter struct {
+	mutex   sync.Mutex
+	to      io.Writer // nil where nothing is shown
+	bar     *progressbar.ProgressBar
+	stage   string
+	began   time.Time
+	seconds map[string]float64
+}
+
+func (a *app) newMeter() *meter {
+	m := &meter{seconds: map[string]float64{}, began: time.Now(), stage: "read"}
+	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !a.quiet {
+		m.to = a.stderr
+	}
+	return m
+}
+
+// progress is what the host calls.
+func (m *meter) progress() host.Progress {
+	return func(stage string, done, total int64) {
+		m.mutex.Lock()
+		defer m.mutex.Unlock()
+		m.enter(stage, total)
+		if m.bar != nil {
+			_ = m.bar.Set64(done) // a bar that cannot be drawn is no failure
+		}
+	}
+}
+
+func (m *meter) enter(stage string, total int64) {
+	if stage == m.stage {
+		return
+	}
+	m.leave()
+	m.stage, m.began = stage, time.Now()
+	if m.to != nil && stage != "" {
+		m.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(m.to), progressbar.OptionSetDescription(stage),
+			progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish())
+	}
+}
+
+func (m *meter) leave() {
+	m.seconds[m.stage] += time.Since(m.began).Seconds()
+	if m.bar != nil {
+		_ = m.bar.Clear()
+		m.bar = nil
+	}
+}
+
+// next goes on to another stage, of no known length.
+func (m *meter) next(stage string) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	if stage != m.stage {
+		m.leave()
+		m.stage, m.began = stage, time.Now()
+	}
+}
+
+// stop ends the last stage and returns the seconds of each.
+func (m *meter) stop() map[string]float64 {
+	m.next("")
+	delete(m.seconds, "")
+	return m.seconds
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/fit"
+	"github.com/quarry-hn/quarry/plugin/abi"
+)
+
+// Exit codes; rootLong and the README list them.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInput       = 3
+	exitExists      = 4
+	exitWrite       = 5
+	exitInterrupted = 130
+)
+
+const rootLong = `quarry mines hard negatives: documents that look right for a query and are not.
+
+It reads a folder with texts in BEIR layout and vectors beside them:
+
+  corpus.jsonl[.gz]  queries.jsonl[.gz]  qrels/<split>.tsv
+  vectors/<model>/docs.npy  vectors/<model>/queries.npy
+
+concatenates the models' vectors, reduces them by PCA, and takes for each (query, positive) pair the
+documents that its rule lets through, nearest to the query first.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 an input is missing or not sound; 4 an output exists
+already (--force replaces it); 5 an output could not be written; 130 interrupted.`
+
+const rootExample = `  quarry demo                                     # a small example, with its texts, on the screen
+  quarry mine mydata                              # fit, project, mine; writes negatives.jsonl
+  quarry mine mydata --rule perc --perc 0.95 -o perc.jsonl
+  quarry export negatives.jsonl mydata -o triplets.jsonl`
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// app is what commands share: where they write.
+type app struct {
+	stdout, stderr io.Writer
+	json           bool
+	quiet          bool
+}
+
+// run is the command: it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	code := exitCode(err)
+	if code == exitInterrupted {
+		fmt.Fprintln(stderr, "quarry: interrupted; nothing was written")
+		return code
+	}
+	fmt.Fprintf(stderr, "quarry: %v\n", err)
+	if code == exitUsage {
+		fmt.Fprintln(stderr, "Run the command with --help for its usage.")
+	}
+	return code
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "quarry", Short: "Mine hard negatives from precomputed vectors", Long: rootLong, Example: rootExample,
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the summary as JSON")
+	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no summary and no progress")
+	root.AddCommand(a.mineCommand(), a.fitCommand(), a.transformCommand(), a.exportCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand())
+	for _, c := range root.Commands() {
+		args := c.Args
+		c.Args = func(cmd *cobra.Command, given []string) error {
+			if err := args(cmd, given); err != nil {
+				return usageError{err}
+			}
+			return nil
+		}
+	}
+	return root
+}
+
+// exitCode sorts an error.
+func exitCode(err error) int {
+	var usage usageError
+	var input *dataset.Error
+	var plugin *abi.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &usage), errors.Is(err, host.ErrOption):
+		return exitUsage
+	case errors.Is(err, host.ErrExists):
+		return exitExists
+	case errors.As(err, &input), errors.Is(err, fit.ErrNothingToFit), errors.As(err, &plugin) && plugin.Code != abi.Internal:
+		return exitInput
+	case errors.Is(err, host.ErrWrite):
+		return exitWrite
+	}
+	return exitFailure
+}
+
+// summary prints what a command did: as JSON, or as text makes it.
+func (a *app) summary(data any, text func(w io.Writer) error) error {
+	switch {
+	case a.json:
+		e := json.NewEncoder(a.stdout)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		return e.Encode(data)
+	case a.quiet:
+		return nil
+	}
+	return text(a.stdout)
+}

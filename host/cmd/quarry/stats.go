@@ -1,0 +1,32 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/engine"
+)
+
+func newRunStats(folder string, e engine.Engine, threads int, outputs []string, seconds map[string]float64, r *host.Result) *runStats {
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	return &runStats{Folder: folder, Outputs: outputs, Engine: e.Name(), Threads: threads, Seconds: seconds, PeakMemory: peakMemory(), Tallies: r.Tallies}
+}
+
+// peakMemory is the largest resident size of this process so far, by the operating system's measure; 0 where it does not tell.
+func peakMemory() int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	kib, err := strconv.ParseInt(strings.TrimSpace(strings.SplitN(after, "kB", 2)[0]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kib << 10
+}

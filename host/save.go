@@ -1,0 +1,85 @@
+package host
+
+import (
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+)
+
+// ErrExists is returned, wrapped, where an output is there already and may not be replaced.
+var ErrExists = atomicfile.ErrExists
+
+// ErrWrite is returned, wrapped, where an output could not be written: the disk is full, the folder is missing or read-only.
+var ErrWrite = atomicfile.ErrWrite
+
+// Outputs are the files that mining writes. An empty path is not written.
+type Outputs struct {
+	Negatives  string // negatives.jsonl
+	Manifest   string // negatives.manifest.json
+	Projection string // projection.safetensors
+	Force      bool   // replace what is there
+}
+
+// OutputsBeside returns the usual names: the manifest and, where it was fitted for this, the projection go beside the negatives.
+func OutputsBeside(negatives string, fitted, force bool) Outputs {
+	o := Outputs{Negatives: negatives, Manifest: strings.TrimSuffix(negatives, ".jsonl") + ".manifest.json", Force: force}
+	if fitted {
+		o.Projection = filepath.Join(filepath.Dir(negatives), "projection.safetensors")
+	}
+	return o
+}
+
+// Paths lists the files, in the order they appear.
+func (o Outputs) Paths() (paths []string) {
+	for _, path := range []string{o.Projection, o.Negatives, o.Manifest} {
+		if path != "" {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// Check fails where one of the files cannot be written, before there is work to lose: it exists, or its folder does not.
+func (o Outputs) Check() error {
+	for _, path := range o.Paths() {
+		if err := atomicfile.Check(path, o.Force); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Save writes a result. All files are complete on disk before the first gets its name; the manifest gets its last.
+func (r *Result) Save(p *Projection, o Outputs) (err error) {
+	var pending []*atomicfile.Pending
+	defer func() {
+		for _, f := range pending {
+			err = joined(err, f.Discard())
+		}
+	}()
+	for _, f := range []struct {
+		path  string
+		write func(io.Writer) error
+	}{
+		{o.Projection, func(w io.Writer) error { _, err := w.Write(p.File); return err }},
+		{o.Negatives, r.WriteNegatives},
+		{o.Manifest, r.Manifest.Write},
+	} {
+		if f.path == "" {
+			continue
+		}
+		created, err := atomicfile.Create(f.path, o.Force, f.write)
+		if err != nil {
+			return err
+		}
+		pending = append(pending, created)
+	}
+	for _, f := range pending {
+		if err := f.Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

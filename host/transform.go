@@ -1,0 +1,122 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/plugin/pca"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+)
+
+// TransformOptions say how to project a folder's vectors.
+type TransformOptions struct {
+	RunOptions
+	Zero  string // ZeroError (default) or ZeroSkip: such a row becomes zeros
+	Force bool   // replace files that are there
+}
+
+// Transformed says what was projected.
+type Transformed struct {
+	Documents, Queries int // rows
+	Components         int // columns
+	Zero               int // rows of zeros, in either
+}
+
+// Transform projects all documents and queries of a folder to docs.npy and queries.npy in the folder out: float32, one row per
+// line of the corpus or query file.
+func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out string, o TransformOptions) (t *Transformed, err error) {
+	var errs optionErrors
+	errs.oneOf("zero", &o.Zero, ZeroError, ZeroSkip)
+	if err := errs.err(); err != nil {
+		return nil, err
+	}
+	models, err := p.ensemble(folder)
+	if err != nil {
+		return nil, err
+	}
+	e, closeEngine, err := o.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = joined(err, closeEngine()) }()
+	w, err := newWorkers(ctx, e, p, o.RunOptions)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = joined(err, w.closeAll(ctx)) }()
+
+	var documents, queries []dataset.Matrix
+	for _, m := range models {
+		documents, queries = append(documents, m.Documents), append(queries, m.Queries)
+	}
+	t = &Transformed{Documents: documents[0].Rows(), Queries: queries[0].Rows(), Components: p.Width()}
+	var pending []*atomicfile.Pending
+	defer func() {
+		for _, f := range pending {
+			err = joined(err, f.Discard())
+		}
+	}()
+	for _, side := range []struct {
+		file string
+		xs   []dataset.Matrix
+	}{{"docs.npy", documents}, {"queries.npy", queries}} {
+		f, err := atomicfile.Create(filepath.Join(out, side.file), o.Force, func(to io.Writer) error {
+			zeros, err := w.writeProjected(ctx, to, side.xs, o, "project "+side.file)
+			t.Zero += zeros
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		pending = append(pending, f)
+	}
+	for _, f := range pending {
+		if err := f.Commit(); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// writeProjected writes a .npy file of all rows, projected, and returns how many were zero.
+func (w *workers) writeProjected(ctx context.Context, to io.Writer, xs []dataset.Matrix, o TransformOptions, stage string) (zeros int, err error) {
+	n, k := xs[0].Rows(), w.projection.Width()
+	if _, err := to.Write(npyHeader(n, k)); err != nil {
+		return 0, err
+	}
+	done := progressOf(o.Progress, stage, n)
+	const blockRows = 4096 // held in memory, for all threads to share
+	for first := 0; first < n; first += blockRows {
+		rows := make([]int, min(blockRows, n-first))
+		for i := range rows {
+			rows[i] = first + i
+		}
+		y, zero, err := w.project(ctx, xs, rows, pca.Zero(o.Zero == ZeroSkip), done)
+		if err != nil {
+			return 0, err
+		}
+		for _, z := range zero {
+			if z {
+				zeros++
+			}
+		}
+		if _, err := to.Write(safetensors.OfFloat32("", y).Data); err != nil {
+			return 0, err
+		}
+	}
+	return zeros, nil
+}
+
+// npyHeader is the start of a .npy file, format version 1.0, of n x k float32.
+func npyHeader(n, k int) []byte {
+	text := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", n, k)
+	for (10+len(text)+1)%64 != 0 {
+		text += " "
+	}
+	text += "\n"
+	return append([]byte{0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, byte(len(text)), byte(len(text) >> 8)}, text...)
+}
