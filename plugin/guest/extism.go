@@ -12,7 +12,7 @@ import (
 
 // extism runs an operation on Extism's input and sets its output or its error.
 func extism(op abi.Op) int32 {
-	out, err := instance.Call(op, pdk.Input())
+	out, err := call(op, pdk.Input())
 	if err != nil {
 		e := abi.AsError(err)
 		pdk.SetError(errors.New(string(e.JSON())))

@@ -5,6 +5,8 @@
 package main
 
 import (
+	"runtime"
+	"runtime/debug"
 	"unsafe"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -28,7 +30,8 @@ func quarryBuffer(size uint32) uint32 {
 		return 0
 	}
 	if words := int(size+7)/8 + 1; words > len(input) {
-		input = nil // before the new one is taken
+		input = nil
+		runtime.GC() // frees the old buffer before the new one is taken
 		input = make([]uint64, words)
 	}
 	return address(unsafe.Pointer(&input[0]))
@@ -46,7 +49,7 @@ func quarryCall(op int32, size uint32) int32 {
 		output = err.JSON()
 		return int32(err.Code)
 	}
-	out, err := instance.Call(abi.Op(op), in)
+	out, err := call(abi.Op(op), in)
 	if err != nil {
 		e := abi.AsError(err)
 		output = e.JSON()
@@ -55,6 +58,23 @@ func quarryCall(op int32, size uint32) int32 {
 	output = out
 	return 0
 }
+
+// call runs an operation. Memory is short and never given back: what the last call left behind is freed before an operation
+// that will hold much, and the collector is told the limit.
+func call(op abi.Op, in []byte) ([]byte, error) {
+	const much = 1 << 20
+	if output = nil; len(in) > much && op != abi.OpPush && op != abi.OpTransform {
+		runtime.GC()
+	}
+	out, err := instance.Call(op, in)
+	if limit := instance.MemoryLimit(); limit != collectorLimit {
+		collectorLimit = limit
+		debug.SetMemoryLimit(limit / 4 * 3)
+	}
+	return out, err
+}
+
+var collectorLimit int64 // the instance's limit that the collector knows of
 
 // quarryOutput returns address * 2^32 + length of what the last call gave.
 //

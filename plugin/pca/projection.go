@@ -205,6 +205,11 @@ func (p *Projection) validate() error {
 	if i := notFinite(p.Mean); i >= 0 {
 		return abi.Errorf(abi.NonFinite, "projection: column %d is %v", i, p.Mean[i]).At("mean", -1)
 	}
+	for i, v := range p.Variances {
+		if !(v >= 0 && v-v == 0) {
+			return abi.Errorf(abi.NonFinite, "projection: it is %v; a variance is finite and not negative", v).At("variances", i)
+		}
+	}
 	if i := notFinite(p.Components); i >= 0 {
 		return abi.Errorf(abi.NonFinite, "projection: column %d is %v", i%d, p.Components[i]).At("components", i/d)
 	}

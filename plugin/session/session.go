@@ -34,6 +34,9 @@ func New(k kernel.Kernel) *Session {
 	return &Session{kernel: k, budget: budget{limit: abi.MaxMemory}}
 }
 
+// MemoryLimit is how many bytes the session may use.
+func (s *Session) MemoryLimit() int64 { return s.budget.limit }
+
 // Call runs an operation. The answer stays valid until the next call; in is not kept. An error is an *abi.Error, and then
 // nothing has changed.
 func (s *Session) Call(op abi.Op, in []byte) (out []byte, err error) {
@@ -244,7 +247,7 @@ func noPairs() error {
 }
 
 // budget keeps an instance within its memory. What it counts is what the session knows it will hold; the runtime's own share
-// (its heap before a collection, stacks, code) is allowed for by counting no more than three quarters of the limit.
+// (garbage before a collection, fragments, stacks, code) is allowed for by counting no more than half of the limit.
 type budget struct {
 	limit                      int64
 	projection, pairs, message int64
@@ -252,8 +255,8 @@ type budget struct {
 
 // check fails where need bytes more do not fit.
 func (b *budget) check(need int64) error {
-	if have := b.projection + b.pairs + b.message; have+need > b.limit/4*3 {
-		return abi.Errorf(abi.Memory, "needs %s more than the %s held; three quarters of the limit of %s may be used",
+	if have := b.projection + b.pairs + b.message; have+need > b.limit/2 {
+		return abi.Errorf(abi.Memory, "needs %s more than the %s held; half of the limit of %s may be",
 			mib(need), mib(have), mib(b.limit))
 	}
 	return nil
