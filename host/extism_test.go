@@ -1,0 +1,219 @@
+package host_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	extism "github.com/extism/go-sdk"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/plugin"
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/mine"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+)
+
+// extismCases are golden cases with ids alone, the default rule and the train split.
+var extismCases = []string{"wide/dual", "ties/dual", "several/each", "weights/dual", "self/dual"}
+
+func extismCase(t *testing.T, name string) (goldenCase, []host.Pair) {
+	t.Helper()
+	cases := goldenCases(t)
+	i := slices.IndexFunc(cases, func(c goldenCase) bool { return c.Name == name })
+	if i < 0 {
+		t.Fatalf("no golden case %s", name)
+	}
+	_, _, want := cases[i].open(t)
+	return cases[i], pairsOf(t, want)
+}
+
+// pairsOf reads lines of negatives; a pair's counts are not looked at.
+func pairsOf(t *testing.T, lines []byte) []host.Pair {
+	t.Helper()
+	pairs, err := host.ReadNegatives(bytes.NewReader(lines), "negatives")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range pairs {
+		pairs[i].InWindow, pairs[i].Candidates = nil, nil
+	}
+	return pairs
+}
+
+func samePairs(t *testing.T, what string, got, want []host.Pair) {
+	t.Helper()
+	a, _ := json.Marshal(got)
+	b, _ := json.Marshal(want)
+	if !bytes.Equal(a, b) {
+		t.Errorf("%s: got\n%s\nexpected\n%s", what, a, b)
+	}
+}
+
+// TestExtismGo loads plugin.wasm with Extism's Go SDK and gets the golden negatives, bit for bit, by select and by begin, push, finish.
+func TestExtismGo(t *testing.T) {
+	for _, name := range extismCases {
+		c, want := extismCase(t, name)
+		folder, p, _ := c.open(t)
+		begin, documents := extismMessages(t, folder, p)
+		manifest := extism.Manifest{Wasm: []extism.Wasm{extism.WasmData{Data: plugin.Wasm}}}
+		guest, err := extism.NewPlugin(t.Context(), manifest, extism.PluginConfig{EnableWasi: true}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		call := func(op string, tensors []safetensors.Tensor, options map[string]string) []byte {
+			t.Helper()
+			var message []byte
+			if tensors != nil {
+				if message, err = safetensors.Marshal(tensors, options); err != nil {
+					t.Fatal(err)
+				}
+			}
+			code, out, err := guest.Call(op, message)
+			if code != 0 || err != nil {
+				t.Fatalf("%s: %d, %v", op, code, err)
+			}
+			return bytes.Clone(out)
+		}
+		if code, _, err := guest.Call("load_projection", p.File); code != 0 || err != nil {
+			t.Fatalf("load_projection: %d, %v", code, err)
+		}
+		samePairs(t, name+", select", extismPairs(t, folder, call("select", append(slices.Clone(begin), documents...), nil)), want)
+		call("begin", begin, nil)
+		for first := 0; first < documents[0].Rows(); first += 3 {
+			call("push", rowsOf(documents, first, 3), map[string]string{"first": fmt.Sprint(first)})
+		}
+		samePairs(t, name+", push", extismPairs(t, folder, call("finish", nil, nil)), want)
+
+		// An error is JSON with a code, and the plugin works afterwards.
+		code, _, err := guest.Call("push", []byte("garbage"))
+		if e := abi.ParseError(abi.Code(code), []byte(fmt.Sprint(err))); code != uint32(abi.BadMessage) || e.Message == "" {
+			t.Errorf("garbage: %d, %v", code, err)
+		}
+		call("finish", nil, nil)
+		if err := guest.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// extismMessages makes what a host without this library would: begin's tensors and the documents, raw.
+func extismMessages(t *testing.T, folder *dataset.Folder, p *host.Projection) (begin, documents []safetensors.Tensor) {
+	t.Helper()
+	var queries, positives []safetensors.Tensor
+	for _, m := range p.Models {
+		v, err := folder.Vectors(m.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := func(kind string, x dataset.Matrix) safetensors.Tensor {
+			b := make([]byte, x.Rows()*x.Width()*x.DType().Size())
+			if err := x.ReadRows(b, 0, x.Rows()); err != nil {
+				t.Fatal(err)
+			}
+			return safetensors.Tensor{Name: kind + "/" + m.Name, DType: x.DType(), Shape: []int{x.Rows(), x.Width()}, Data: b}
+		}
+		queries, positives = append(queries, read("queries", v.Queries)), append(positives, read("positives", v.Documents))
+		documents = append(documents, read("documents", v.Documents))
+	}
+	exclude := make([][]int64, len(folder.Queries.List))
+	var pairQuery, pairPositive []int64
+	for _, q := range folder.Qrels {
+		for _, j := range q.Judgements {
+			query, _ := folder.Queries.Row(j.Query)
+			document, _ := folder.Documents.Row(j.Document)
+			if j.Score <= 0 {
+				continue
+			}
+			exclude[query] = append(exclude[query], int64(document))
+			if q.Split == "train" {
+				pairQuery, pairPositive = append(pairQuery, int64(query)), append(pairPositive, int64(document))
+			}
+		}
+	}
+	offsets, values := []int64{0}, []int64{}
+	for i, id := range folder.Queries.List {
+		if row, ok := folder.Documents.Row(id); ok {
+			exclude[i] = append(exclude[i], int64(row))
+		}
+		values = append(values, exclude[i]...)
+		offsets = append(offsets, int64(len(values)))
+	}
+	begin = append(append(queries, positives...),
+		safetensors.OfInt64("pair_query", pairQuery, len(pairQuery)), safetensors.OfInt64("pair_positive", pairPositive, len(pairPositive)),
+		safetensors.OfInt64("exclude_offsets", offsets, len(offsets)), safetensors.OfInt64("exclude", values, len(values)))
+	return begin, documents
+}
+
+func rowsOf(tensors []safetensors.Tensor, first, n int) (cut []safetensors.Tensor) {
+	for _, t := range tensors {
+		n := min(n, t.Rows()-first)
+		stride := len(t.Data) / t.Rows()
+		t.Data, t.Shape = t.Data[first*stride:(first+n)*stride], []int{n, t.Shape[1]}
+		cut = append(cut, t)
+	}
+	return cut
+}
+
+func extismPairs(t *testing.T, folder *dataset.Folder, part []byte) (pairs []host.Pair) {
+	t.Helper()
+	p, err := mine.ParsePart(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, j := range folder.Qrels[0].Judgements {
+		if j.Score <= 0 {
+			continue
+		}
+		i := len(pairs)
+		pair := host.Pair{QueryID: j.Query, PositiveID: j.Document, DQPD: 1 - p.SQPD[i], Negatives: []host.Negative{}}
+		for rank, n := range p.Found[i] {
+			pair.Negatives = append(pair.Negatives, host.Negative{ID: folder.Documents.List[n.Position], Rank: rank + 1, DQD: 1 - n.SQD, DPDD: 1 - n.SPDD})
+		}
+		switch {
+		case len(pair.Negatives) == 0 && p.Window[i]:
+			pair.None = host.NoneEq6
+		case len(pair.Negatives) == 0:
+			pair.None = host.NoneWindow
+		}
+		pairs = append(pairs, pair)
+	}
+	return pairs
+}
+
+// python returns the interpreter that `make test` sets up, or skips the test where it, or a module, is missing.
+func python(t *testing.T, module string) string {
+	t.Helper()
+	name := os.Getenv("QUARRY_PYTHON")
+	if name == "" {
+		name = "../.venv/bin/python"
+	}
+	if out, err := exec.Command(name, "-c", "import "+module).CombinedOutput(); err != nil {
+		t.Skipf("no Python with %s: run `make test`, which sets one up, or set QUARRY_PYTHON (%v %s)", module, err, out)
+	}
+	return name
+}
+
+// TestExtismPython runs the Python example, which loads plugin.wasm with Extism's Python SDK, and gets the golden negatives, bit for bit.
+func TestExtismPython(t *testing.T) {
+	interpreter := python(t, "extism")
+	for _, name := range extismCases {
+		c, want := extismCase(t, name)
+		for _, how := range []string{"select", "push"} {
+			folder := filepath.Join(golden, c.Folder)
+			cmd := exec.CommandContext(t.Context(), interpreter, "../plugin/examples/python/mine.py", "../plugin/plugin.wasm", folder, filepath.Join(folder, "projection.safetensors"), how)
+			out, err := cmd.Output()
+			if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+				t.Fatalf("%s, %s: %v\n%s", name, how, err, exit.Stderr)
+			}
+			samePairs(t, name+", "+how, pairsOf(t, out), want)
+		}
+	}
+}
