@@ -81,7 +81,7 @@ func random(r *rand.Rand, n int) []float32 {
 // sample is messages that are all right: a projection of two models (5 and 3 wide, to 4), and what goes with it.
 type sample struct {
 	projection                                    []byte
-	transform, begin, push, pushed, selectOnce    []byte
+	transform, begin, push, selectOnce            []byte
 	beginOptions                                  map[string]string
 	queries, positives, documents, pairs, exclude []safetensors.Tensor
 }

@@ -1,0 +1,48 @@
+# Two commands do everything: make demo, make test.
+export GOTOOLCHAIN := go1.27.4
+
+PYTHON ?= python3
+VENV := .venv
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+# ./... leaves testdata out.
+PACKAGES := ./... ./testdata/demo
+
+.PHONY: build demo test lint plugin plugin-check bench clean
+
+build: ## bin/quarry
+	go build -o bin/quarry ./host/cmd/quarry
+
+demo: build ## mine the embedded example and show it
+	bin/quarry demo -o bin/demo --force
+
+test: $(VENV)/ready ## everything
+	QUARRY_PYTHON=$(CURDIR)/$(VENV)/bin/python go test -timeout 20m $(PACKAGES)
+	$(VENV)/bin/python testdata/golden/test_reference.py
+
+# Python runs the tests of other hosts and of NumPy's reference.
+$(VENV)/ready: testdata/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r testdata/requirements.txt
+	touch $@
+
+lint:
+	@test -z "$$(gofmt -l host plugin testdata)" || { gofmt -l host plugin testdata; echo "gofmt would change these" >&2; exit 1; }
+	go vet $(PACKAGES)
+	GOOS=wasip1 GOARCH=wasm go vet ./plugin/guest
+	go run $(STATICCHECK) $(PACKAGES)
+
+plugin: ## plugin.wasm from its sources
+	plugin/build.sh
+
+plugin-check: ## plugin.wasm is what its sources give, to the byte
+	plugin/build.sh --check
+
+vulncheck:
+	go run $(GOVULNCHECK) ./...
+
+bench:
+	go test -run '^$$' -bench . -benchtime 3x ./plugin/kernel ./host/fit
+
+clean:
+	rm -rf bin $(VENV)

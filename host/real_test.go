@@ -1,0 +1,57 @@
+package host_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/engine"
+)
+
+// TestRealData mines the real sets with both engines, which must agree to the byte, and compares them with NumPy: identical in the canonical
+// order, and with NumPy's own matrix product equal but for comparisons within 1e-12.
+func TestRealData(t *testing.T) {
+	for _, name := range []string{"scifact", "cloud-docs"} {
+		t.Run(name, func(t *testing.T) {
+			f := realFolder(t, name)
+			p, err := host.Fit(t.Context(), f, host.FitOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []byte
+			for _, e := range []engine.Engine{wasm(t, engine.WasmOptions{}), engine.Native(engine.Options{})} {
+				r, err := host.Mine(t.Context(), f, p, host.MineOptions{RunOptions: host.RunOptions{Engine: e}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := negatives(t, r)
+				if want != nil && !bytes.Equal(got, want) {
+					t.Fatal("the engines differ")
+				}
+				want = got
+			}
+			interpreter := python(t, "numpy")
+			dir := t.TempDir()
+			projection, mined := filepath.Join(dir, "projection.safetensors"), filepath.Join(dir, "negatives.jsonl")
+			if err := p.Save(projection, false); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(mined, want, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			data := os.Getenv("QUARRY_DATA")
+			if data == "" {
+				data = "../../shared/data"
+			}
+			out, err := exec.CommandContext(t.Context(), interpreter, filepath.Join(golden, "compare.py"), filepath.Join(data, name),
+				"--projection", projection, "--negatives", mined).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			t.Logf("%s", out)
+		})
+	}
+}
