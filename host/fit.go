@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/fit"
@@ -52,6 +53,12 @@ func sampleSize(fitOn string) (n int, ok bool) {
 	return n, n > 0
 }
 
+// Validate reports all that is wrong with the options.
+func (o FitOptions) Validate() error {
+	_, err := o.withDefaults()
+	return err
+}
+
 func (o FitOptions) withDefaults() (FitOptions, error) {
 	var errs optionErrors
 	if o.FitOn == "" {
@@ -59,6 +66,7 @@ func (o FitOptions) withDefaults() (FitOptions, error) {
 	}
 	errs.check(o.Variance == 0 || o.Components == 0, "variance and components are both given; choose one")
 	errs.check(!o.NoPCA || o.Variance == 0 && o.Components == 0, "without PCA there is no variance or number of components to choose")
+	errs.check(!o.NoPCA || o.FitOn == FitOnDocs, "without PCA there is nothing to fit on: %s", o.FitOn)
 	errs.check(!o.NoPCA || !o.NoCenter, "without PCA nothing is centred anyway")
 	if o.Variance == 0 {
 		o.Variance = 0.95
@@ -72,7 +80,7 @@ func (o FitOptions) withDefaults() (FitOptions, error) {
 	seen := map[string]bool{}
 	for _, m := range o.Models {
 		errs.check(!seen[m.Model], "model %q is given twice", m.Model)
-		errs.check(m.Weight > 0 && m.Weight-m.Weight == 0, "model %q has weight %v; it must be above 0", m.Model, m.Weight)
+		errs.check(m.Weight > 0 && m.Weight-m.Weight == 0, "model %q has weight %v; it must be finite and above 0", m.Model, m.Weight)
 		seen[m.Model] = true
 	}
 	return o, errs.err()
@@ -92,6 +100,9 @@ func Fit(ctx context.Context, folder *dataset.Folder, o FitOptions) (*Projection
 	p := &pca.Projection{Normalize: !o.NoNormalize, Center: !o.NoCenter && !o.NoPCA, FitOn: o.FitOn, Seed: o.Seed}
 	var models []dataset.Model
 	for _, w := range o.Models {
+		if !slices.Contains(folder.Models, w.Model) {
+			return nil, fmt.Errorf("%w: there is no model %q; there are %s", ErrOption, w.Model, strings.Join(folder.Models, ", "))
+		}
 		m, err := folder.Vectors(w.Model)
 		if err != nil {
 			return nil, err

@@ -83,7 +83,8 @@ func NewJob(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOp
 	}
 	j.prepare(q, d, zeroQueries, zeroPositives)
 	if len(j.set.pairs) == 0 {
-		return nil, fmt.Errorf("all %d pairs of split %q were left out: their vectors are zero", j.zeroPairs, o.Split)
+		return nil, &dataset.Error{Path: j.set.path, Row: -1, Problem: fmt.Sprintf("all %d pairs of split %q were left out: their vectors are zero", j.zeroPairs, o.Split),
+			Hint: "make the vectors again"}
 	}
 	return j, j.workers.each(ctx, func(i engine.Instance) error {
 		_, err := engine.SendTensors(ctx, i, abi.OpBegin, j.begin.tensors, j.begin.options)

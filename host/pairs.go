@@ -15,6 +15,7 @@ type pairSet struct {
 	pairs     [][2]int64 // of each pair: index into queries, into positives
 	exclude   [][]int64  // of each query: document positions that are no negatives of it
 	together  [][]int64  // of each query: indices into positives that must all satisfy the rule; empty unless asked for
+	path      string     // of the first qrels file, for errors
 	missing   int        // pairs left out because their query or positive is not in the folder
 }
 
@@ -33,7 +34,7 @@ func selectPairs(folder *dataset.Folder, o MineOptions) (*pairSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &pairSet{}
+	s := &pairSet{path: splits[0].Path}
 	queryIndex, positiveIndex := map[int]int64{}, map[int]int64{}
 	index := func(of map[int]int64, rows *[]int, row int) int64 {
 		i, ok := of[row]
@@ -73,9 +74,20 @@ func selectPairs(folder *dataset.Folder, o MineOptions) (*pairSet, error) {
 		}
 	}
 	if len(s.pairs) == 0 {
-		return nil, fmt.Errorf("split %q has no pair with a score above 0 (%d were skipped as missing)", o.Split, s.missing)
+		return nil, &dataset.Error{Path: s.path, Row: -1, Problem: fmt.Sprintf("split %q has no pair with a score above 0 (%d were skipped as missing)", o.Split, s.missing),
+			Hint: "add judgements, or choose another --split"}
 	}
 	return s, nil
+}
+
+// CheckPairs fails where Mine would for the pairs alone: an unknown split, a query or positive that is missing. It needs no vectors, so a
+// long fit need not come first.
+func CheckPairs(folder *dataset.Folder, o MineOptions) error {
+	o, _, err := o.withDefaults()
+	if err == nil {
+		_, err = selectPairs(folder, o)
+	}
+	return err
 }
 
 func chooseSplits(folder *dataset.Folder, split string) ([]*dataset.Qrels, error) {

@@ -1,9 +1,11 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
@@ -30,7 +32,7 @@ func ParseProjection(file []byte) (*Projection, error) {
 func LoadProjection(path string) (*Projection, error) {
 	file, err := os.ReadFile(path)
 	if err != nil {
-		return nil, dataset.ReadError(path, err)
+		return nil, dataset.ReadError(path, err, "make it with quarry fit")
 	}
 	p, err := ParseProjection(file)
 	if err != nil {
@@ -52,8 +54,11 @@ func (p *Projection) ensemble(folder *dataset.Folder) ([]dataset.Model, error) {
 	var models []dataset.Model
 	for _, want := range p.Models {
 		m, err := folder.Vectors(want.Name)
+		if e := (*dataset.Error)(nil); errors.As(err, &e) && !slices.Contains(folder.Models, want.Name) {
+			return nil, &dataset.Error{Path: e.Path, Row: -1, Problem: fmt.Sprintf("the projection has model %q, and %s", want.Name, e.Problem), Hint: "give another projection, or make one with quarry fit", Err: e}
+		}
 		if err != nil {
-			return nil, fmt.Errorf("the projection's model %q: %w", want.Name, err)
+			return nil, err
 		}
 		if got := m.Documents.Width(); got != want.Width {
 			return nil, &dataset.Error{Path: m.Documents.Name(), Row: -1, Problem: fmt.Sprintf("%d columns; the projection has %d", got, want.Width),

@@ -19,6 +19,13 @@ type TransformOptions struct {
 	Force bool   // replace files that are there
 }
 
+// Validate reports all that is wrong with the options.
+func (o TransformOptions) Validate() error {
+	var errs optionErrors
+	errs.oneOf("zero", &o.Zero, ZeroError, ZeroSkip)
+	return errs.err()
+}
+
 // Transformed says what was projected.
 type Transformed struct {
 	Documents, Queries int // rows
@@ -29,9 +36,7 @@ type Transformed struct {
 // Transform projects all documents and queries of a folder to docs.npy and queries.npy in the folder out: float32, one row per
 // line of the corpus or query file.
 func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out string, o TransformOptions) (t *Transformed, err error) {
-	var errs optionErrors
-	errs.oneOf("zero", &o.Zero, ZeroError, ZeroSkip)
-	if err := errs.err(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	models, err := p.ensemble(folder)

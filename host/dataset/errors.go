@@ -36,13 +36,13 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ReadError is the Error for a file that could not be opened or read.
-func ReadError(path string, err error) error {
+// ReadError is the Error for a file that could not be opened or read; hints say what to do.
+func ReadError(path string, err error, hint ...string) error {
 	problem := err.Error()
 	if p := (*fs.PathError)(nil); errors.As(err, &p) {
 		problem = p.Err.Error()
 	}
-	return &Error{Path: path, Row: -1, Problem: problem, Err: err}
+	return &Error{Path: path, Row: -1, Problem: problem, Hint: strings.Join(hint, "; "), Err: err}
 }
 
 // fileError is an Error about a file as a whole.

@@ -44,7 +44,7 @@ type Model struct {
 func Open(dir string) (*Folder, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil, ReadError(dir, err)
+		return nil, ReadError(dir, err, "give the folder that holds corpus.jsonl, queries.jsonl, qrels and vectors")
 	}
 	if !info.IsDir() {
 		return nil, fileError(dir, "give the folder that holds corpus.jsonl, queries.jsonl, qrels and vectors", "not a folder")
@@ -149,7 +149,7 @@ func sameIDs(ids, listed *IDs) error {
 func (f *Folder) modelNames() (names []string, err error) {
 	entries, err := fs.ReadDir(f.fsys, "vectors")
 	if err != nil {
-		return nil, ReadError(f.path("vectors"), err)
+		return nil, ReadError(f.path("vectors"), err, vectorsHint)
 	}
 	for _, entry := range entries {
 		// Stat follows a link to a folder elsewhere.
@@ -158,7 +158,7 @@ func (f *Folder) modelNames() (names []string, err error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, fileError(f.path("vectors"), "add vectors/<model>/docs.npy and vectors/<model>/queries.npy for each model", "there is no model folder")
+		return nil, fileError(f.path("vectors"), vectorsHint, "there is no model folder")
 	}
 	slices.Sort(names)
 	return names, nil

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
@@ -68,13 +69,16 @@ func (n *Npy) ReadRows(dst []byte, first, rows int) error {
 	return &Error{Path: n.path, Row: first + read/int(stride), Problem: err.Error(), Hint: "check that nothing else writes the file", Err: err}
 }
 
+// vectorsHint is what to do where a vector file cannot be read.
+const vectorsHint = "add vectors/<model>/docs.npy and vectors/<model>/queries.npy for each model"
+
 var npyHeader = regexp.MustCompile(`^\s*\{\s*(.*?),?\s*\}\s*$`)
 
 // OpenNpy opens a two-dimensional .npy file of float16, float32 or float64, little endian, in C order (NumPy's format versions 1 to 3).
 func OpenNpy(fsys fs.FS, name, path string) (_ *Npy, err error) {
 	f, err := fsys.Open(name)
 	if err != nil {
-		return nil, ReadError(path, err)
+		return nil, ReadError(path, err, vectorsHint)
 	}
 	defer func() {
 		if err != nil {
@@ -115,7 +119,10 @@ func (n *Npy) readHeader(size int64) (string, error) {
 	}
 	start := make([]byte, min(size, 12))
 	if _, err := n.at.ReadAt(start, 0); err != nil && err != io.EOF {
-		return "", ReadError(n.path, err)
+		return "", ReadError(n.path, err, vectorsHint)
+	}
+	if size == 0 {
+		return "", bad("it is empty")
 	}
 	if len(start) < 12 || !bytes.HasPrefix(start, []byte("\x93NUMPY")) {
 		return "", bad("it does not begin as one")
@@ -166,8 +173,8 @@ func (n *Npy) parseHeader(header string) error {
 			continue
 		}
 		dim, err := strconv.Atoi(field)
-		if err != nil || dim > 1<<40 {
-			return bad(fmt.Sprintf("shape (%s) is too large", shape[1]), "")
+		if err != nil || dim > abi.MaxRows { // rows and columns within it cannot overflow a size
+			return bad(fmt.Sprintf("shape (%s) is too large", shape[1]), "the largest is 2^31-1 rows: write the file again with numpy.save")
 		}
 		dims = append(dims, dim)
 	}

@@ -26,7 +26,7 @@ type Qrels struct {
 func (f *Folder) readQrels() error {
 	entries, err := fs.ReadDir(f.fsys, "qrels")
 	if err != nil {
-		return ReadError(f.path("qrels"), err)
+		return ReadError(f.path("qrels"), err, qrelsHint)
 	}
 	type place struct {
 		path string
@@ -59,7 +59,7 @@ func (f *Folder) readQrels() error {
 		f.Qrels = append(f.Qrels, q)
 	}
 	if len(f.Qrels) == 0 {
-		return fileError(f.path("qrels"), "add qrels/train.tsv with lines query-id, corpus-id, score, separated by tabs", "there is no .tsv file")
+		return fileError(f.path("qrels"), qrelsHint, "there is no .tsv file")
 	}
 	slices.SortStableFunc(f.Qrels, func(a, b *Qrels) int {
 		if (a.Split == "train") != (b.Split == "train") {
@@ -73,6 +73,11 @@ func (f *Folder) readQrels() error {
 	return nil
 }
 
+const qrelsHint = "add qrels/train.tsv with lines query-id, corpus-id, score, separated by tabs"
+
+// scoreHeadings are what a header calls the third column.
+var scoreHeadings = []string{"score", "relevance", "rel", "label"}
+
 // parseJudgement reads a line; the first may be a header.
 func parseJudgement(l *lineReader, line string) (j Judgement, header bool, err error) {
 	const hint = "a line is query-id, corpus-id and score, separated by tabs"
@@ -82,7 +87,7 @@ func parseJudgement(l *lineReader, line string) (j Judgement, header bool, err e
 	}
 	score, err := strconv.ParseFloat(strings.TrimSpace(fields[2]), 64)
 	if err != nil || score-score != 0 {
-		if l.line == 1 {
+		if l.line == 1 && slices.Contains(scoreHeadings, strings.ToLower(strings.TrimSpace(fields[2]))) {
 			return j, true, nil
 		}
 		return j, false, l.errorf(hint, "score %q is not a number", fields[2])

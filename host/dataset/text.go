@@ -47,12 +47,14 @@ func openLines(fsys fs.FS, name, path string) (*lineReader, error) {
 
 // next returns the next line that is not empty, nil at the end.
 func (l *lineReader) next() ([]byte, error) {
-	for l.scanner.Scan() {
+	// Where reading failed, what is left of the line is no line.
+	for l.scanner.Scan() && l.scanner.Err() == nil {
 		l.line++
-		if line := bytes.TrimSuffix(l.scanner.Bytes(), []byte("\r")); len(line) > 0 {
-			if l.line == 1 {
-				line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")) // a byte order mark
-			}
+		line := bytes.TrimSuffix(l.scanner.Bytes(), []byte("\r"))
+		if l.line == 1 {
+			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")) // a byte order mark
+		}
+		if len(line) > 0 {
 			return line, nil
 		}
 	}
@@ -61,9 +63,9 @@ func (l *lineReader) next() ([]byte, error) {
 		l.line++
 		return nil, l.errorf("", "longer than %d bytes", maxLine)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, &Error{Path: l.path, Line: l.line + 1, Row: -1, Problem: "the compressed file is cut off", Hint: "copy or compress it again", Err: err}
+		return nil, &Error{Path: l.path, Line: l.line + 1, Row: -1, Problem: "the compressed file is cut off", Hint: "copy it again, or compress it again with gzip", Err: err}
 	case err != nil:
-		return nil, &Error{Path: l.path, Line: l.line + 1, Row: -1, Problem: err.Error(), Err: err}
+		return nil, &Error{Path: l.path, Line: l.line + 1, Row: -1, Problem: err.Error(), Hint: "check that it is a file, and whole; compress it again if it is a .gz", Err: err}
 	}
 	return nil, nil
 }
@@ -160,7 +162,7 @@ func readIDs(fsys fs.FS, name, path string, id func(l *lineReader, line []byte) 
 		return nil, err
 	}
 	if len(ids.List) == 0 {
-		return nil, fileError(path, "", "the file is empty")
+		return nil, fileError(path, "it needs a line for each text", "the file is empty")
 	}
 	return ids, nil
 }

@@ -24,6 +24,9 @@ const MaxColumns = 2048
 // ErrNothingToFit is returned, wrapped, where the rows do not vary, or are too few.
 var ErrNothingToFit = errors.New("nothing to fit")
 
+// ErrOption is returned, wrapped, where what was asked for does not fit the rows.
+var ErrOption = errors.New("cannot be fitted")
+
 // Source is the rows to fit.
 type Source interface {
 	Rows() int
@@ -62,13 +65,13 @@ type Result struct {
 func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 	d := rows.Columns()
 	if d > MaxColumns {
-		return nil, fmt.Errorf("%d columns: PCA is fitted on up to %d; choose fewer models, or no PCA", d, MaxColumns)
+		return nil, fmt.Errorf("%w: %d columns; PCA takes up to %d: choose fewer --models, or --no-pca", ErrOption, d, MaxColumns)
 	}
 	if o.Components > d {
-		return nil, fmt.Errorf("%d components were asked for; the vectors have %d columns", o.Components, d)
+		return nil, fmt.Errorf("%w: %d components were asked for; the vectors have %d columns", ErrOption, o.Components, d)
 	}
 	if o.Components == 0 && !(o.Variance > 0 && o.Variance <= 1) {
-		return nil, fmt.Errorf("the variance to keep is %v; it goes from above 0 to 1", o.Variance)
+		return nil, fmt.Errorf("%w: the variance to keep is %v; it goes from above 0 to 1", ErrOption, o.Variance)
 	}
 	c, err := accumulate(ctx, rows, o)
 	if err != nil {
@@ -85,7 +88,7 @@ func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 		}
 	}
 	if !(r.Total > 0) {
-		return nil, fmt.Errorf("%w: the total variance of %d rows is 0", ErrNothingToFit, c.rows)
+		return nil, fmt.Errorf("%w: the total variance of %d rows is 0\n  hint: PCA needs rows that differ; fit on more of them, or use --no-pca", ErrNothingToFit, c.rows)
 	}
 	values, vectors, err := c.decompose(divisor)
 	if err != nil {
@@ -100,7 +103,7 @@ func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 		rank++
 	}
 	if o.Components > rank {
-		return nil, fmt.Errorf("%d components were asked for; only %d have variance above rounding", o.Components, rank)
+		return nil, fmt.Errorf("%w: %d components were asked for; only %d have variance above rounding", ErrOption, o.Components, rank)
 	}
 	return r, r.keep(ctx, c, vectors, rank, divisor, o)
 }

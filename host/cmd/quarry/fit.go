@@ -36,6 +36,9 @@ principal components that keep a share of the variance. Writes one safetensors f
 			}
 			meter := a.newMeter()
 			o.Threads, o.Zero, o.Progress = run.threads, zero, meter.progress()
+			if err := o.Validate(); err != nil {
+				return err
+			}
 			folder, err := dataset.Open(args[0])
 			if err != nil {
 				return err

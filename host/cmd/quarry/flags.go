@@ -61,6 +61,9 @@ func (f *fitFlags) options(flags *pflag.FlagSet) (host.FitOptions, error) {
 	if flags.Changed("components") && f.components < 1 {
 		return o, usageError{fmt.Errorf("--components is %d; it is 1 or more", f.components)}
 	}
+	if flags.Changed("models") && f.models == "" {
+		return o, usageError{fmt.Errorf("--models is empty; it names models, as in mpnet,minilm=0.5")}
+	}
 	var err error
 	o.Models, err = parseModels(f.models)
 	return o, err

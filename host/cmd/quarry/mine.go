@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -39,7 +41,7 @@ func (f *mineFlags) add(flags *pflag.FlagSet) {
 
 func (f *mineFlags) options(flags *pflag.FlagSet) (host.MineOptions, error) {
 	for _, name := range []string{"top", "perc"} {
-		if flag := flags.Lookup(name); flag.Changed && flag.Value.String() == "0" {
+		if flag := flags.Lookup(name); flag.Changed && (flag.Value.String() == "0" || flag.Value.String() == "-0") {
 			return host.MineOptions{}, usageError{fmt.Errorf("--%s is 0; it is above 0", name)}
 		}
 	}
@@ -76,6 +78,9 @@ result depends on: the same manifest means the same negatives, whatever machine,
 				return usageError{fmt.Errorf("--%s is for fitting, and --projection gives a fitted one", name)}
 			}
 			outputs := host.OutputsBeside(output, projection == "", force)
+			if err := differ(append(outputs.Paths(), stats)); err != nil {
+				return err
+			}
 			if err := outputs.Check(); err != nil {
 				return err
 			}
@@ -91,7 +96,8 @@ result depends on: the same manifest means the same negatives, whatever machine,
 			defer closeEngine(cmd.Context(), e)
 			meter := a.newMeter()
 			o.RunOptions = host.RunOptions{Engine: e, Threads: run.threads, Progress: meter.progress()}
-			if err := o.Validate(); err != nil {
+			fitOptions.Threads, fitOptions.Zero, fitOptions.Progress = run.threads, f.zero, meter.progress()
+			if err := errors.Join(o.Validate(), fitOptions.Validate()); err != nil {
 				return err
 			}
 			folder, err := dataset.Open(args[0])
@@ -99,7 +105,9 @@ result depends on: the same manifest means the same negatives, whatever machine,
 				return err
 			}
 			defer folder.Close()
-			fitOptions.Threads, fitOptions.Zero, fitOptions.Progress = run.threads, f.zero, meter.progress()
+			if err := host.CheckPairs(folder, o); err != nil {
+				return err
+			}
 			p, err := loadOrFit(cmd, folder, projection, fitOptions)
 			if err != nil {
 				return err
@@ -131,6 +139,22 @@ result depends on: the same manifest means the same negatives, whatever machine,
 	cmd.Flags().StringVar(&stats, "stats", "", "file to write times, engine, threads and memory to, as JSON")
 	cmd.Flags().BoolVar(&force, "force", false, "replace outputs that exist")
 	return cmd
+}
+
+// differ fails where one file would be written twice; the last is that of --stats, which may be empty.
+func differ(outputs []string) error {
+	seen := map[string]bool{}
+	for i, path := range outputs {
+		if path = filepath.Clean(path); seen[path] {
+			name := "--output"
+			if i == len(outputs)-1 {
+				name = "--stats"
+			}
+			return usageError{fmt.Errorf("%s: %s would be written twice", name, path)}
+		}
+		seen[path] = true
+	}
+	return nil
 }
 
 func loadOrFit(cmd *cobra.Command, folder *dataset.Folder, path string, o host.FitOptions) (*host.Projection, error) {

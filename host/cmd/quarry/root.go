@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -83,23 +84,52 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "quarry", Short: "Mine hard negatives from precomputed vectors", Long: rootLong, Example: rootExample,
-		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
+		SuggestionsMinimumDistance: 2, SilenceErrors: true, SilenceUsage: true, Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the summary as JSON")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no summary and no progress")
 	root.AddCommand(a.mineCommand(), a.fitCommand(), a.transformCommand(), a.exportCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand())
+	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
+		if c.Name() == "help" { // Cobra's own prints a word of an unknown topic, and succeeds.
+			c.Args = func(_ *cobra.Command, given []string) error {
+				if found, _, err := root.Find(given); err != nil || found == root && len(given) > 0 {
+					return fmt.Errorf("there is no help on %q", strings.Join(given, " "))
+				}
+				return nil
+			}
+		}
+	}
+	for _, c := range append(root.Commands(), root) {
 		args := c.Args
 		c.Args = func(cmd *cobra.Command, given []string) error {
+			if args == nil {
+				return nil
+			}
 			if err := args(cmd, given); err != nil {
 				return usageError{err}
+			}
+			if output := cmd.Flags().Lookup("output"); output != nil && output.Value.String() == "" {
+				return usageError{errors.New("--output is empty")}
 			}
 			return nil
 		}
 	}
 	return root
+}
+
+// knownCommand fails for a word that is no command, and names those that look like it.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	message := fmt.Sprintf("there is no command %q", args[0])
+	if like := root.SuggestionsFor(args[0]); len(like) > 0 {
+		message += "; did you mean " + strings.Join(like, " or ") + "?"
+	}
+	return errors.New(message)
 }
 
 // exitCode sorts an error.
@@ -110,7 +140,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage), errors.Is(err, host.ErrOption):
+	case errors.As(err, &usage), errors.Is(err, host.ErrOption), errors.Is(err, fit.ErrOption):
 		return exitUsage
 	case errors.Is(err, host.ErrExists):
 		return exitExists

@@ -26,6 +26,10 @@ corpus or query file.`,
 				return err
 			}
 			defer closeEngine(cmd.Context(), e)
+			o := host.TransformOptions{Zero: zero, Force: force}
+			if err := o.Validate(); err != nil {
+				return err
+			}
 			p, err := host.LoadProjection(projection)
 			if err != nil {
 				return err
@@ -39,7 +43,7 @@ corpus or query file.`,
 				return fmt.Errorf("%w: %w", host.ErrWrite, err)
 			}
 			meter := a.newMeter()
-			o := host.TransformOptions{Zero: zero, Force: force, RunOptions: host.RunOptions{Engine: e, Threads: run.threads, Progress: meter.progress()}}
+			o.RunOptions = host.RunOptions{Engine: e, Threads: run.threads, Progress: meter.progress()}
 			t, err := host.Transform(cmd.Context(), folder, p, output, o)
 			if err != nil {
 				return err
