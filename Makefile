@@ -8,7 +8,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo
 
-.PHONY: build demo test lint plugin plugin-check bench clean
+.PHONY: build demo test lint plugin plugin-check vulncheck bench clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry

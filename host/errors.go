@@ -1,8 +1,6 @@
 package host
 
 import (
-	"errors"
-
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
@@ -14,12 +12,4 @@ func vectorError(path string, row int, e *abi.Error) error {
 		hint = "make the vectors again, or leave such rows out with --zero skip"
 	}
 	return &dataset.Error{Path: path, Row: row, Problem: e.Message, Hint: hint, Err: e}
-}
-
-// joined is errors.Join that leaves a lone error as it is.
-func joined(err, other error) error {
-	if other == nil {
-		return err
-	}
-	return errors.Join(err, other)
 }

@@ -75,7 +75,7 @@ func LoadNegatives(path string) (_ []Pair, err error) {
 	if err != nil {
 		return nil, dataset.ReadError(path, err)
 	}
-	defer func() { err = joined(err, f.Close()) }()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	return ReadNegatives(f, path)
 }
 

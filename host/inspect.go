@@ -51,7 +51,7 @@ func Inspect(ctx context.Context, path string) (i *Inspection, err error) {
 	}
 	start := make([]byte, 16)
 	n, err := io.ReadFull(f, start)
-	if err = joined(errors.Unwrap(err), f.Close()); err != nil {
+	if err = errors.Join(errors.Unwrap(err), f.Close()); err != nil {
 		return nil, dataset.ReadError(path, err)
 	}
 	start = start[:n]

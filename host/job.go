@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/parallel"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/mine"
-	"github.com/quarry-hn/quarry/plugin/pca"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
@@ -65,19 +63,18 @@ func NewJob(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOp
 	j.close = closeEngine
 	defer func() {
 		if err != nil {
-			err = joined(err, j.Close(ctx))
+			err = errors.Join(err, j.Close(ctx))
 		}
 	}()
 	if j.workers, err = newWorkers(ctx, e, p, o.RunOptions); err != nil {
 		return nil, err
 	}
-	zero := pca.Zero(o.Zero == ZeroSkip)
 	done := progressOf(o.Progress, "project pairs", len(j.set.queries)+len(j.set.positives))
-	q, zeroQueries, err := j.workers.project(ctx, queries, j.set.queries, zero, done)
+	q, zeroQueries, err := j.workers.project(ctx, queries, j.set.queries, o.Zero, done)
 	if err != nil {
 		return nil, err
 	}
-	d, zeroPositives, err := j.workers.project(ctx, j.documents, j.set.positives, zero, done)
+	d, zeroPositives, err := j.workers.project(ctx, j.documents, j.set.positives, o.Zero, done)
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +204,7 @@ func newWorkers(ctx context.Context, e engine.Engine, p *Projection, o RunOption
 	for range o.threads() {
 		i, err := e.Open(ctx)
 		if err != nil {
-			return nil, joined(err, w.closeAll(ctx))
+			return nil, errors.Join(err, w.closeAll(ctx))
 		}
 		w.instances = append(w.instances, i)
 	}
@@ -216,7 +213,7 @@ func newWorkers(ctx context.Context, e engine.Engine, p *Projection, o RunOption
 		return err
 	})
 	if err != nil {
-		return nil, joined(err, w.closeAll(ctx))
+		return nil, errors.Join(err, w.closeAll(ctx))
 	}
 	return w, nil
 }
@@ -250,13 +247,10 @@ func (w *workers) blockRows(queries int) int {
 }
 
 // project projects rows of one side's matrices, in blocks on all threads. zero tells which rows are zero; none is unless they may be.
-func (w *workers) project(ctx context.Context, xs []dataset.Matrix, rows []int, zero pca.Zero, done func(rows int)) (y []float32, zeros []bool, err error) {
+func (w *workers) project(ctx context.Context, xs []dataset.Matrix, rows []int, zero string, done func(rows int)) (y []float32, zeros []bool, err error) {
 	k, block := w.projection.Width(), w.blockRows(0)
 	y, zeros = make([]float32, len(rows)*k), make([]bool, len(rows))
-	options := map[string]string{"zero": ZeroError}
-	if zero == pca.ZeroSkip {
-		options["zero"] = ZeroSkip
-	}
+	options := map[string]string{"zero": zero}
 	err = parallel.Each(ctx, len(w.instances), (len(rows)+block-1)/block, func(worker, piece int) error {
 		at := piece * block
 		n := min(block, len(rows)-at)
@@ -284,11 +278,11 @@ func (w *workers) project(ctx context.Context, xs []dataset.Matrix, rows []int, 
 // send calls an operation on rows of the models' matrices, read straight into the instance's memory. An error names the file and
 // the row there.
 func (w *workers) send(ctx context.Context, i engine.Instance, op abi.Op, xs []dataset.Matrix, rows []int, options map[string]string) ([]byte, error) {
-	const prefix = "documents/"
+	const kind = "documents"
 	byName := map[string]dataset.Matrix{}
 	tensors := make([]safetensors.Tensor, len(xs))
 	for m, x := range xs {
-		name := prefix + w.projection.Models[m].Name
+		name := kind + "/" + w.projection.Models[m].Name
 		byName[name] = x
 		tensors[m] = safetensors.Tensor{Name: name, DType: x.DType(), Shape: []int{len(rows), x.Width()}}
 	}
@@ -303,7 +297,7 @@ func (w *workers) send(ctx context.Context, i engine.Instance, op abi.Op, xs []d
 		return nil, vectorError(x.Name(), rows[e.Row], e)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s, %s: %w", strings.TrimSuffix(prefix, "/"), op, err)
+		return nil, fmt.Errorf("%s, %s: %w", kind, op, err)
 	}
 	return out, nil
 }

@@ -83,9 +83,9 @@ func (j *Job) manifest(r *Result) (Manifest, error) {
 	if m.Inputs, err = j.folder.Fingerprints(j.models); err != nil {
 		return m, err
 	}
-	negatives, err := r.negatives()
-	sum := sha256.Sum256(negatives)
-	m.Negatives = hex.EncodeToString(sum[:])
+	sum := sha256.New()
+	err = r.WriteNegatives(sum)
+	m.Negatives = hex.EncodeToString(sum.Sum(nil))
 	return m, err
 }
 

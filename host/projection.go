@@ -41,12 +41,15 @@ func LoadProjection(path string) (*Projection, error) {
 	return p, nil
 }
 
+// Write writes the projection file's bytes.
+func (p *Projection) Write(w io.Writer) error {
+	_, err := w.Write(p.File)
+	return err
+}
+
 // Save writes the projection file, whole or not at all; without force it replaces nothing.
 func (p *Projection) Save(path string, force bool) error {
-	return atomicfile.Write(path, force, func(w io.Writer) error {
-		_, err := w.Write(p.File)
-		return err
-	})
+	return atomicfile.Write(path, force, p.Write)
 }
 
 // ensemble opens the vectors of the projection's models and checks their widths.

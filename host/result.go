@@ -1,9 +1,9 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -63,7 +63,7 @@ func Mine(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOpti
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = joined(err, j.Close(ctx)) }()
+	defer func() { err = errors.Join(err, j.Close(ctx)) }()
 	part, err := j.Part(ctx, 0, j.Documents())
 	if err != nil {
 		return nil, err
@@ -119,11 +119,4 @@ func (r *Result) WriteNegatives(w io.Writer) error {
 		}
 	}
 	return nil
-}
-
-// negatives are the bytes of negatives.jsonl.
-func (r *Result) negatives() ([]byte, error) {
-	var b bytes.Buffer
-	err := r.WriteNegatives(&b)
-	return b.Bytes(), err
 }

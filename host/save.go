@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"io"
 	"path/filepath"
 	"strings"
@@ -53,33 +54,18 @@ func (o Outputs) Check() error {
 
 // Save writes a result. All files are complete on disk before the first gets its name; the manifest gets its last.
 func (r *Result) Save(p *Projection, o Outputs) (err error) {
-	var pending []*atomicfile.Pending
-	defer func() {
-		for _, f := range pending {
-			err = joined(err, f.Discard())
-		}
-	}()
+	var files atomicfile.Group
+	defer func() { err = errors.Join(err, files.Discard()) }()
 	for _, f := range []struct {
 		path  string
 		write func(io.Writer) error
-	}{
-		{o.Projection, func(w io.Writer) error { _, err := w.Write(p.File); return err }},
-		{o.Negatives, r.WriteNegatives},
-		{o.Manifest, r.Manifest.Write},
-	} {
+	}{{o.Projection, p.Write}, {o.Negatives, r.WriteNegatives}, {o.Manifest, r.Manifest.Write}} {
 		if f.path == "" {
 			continue
 		}
-		created, err := atomicfile.Create(f.path, o.Force, f.write)
-		if err != nil {
-			return err
-		}
-		pending = append(pending, created)
-	}
-	for _, f := range pending {
-		if err := f.Commit(); err != nil {
+		if err := files.Create(f.path, o.Force, f.write); err != nil {
 			return err
 		}
 	}
-	return nil
+	return files.Commit()
 }

@@ -2,13 +2,13 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
-	"github.com/quarry-hn/quarry/plugin/pca"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
@@ -21,9 +21,14 @@ type TransformOptions struct {
 
 // Validate reports all that is wrong with the options.
 func (o TransformOptions) Validate() error {
+	_, err := o.withDefaults()
+	return err
+}
+
+func (o TransformOptions) withDefaults() (TransformOptions, error) {
 	var errs optionErrors
 	errs.oneOf("zero", &o.Zero, ZeroError, ZeroSkip)
-	return errs.err()
+	return o, errs.err()
 }
 
 // Transformed says what was projected.
@@ -36,7 +41,7 @@ type Transformed struct {
 // Transform projects all documents and queries of a folder to docs.npy and queries.npy in the folder out: float32, one row per
 // line of the corpus or query file.
 func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out string, o TransformOptions) (t *Transformed, err error) {
-	if err := o.Validate(); err != nil {
+	if o, err = o.withDefaults(); err != nil {
 		return nil, err
 	}
 	models, err := p.ensemble(folder)
@@ -47,29 +52,25 @@ func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out s
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = joined(err, closeEngine()) }()
+	defer func() { err = errors.Join(err, closeEngine()) }()
 	w, err := newWorkers(ctx, e, p, o.RunOptions)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = joined(err, w.closeAll(ctx)) }()
+	defer func() { err = errors.Join(err, w.closeAll(ctx)) }()
 
 	var documents, queries []dataset.Matrix
 	for _, m := range models {
 		documents, queries = append(documents, m.Documents), append(queries, m.Queries)
 	}
 	t = &Transformed{Documents: documents[0].Rows(), Queries: queries[0].Rows(), Components: p.Width()}
-	var pending []*atomicfile.Pending
-	defer func() {
-		for _, f := range pending {
-			err = joined(err, f.Discard())
-		}
-	}()
+	var files atomicfile.Group
+	defer func() { err = errors.Join(err, files.Discard()) }()
 	for _, side := range []struct {
 		file string
 		xs   []dataset.Matrix
 	}{{"docs.npy", documents}, {"queries.npy", queries}} {
-		f, err := atomicfile.Create(filepath.Join(out, side.file), o.Force, func(to io.Writer) error {
+		err := files.Create(filepath.Join(out, side.file), o.Force, func(to io.Writer) error {
 			zeros, err := w.writeProjected(ctx, to, side.xs, o, "project "+side.file)
 			t.Zero += zeros
 			return err
@@ -77,12 +78,9 @@ func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out s
 		if err != nil {
 			return nil, err
 		}
-		pending = append(pending, f)
 	}
-	for _, f := range pending {
-		if err := f.Commit(); err != nil {
-			return nil, err
-		}
+	if err := files.Commit(); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
@@ -100,7 +98,7 @@ func (w *workers) writeProjected(ctx context.Context, to io.Writer, xs []dataset
 		for i := range rows {
 			rows[i] = first + i
 		}
-		y, zero, err := w.project(ctx, xs, rows, pca.Zero(o.Zero == ZeroSkip), done)
+		y, zero, err := w.project(ctx, xs, rows, o.Zero, done)
 		if err != nil {
 			return 0, err
 		}

@@ -49,11 +49,3 @@ func ReadError(path string, err error, hint ...string) error {
 func fileError(path, hint, format string, args ...any) error {
 	return &Error{Path: path, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: hint}
 }
-
-// join is errors.Join that leaves a lone error as it is.
-func join(err, other error) error {
-	if other == nil {
-		return err
-	}
-	return errors.Join(err, other)
-}

@@ -58,7 +58,7 @@ func OpenFS(fsys fs.FS, root string) (_ *Folder, err error) {
 	f := &Folder{fsys: fsys, root: root}
 	defer func() {
 		if err != nil {
-			err = join(err, f.Close())
+			err = errors.Join(err, f.Close())
 		}
 	}()
 	if f.Models, err = f.modelNames(); err != nil {

@@ -3,6 +3,7 @@ package dataset
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -82,7 +83,7 @@ func OpenNpy(fsys fs.FS, name, path string) (_ *Npy, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = join(err, f.Close())
+			err = errors.Join(err, f.Close())
 		}
 	}()
 	n := &Npy{path: path, file: f}

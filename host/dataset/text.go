@@ -36,7 +36,7 @@ func openLines(fsys fs.FS, name, path string) (*lineReader, error) {
 	var r io.Reader = bufio.NewReaderSize(f, 1<<16)
 	if strings.HasSuffix(name, ".gz") {
 		if r, err = gzip.NewReader(r); err != nil {
-			return nil, join(fileError(path, "compress it again with gzip", "not a gzip file: %v", err), f.Close())
+			return nil, errors.Join(fileError(path, "compress it again with gzip", "not a gzip file: %v", err), f.Close())
 		}
 	}
 	l := &lineReader{path: path, file: f, sum: sha256.New()}
@@ -132,7 +132,7 @@ func eachLine(fsys fs.FS, name, path string, f func(l *lineReader, line []byte) 
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = join(err, l.close()) }()
+	defer func() { err = errors.Join(err, l.close()) }()
 	for {
 		line, err := l.next()
 		if err != nil {

@@ -76,14 +76,12 @@ positives and negatives side by side. Writes the example's folder and its negati
 
 // writeDemo writes the example's folder and what was mined. A file that is there already with the same bytes stays.
 func writeDemo(output string, p *host.Projection, result *host.Result, force bool) (written []string, err error) {
-	files := map[string]func(io.Writer) error{
-		"projection.safetensors":  func(w io.Writer) error { _, err := w.Write(p.File); return err },
-		"negatives.jsonl":         result.WriteNegatives,
-		"negatives.manifest.json": result.Manifest.Write,
-	}
+	outputs := host.OutputsBeside(filepath.Join(output, "negatives.jsonl"), true, force)
+	files := map[string]func(io.Writer) error{outputs.Projection: p.Write, outputs.Negatives: result.WriteNegatives, outputs.Manifest: result.Manifest.Write}
+	data := filepath.Join(output, "data")
 	err = fs.WalkDir(demo.FS, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
-			files["data/"+name] = func(w io.Writer) error {
+			files[filepath.Join(data, filepath.FromSlash(name))] = func(w io.Writer) error {
 				b, err := demo.FS.ReadFile(name)
 				if err == nil {
 					_, err = w.Write(b)
@@ -96,8 +94,7 @@ func writeDemo(output string, p *host.Projection, result *host.Result, force boo
 	if err != nil {
 		return nil, err
 	}
-	for name, write := range files {
-		path := filepath.Join(output, filepath.FromSlash(name))
+	for path, write := range files {
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
 			return nil, err
@@ -116,7 +113,7 @@ func writeDemo(output string, p *host.Projection, result *host.Result, force boo
 			return nil, err
 		}
 	}
-	return []string{filepath.Join(output, "negatives.jsonl"), filepath.Join(output, "negatives.manifest.json"), filepath.Join(output, "projection.safetensors"), filepath.Join(output, "data")}, nil
+	return append(outputs.Paths(), data), nil
 }
 
 // sideBySide shows every pair: its query, its positive, and its first two negatives, with their distances from the query.

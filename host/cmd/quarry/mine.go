@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,10 +39,11 @@ func (f *mineFlags) add(flags *pflag.FlagSet) {
 }
 
 func (f *mineFlags) options(flags *pflag.FlagSet) (host.MineOptions, error) {
-	for _, name := range []string{"top", "perc"} {
-		if flag := flags.Lookup(name); flag.Changed && (flag.Value.String() == "0" || flag.Value.String() == "-0") {
-			return host.MineOptions{}, usageError{fmt.Errorf("--%s is 0; it is above 0", name)}
-		}
+	if flags.Changed("top") && f.top == 0 {
+		return host.MineOptions{}, usageError{errors.New("--top is 0; it is above 0")}
+	}
+	if flags.Changed("perc") && f.perc == 0 {
+		return host.MineOptions{}, usageError{errors.New("--perc is 0; it is above 0")}
 	}
 	return host.MineOptions{Split: f.split, Rule: f.rule, Margin: &f.margin, Perc: f.perc, Top: f.top, Counts: f.counts,
 		Positives: f.positives, Self: f.self, Zero: f.zero, Missing: f.missing}, nil
@@ -162,21 +162,4 @@ func loadOrFit(cmd *cobra.Command, folder *dataset.Folder, path string, o host.F
 		return host.LoadProjection(path)
 	}
 	return host.Fit(cmd.Context(), folder, o)
-}
-
-// runStats is what a run was like: everything that the manifest leaves out.
-type runStats struct {
-	Folder     string             `json:"folder"`
-	Outputs    []string           `json:"outputs"`
-	Engine     string             `json:"engine"`
-	Threads    int                `json:"threads"`
-	Seconds    map[string]float64 `json:"seconds"`
-	PeakMemory int64              `json:"peak_memory_bytes,omitempty"`
-	Tallies    host.Tallies       `json:"tallies"`
-}
-
-func (s *runStats) write(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(s)
 }

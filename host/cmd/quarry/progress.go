@@ -35,24 +35,25 @@ func (m *meter) progress() host.Progress {
 	return func(stage string, done, total int64) {
 		m.mutex.Lock()
 		defer m.mutex.Unlock()
-		m.enter(stage, total)
+		if m.enter(stage) && m.to != nil {
+			m.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(m.to), progressbar.OptionSetDescription(stage),
+				progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond),
+				progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish())
+		}
 		if m.bar != nil {
 			_ = m.bar.Set64(done) // a bar that cannot be drawn is no failure
 		}
 	}
 }
 
-func (m *meter) enter(stage string, total int64) {
+// enter ends the stage before and reports whether this one is new.
+func (m *meter) enter(stage string) bool {
 	if stage == m.stage {
-		return
+		return false
 	}
 	m.leave()
 	m.stage, m.began = stage, time.Now()
-	if m.to != nil && stage != "" {
-		m.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(m.to), progressbar.OptionSetDescription(stage),
-			progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish())
-	}
+	return true
 }
 
 func (m *meter) leave() {
@@ -67,10 +68,7 @@ func (m *meter) leave() {
 func (m *meter) next(stage string) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	if stage != m.stage {
-		m.leave()
-		m.stage, m.began = stage, time.Now()
-	}
+	m.enter(stage)
 }
 
 // stop ends the last stage and returns the seconds of each.

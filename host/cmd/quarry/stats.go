@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"io"
 	"os"
 	"runtime"
 	"strconv"
@@ -9,6 +11,23 @@ import (
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/engine"
 )
+
+// runStats is what a run was like: everything that the manifest leaves out.
+type runStats struct {
+	Folder     string             `json:"folder"`
+	Outputs    []string           `json:"outputs"`
+	Engine     string             `json:"engine"`
+	Threads    int                `json:"threads"`
+	Seconds    map[string]float64 `json:"seconds"`
+	PeakMemory int64              `json:"peak_memory_bytes,omitempty"`
+	Tallies    host.Tallies       `json:"tallies"`
+}
+
+func (s *runStats) write(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(s)
+}
 
 func newRunStats(folder string, e engine.Engine, threads int, outputs []string, seconds map[string]float64, r *host.Result) *runStats {
 	if threads == 0 {

@@ -55,7 +55,7 @@ func Create(path string, force bool, write func(io.Writer) error) (*Pending, err
 	if err != nil {
 		return nil, writeError(path, err)
 	}
-	if err := fill(f, write); err != nil {
+	if err := fill(f, path, write); err != nil {
 		_ = f.Close() // it may be closed already
 		if e := os.Remove(f.Name()); e != nil {
 			err = errors.Join(err, e)
@@ -65,8 +65,8 @@ func Create(path string, force bool, write func(io.Writer) error) (*Pending, err
 	return &Pending{path, f.Name(), force}, nil
 }
 
-// fill writes, syncs and closes f. An error of write's own comes back as it is; one of the disk's is ErrWrite.
-func fill(f *os.File, write func(io.Writer) error) error {
+// fill writes, syncs and closes f, which is to be path. An error of write's own comes back as it is; one of the disk's is ErrWrite.
+func fill(f *os.File, path string, write func(io.Writer) error) error {
 	w := bufio.NewWriterSize(f, 1<<18)
 	if err := write(w); err != nil && w.Flush() == nil {
 		return err
@@ -74,7 +74,7 @@ func fill(f *os.File, write func(io.Writer) error) error {
 	// A writer that has failed keeps failing.
 	for _, step := range []func() error{w.Flush, func() error { return f.Chmod(0o644) }, f.Sync, f.Close} {
 		if err := step(); err != nil {
-			return writeError(f.Name(), err)
+			return writeError(path, err)
 		}
 	}
 	return nil
@@ -109,12 +109,43 @@ func (p *Pending) name() error {
 
 // Discard removes the temporary file. After Commit it does nothing.
 func (p *Pending) Discard() error {
-	if p == nil || p.temporary == "" {
+	if p.temporary == "" {
 		return nil
 	}
 	temporary := p.temporary
 	p.temporary = ""
 	return os.Remove(temporary)
+}
+
+// Group is files that get their names together, once all of them are complete.
+type Group []*Pending
+
+// Create is Create for a file of the group.
+func (g *Group) Create(path string, force bool, write func(io.Writer) error) error {
+	p, err := Create(path, force, write)
+	if err == nil {
+		*g = append(*g, p)
+	}
+	return err
+}
+
+// Commit gives the files their names, in the order they were created.
+func (g Group) Commit() error {
+	for _, p := range g {
+		if err := p.Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Discard removes what has no name yet.
+func (g Group) Discard() error {
+	var errs []error
+	for _, p := range g {
+		errs = append(errs, p.Discard())
+	}
+	return errors.Join(errs...)
 }
 
 // syncFolder makes a new name last. Some systems cannot; then the name is as lasting as they make it.
