@@ -17,7 +17,7 @@ import (
 func main() {}
 
 var (
-	instance = session.New(kernel.Plain)
+	instance = session.New(kernel.NewSIMD())
 	input    []uint64 // the raw path's buffer: 8-aligned, and kept from one call to the next
 	output   []byte   // what the last raw call gave
 )

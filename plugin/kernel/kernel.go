@@ -1,14 +1,15 @@
 // Package kernel holds the inner loops: the canonical dot product, and the two matrix products that the
 // projection and the screening pass spend their time in, behind one interface.
 //
-// In go: float32 rows. Out come float32 (or, for Dot, float64) sums. Packages pca and mine call it; they
+// In go float32 rows. Out come float32 (or, for Dot, float64) sums. Packages pca and mine call it; they
 // are handed a Kernel, so that a faster one replaces the plain Go one without touching them.
 package kernel
 
 // BlockColumns is how many columns the projection sums in float32 before it goes on in float64.
 const BlockColumns = 256
 
-// Kernel multiplies a kept matrix, packed once, with vectors that stream past it.
+// Kernel multiplies a kept matrix, packed once, with vectors that stream past it. A Kernel may keep scratch memory, of a fixed size: it
+// is for one goroutine at a time.
 //
 // The slices' lengths are the caller's to get right: vectors holds whole rows of kept.Columns values,
 // and dst one value for each of those rows and each kept row asked for.
@@ -16,12 +17,9 @@ type Kernel interface {
 	// Name says which kernel this is, for reports.
 	Name() string
 
-	// Pack lays out n rows of k values in the kernel's own way.
-	Pack(rows []float32, n, k int) Packed
-
 	// Screen writes dst[i*n+j] = sum over c of vectors[i][c] * kept[first+j][c], for j < n, in float32: in any
 	// order and fused or not, so that its error is bounded by the sum of the products' magnitudes
-	// times g = k*u/(1-k*u), where u = 2^-24. first is a multiple of PanelRows.
+	// times g = k*u/(1-k*u), where u = 2^-24. first and n are multiples of PanelRows; kept rows past the last are zero.
 	Screen(dst []float32, kept Packed, first, n int, vectors []float32)
 
 	// Project writes dst[i*kept.Rows+j] = sum over c of vectors[i][c] * kept[j][c] in canonical order: float32 sums, in
@@ -30,16 +28,30 @@ type Kernel interface {
 	Project(dst []float32, kept Packed, vectors []float32)
 }
 
-// PanelRows divides the first kept row of every Screen call, for every kernel.
+// PanelRows is how many kept rows lie interleaved in a panel.
 const PanelRows = 16
 
-// Packed is a matrix in some kernel's layout. Only the kernel that packed it can read Data.
+// Packed is a matrix in panels of PanelRows rows: column c of row p*PanelRows+r is Data[(p*Columns+c)*PanelRows+r]. Past the last
+// row, the last panel is zero.
 type Packed struct {
 	Rows, Columns int
 	Data          []float32
 }
 
-// PackedLen is an upper bound, over all kernels, of the values in Packed.Data for an n x k matrix.
-func PackedLen(n, k int) int {
-	return (n + PanelRows - 1) / PanelRows * PanelRows * k
+// Pack lays out n rows of k values in panels.
+func Pack(rows []float32, n, k int) Packed {
+	data := make([]float32, PackedLen(n, k))
+	for j := range n {
+		panel := data[j/PanelRows*PanelRows*k:]
+		for c, v := range rows[j*k : (j+1)*k] {
+			panel[c*PanelRows+j%PanelRows] = v
+		}
+	}
+	return Packed{Rows: n, Columns: k, Data: data}
 }
+
+// PackedRows is the number of rows of an n-row matrix once packed.
+func PackedRows(n int) int { return (n + PanelRows - 1) / PanelRows * PanelRows }
+
+// PackedLen is the number of values in Packed.Data for an n x k matrix.
+func PackedLen(n, k int) int { return PackedRows(n) * k }

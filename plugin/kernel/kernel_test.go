@@ -98,7 +98,7 @@ func TestProjectFollowsTheLoop(t *testing.T) {
 				fill(r, rows, special)
 				fill(r, vectors, special)
 				dst, whole := shifted(m*n, offset)
-				kernel.Project(dst, kernel.Pack(rows, n, k), vectors)
+				kernel.Project(dst, Pack(rows, n, k), vectors)
 				for v := range m {
 					for j := range n {
 						if want := projectLoop(vectors[v*k:(v+1)*k], rows[j*k:(j+1)*k]); !sameBits(dst[v*n+j], want) {
@@ -132,14 +132,20 @@ func TestScreenIsWithinItsBound(t *testing.T) {
 			rows, vectors := make([]float32, n*k), make([]float32, m*k)
 			fill(r, rows, false)
 			fill(r, vectors, false)
-			packed := kernel.Pack(rows, n, k)
+			packed := Pack(rows, n, k)
 			for first := 0; first < n; first += PanelRows {
-				count := min(n-first, 1+k%21)
+				count := min(PanelRows*(1+k%3), PackedRows(n)-first)
 				dst, whole := shifted(m*count, k%4)
 				kernel.Screen(dst, packed, first, count, vectors)
 				guarded(t, whole, k%4, m*count)
 				for i := range m {
 					for j := range count {
+						if first+j >= n {
+							if got := dst[i*count+j]; got != 0 {
+								t.Fatalf("%s, k %d: past the last row: %v", kernel.Name(), k, got)
+							}
+							continue
+						}
 						checkBound(t, fmt.Sprintf("%s, k %d, vector %d, row %d", kernel.Name(), k, i, first+j), dst[i*count+j],
 							vectors[i*k:(i+1)*k], rows[(first+j)*k:(first+j+1)*k])
 					}
@@ -170,7 +176,7 @@ func BenchmarkPlain(b *testing.B) {
 	r := rand.New(rand.NewPCG(4, 4))
 	fill(r, rows, false)
 	fill(r, vectors, false)
-	packed := Plain.Pack(rows, n, k)
+	packed := Pack(rows, n, k)
 	for _, f := range []struct {
 		name string
 		run  func()

@@ -1,68 +1,57 @@
 package kernel
 
 // Plain is the kernel in plain Go: tiles of two vectors by four kept rows, eight sums at a time, each in
-// ascending order of columns and never fused. It gives the same bits on every architecture.
+// ascending order of columns and never fused. It gives the same bits on every architecture, and keeps no scratch memory, so that any
+// number of goroutines may use it.
 var Plain Kernel = plain{}
 
-// plainPanel is how many kept rows lie interleaved, column by column, in the packed layout:
-// Data[(p*k+c)*plainPanel+r] is column c of row p*plainPanel+r, zero past the last row.
-const plainPanel = 4
+// tileRows is how many of a panel's rows a tile takes.
+const tileRows = 4
 
 type plain struct{}
 
 func (plain) Name() string { return "go" }
 
-func (plain) Pack(rows []float32, n, k int) Packed {
-	panels := (n + plainPanel - 1) / plainPanel
-	data := make([]float32, panels*plainPanel*k)
-	for j := range n {
-		panel := data[j/plainPanel*plainPanel*k:]
-		for c, v := range rows[j*k : (j+1)*k] {
-			panel[c*plainPanel+j%plainPanel] = v
-		}
-	}
-	return Packed{Rows: n, Columns: k, Data: data}
-}
-
 func (plain) Screen(dst []float32, kept Packed, first, n int, vectors []float32) {
-	k := kept.Columns
 	eachTile(kept, first, n, vectors, func(i, j, rows int, x0, x1, panel []float32) {
 		a, b := tile(x0, x1, panel)
-		copy(dst[i*n+j:][:min(plainPanel, n-j)], a[:])
+		copy(dst[i*n+j:], a[:])
 		if rows == 2 {
-			copy(dst[(i+1)*n+j:][:min(plainPanel, n-j)], b[:])
+			copy(dst[(i+1)*n+j:], b[:])
 		}
-	}, k)
+	})
 }
 
 func (plain) Project(dst []float32, kept Packed, vectors []float32) {
 	k, n := kept.Columns, kept.Rows
 	eachTile(kept, 0, n, vectors, func(i, j, rows int, x0, x1, panel []float32) {
-		var a, b [plainPanel]float64
+		var a, b [tileRows]float64
 		for c := 0; c < k; c += BlockColumns {
 			end := min(c+BlockColumns, k)
-			s, t := tile(x0[c:end], x1[c:end], panel[c*plainPanel:end*plainPanel])
-			for r := range plainPanel {
+			s, t := tile(x0[c:end], x1[c:end], panel[c*PanelRows:])
+			for r := range tileRows {
 				a[r] += float64(s[r])
 				b[r] += float64(t[r])
 			}
 		}
-		for r := range min(plainPanel, n-j) {
+		for r := range min(tileRows, n-j) {
 			dst[i*n+j+r] = float32(a[r])
 			if rows == 2 {
 				dst[(i+1)*n+j+r] = float32(b[r])
 			}
 		}
-	}, k)
+	})
 }
 
 // eachTile visits the tiles of kept rows [first, first+n) against all vectors: f gets the number of the
 // tile's first vector, of its first kept row less first, how many vectors it has (where that is 1, x1 repeats
-// x0), the vectors and the panel. A panel stays in the cache while all the vectors pass.
-func eachTile(kept Packed, first, n int, vectors []float32, f func(i, j, rows int, x0, x1, panel []float32), k int) {
+// x0), the vectors, and the panel from the tile's first row on. A panel stays in the cache while all the vectors pass.
+func eachTile(kept Packed, first, n int, vectors []float32, f func(i, j, rows int, x0, x1, panel []float32)) {
+	k := kept.Columns
 	m := len(vectors) / k
-	for j := 0; j < n; j += plainPanel {
-		panel := kept.Data[(first+j)*k:][:plainPanel*k]
+	for j := 0; j < n; j += tileRows {
+		row := first + j
+		panel := kept.Data[row/PanelRows*PanelRows*k+row%PanelRows:]
 		for i := 0; i < m; i += 2 {
 			x0, rows := vectors[i*k:][:k], min(2, m-i)
 			x1 := x0
@@ -74,20 +63,20 @@ func eachTile(kept Packed, first, n int, vectors []float32, f func(i, j, rows in
 	}
 }
 
-// tile multiplies two vectors with the four rows of a panel:
+// tile multiplies two vectors with the first four rows of a panel:
 //
 //	for c := range x0 {
 //		for r := range 4 {
-//			a[r] += float32(x0[c] * panel[4*c+r])
-//			b[r] += float32(x1[c] * panel[4*c+r])
+//			a[r] += float32(x0[c] * panel[PanelRows*c+r])
+//			b[r] += float32(x1[c] * panel[PanelRows*c+r])
 //		}
 //	}
-func tile(x0, x1, panel []float32) (a, b [plainPanel]float32) {
+func tile(x0, x1, panel []float32) (a, b [tileRows]float32) {
 	x1 = x1[:len(x0)]
 	var a0, a1, a2, a3, b0, b1, b2, b3 float32
 	for c, x := range x0 {
 		y := x1[c]
-		p := (*[plainPanel]float32)(panel[c*plainPanel:])
+		p := (*[tileRows]float32)(panel[c*PanelRows:])
 		a0 += float32(x * p[0])
 		a1 += float32(x * p[1])
 		a2 += float32(x * p[2])
@@ -97,5 +86,5 @@ func tile(x0, x1, panel []float32) (a, b [plainPanel]float32) {
 		b2 += float32(y * p[2])
 		b3 += float32(y * p[3])
 	}
-	return [plainPanel]float32{a0, a1, a2, a3}, [plainPanel]float32{b0, b1, b2, b3}
+	return [tileRows]float32{a0, a1, a2, a3}, [tileRows]float32{b0, b1, b2, b3}
 }

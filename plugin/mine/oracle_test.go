@@ -233,10 +233,10 @@ func TestScreeningSlack(t *testing.T) {
 		}
 		na, nb := kernel.Norm(a), kernel.Norm(b)
 		s := kernel.Dot(a, b) / (na * nb)
-		ua, ub, approximate := make([]float32, k), make([]float32, k), make([]float32, 1)
+		ua, ub, approximate := make([]float32, k), make([]float32, k), make([]float32, kernel.PanelRows)
 		scale(ua, a, na)
 		scale(ub, b, nb)
-		kernel.Plain.Screen(approximate, kernel.Plain.Pack(ua, 1, k), 0, 1, ub)
+		kernel.Plain.Screen(approximate, kernel.Pack(ua, 1, k), 0, kernel.PanelRows, ub)
 		if off := math.Abs(float64(approximate[0]) - s); off > screenSlack(k) {
 			t.Fatalf("k %d: %v is off %v by %v; the bound is %v", k, approximate[0], s, off, screenSlack(k))
 		}

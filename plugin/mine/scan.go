@@ -35,7 +35,7 @@ type Scanner struct {
 	slack      float64   // bound on the screening error, see screenSlack
 
 	// Screening bounds of each query on the approximate score: what lies below low or above high is ruled
-	// out for every pair of that query.
+	// out for every pair of that query. Their length is that of unitQueries, packed.
 	low, high []float32
 
 	found      [][]Negative // of each pair, best first, at most Top
@@ -52,8 +52,8 @@ type Scanner struct {
 
 // A block of the scan: documents by queries. Their vectors, and the scores, stay in the cache.
 const (
-	blockDocuments = 64
-	blockQueries   = 256
+	blockDocuments = 32
+	blockQueries   = 1024
 )
 
 // NewScanner prepares to mine those pairs. It keeps pairs' slices.
@@ -78,7 +78,7 @@ func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error)
 		scale(unit[i*pairs.Width:], s.row(pairs.Queries, i), norm)
 		slices.Sort(list(pairs.ExcludeOffsets, pairs.Exclude, i))
 	}
-	s.unitQueries = k.Pack(unit, q, pairs.Width)
+	s.unitQueries = kernel.Pack(unit, q, pairs.Width)
 	s.queryPairs = make([][]int32, q)
 	s.sQPD, s.floor, s.cap = make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range n {
@@ -95,7 +95,11 @@ func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error)
 			s.floor[i], s.cap[i] = max(s.floor[i], floor), min(s.cap[i], ceiling)
 		}
 	}
-	s.low, s.high = make([]float32, q), make([]float32, q)
+	packed := kernel.PackedRows(q)
+	s.low, s.high = make([]float32, packed), make([]float32, packed)
+	for i := q; i < packed; i++ { // what no document reaches
+		s.low[i], s.high[i] = float32(math.Inf(1)), float32(math.Inf(-1))
+	}
 	s.reset()
 	return s, nil
 }
@@ -178,7 +182,7 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 		}
 		scale(s.row(s.unit, i), s.row(documents, i), norm)
 	}
-	q := len(s.queryNorms)
+	q := len(s.low)
 	for j := 0; j < q; j += blockQueries {
 		n := min(blockQueries, q-j)
 		s.scores = slices.Grow(s.scores[:0], n*len(norms))[:n*len(norms)]

@@ -25,7 +25,7 @@ type Raw struct {
 	Data  []byte
 }
 
-// Transformer projects raw vectors. Its methods may be called by several goroutines at once.
+// Transformer projects raw vectors. It is for one goroutine at a time.
 type Transformer struct {
 	*Projection
 	kernel     kernel.Kernel
@@ -38,7 +38,7 @@ func NewTransformer(p *Projection, k kernel.Kernel) *Transformer {
 	own.Mean, own.Variances, own.Components = slices.Clone(p.Mean), slices.Clone(p.Variances), nil
 	t := &Transformer{Projection: &own, kernel: k}
 	if p.PCA != noPCA {
-		t.components = k.Pack(p.Components, p.Width(), p.Columns())
+		t.components = kernel.Pack(p.Components, p.Width(), p.Columns())
 	}
 	return t
 }

@@ -1,0 +1,235 @@
+;; The two matrix products that projecting and screening spend their time in, with 128-bit SIMD.
+;;
+;; build.sh links this module into plugin.wasm: it works in the Go module's memory, on addresses that kernel/simd_wasip1.go hands
+;; it, and nothing outside can call it. Sizes and strides are in bytes unless said otherwise; values are float32 unless said otherwise.
+;;
+;; A panel is 16 kept rows, interleaved: column c of row r at (c*16 + r)*4. Splats are pairs of streaming rows, every value four times:
+;; column c of row r of a pair at (c*2 + r)*16. A tile is a panel times a pair: 32 sums in eight registers, each in ascending
+;; order of columns, a multiplication and then an addition, never fused. Lanes are kept rows, so no sum is ever folded across lanes.
+(module
+  (import "guest" "memory" (memory 0))
+
+  ;; splat lays out rows of columns values for a tile; where their number is odd, the last is its own pair.
+  ;;
+  ;;   for i := 0; i < rows; i += 2 {
+  ;;     for c := range columns {
+  ;;       dst[i/2][c] = {x[i][c] four times, x[min(i+1, rows-1)][c] four times}
+  ;;     }
+  ;;   }
+  (func (export "kernel_splat") (param $dst i32) (param $x i32) (param $stride i32) (param $rows i32) (param $columns i32)
+    (local $y i32) (local $at i32) (local $end i32)
+    (loop $pair
+      (local.set $y (local.get $x))
+      (if (i32.gt_s (local.get $rows) (i32.const 1))
+        (then (local.set $y (i32.add (local.get $x) (local.get $stride)))))
+      (local.set $at (i32.const 0))
+      (local.set $end (i32.shl (local.get $columns) (i32.const 2)))
+      (loop $column
+        (v128.store (local.get $dst) (v128.load32_splat (i32.add (local.get $x) (local.get $at))))
+        (v128.store offset=16 (local.get $dst) (v128.load32_splat (i32.add (local.get $y) (local.get $at))))
+        (local.set $dst (i32.add (local.get $dst) (i32.const 32)))
+        (br_if $column (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 4))) (local.get $end))))
+      (local.set $x (i32.add (local.get $x) (i32.shl (local.get $stride) (i32.const 1))))
+      (br_if $pair (i32.gt_s (local.tee $rows (i32.sub (local.get $rows) (i32.const 2))) (i32.const 0)))))
+
+  ;; tile multiplies the panel at q with the pair at s, over n > 0 columns, and writes 16 sums each to out0 and out1; with more, it goes on
+  ;; from what is there. Where out0 is out1, the pair is one row twice.
+  (func $tile (param $q i32) (param $s i32) (param $n i32) (param $out0 i32) (param $out1 i32) (param $more i32)
+    (local $a0 v128) (local $a1 v128) (local $a2 v128) (local $a3 v128)
+    (local $b0 v128) (local $b1 v128) (local $b2 v128) (local $b3 v128)
+    (local $x v128) (local $y v128) (local $p v128)
+    (if (local.get $more) (then
+      (local.set $a0 (v128.load offset=0 (local.get $out0)))
+      (local.set $b0 (v128.load offset=0 (local.get $out1)))
+      (local.set $a1 (v128.load offset=16 (local.get $out0)))
+      (local.set $b1 (v128.load offset=16 (local.get $out1)))
+      (local.set $a2 (v128.load offset=32 (local.get $out0)))
+      (local.set $b2 (v128.load offset=32 (local.get $out1)))
+      (local.set $a3 (v128.load offset=48 (local.get $out0)))
+      (local.set $b3 (v128.load offset=48 (local.get $out1)))))
+    (block $rest
+      (br_if $rest (i32.lt_u (local.get $n) (i32.const 4)))
+      (loop $four
+        ;; The largest offsets first: one bounds check then serves all.
+        (drop (i32.load8_u offset=255 (local.get $q)))
+        (drop (i32.load8_u offset=127 (local.get $s)))
+        ;; column 0
+        (local.set $x (v128.load offset=0 (local.get $s)))
+        (local.set $y (v128.load offset=16 (local.get $s)))
+        (local.set $p (v128.load offset=0 (local.get $q)))
+        (local.set $a0 (f32x4.add (local.get $a0) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b0 (f32x4.add (local.get $b0) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=16 (local.get $q)))
+        (local.set $a1 (f32x4.add (local.get $a1) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b1 (f32x4.add (local.get $b1) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=32 (local.get $q)))
+        (local.set $a2 (f32x4.add (local.get $a2) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b2 (f32x4.add (local.get $b2) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=48 (local.get $q)))
+        (local.set $a3 (f32x4.add (local.get $a3) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b3 (f32x4.add (local.get $b3) (f32x4.mul (local.get $y) (local.get $p))))
+        ;; column 1
+        (local.set $x (v128.load offset=32 (local.get $s)))
+        (local.set $y (v128.load offset=48 (local.get $s)))
+        (local.set $p (v128.load offset=64 (local.get $q)))
+        (local.set $a0 (f32x4.add (local.get $a0) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b0 (f32x4.add (local.get $b0) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=80 (local.get $q)))
+        (local.set $a1 (f32x4.add (local.get $a1) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b1 (f32x4.add (local.get $b1) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=96 (local.get $q)))
+        (local.set $a2 (f32x4.add (local.get $a2) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b2 (f32x4.add (local.get $b2) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=112 (local.get $q)))
+        (local.set $a3 (f32x4.add (local.get $a3) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b3 (f32x4.add (local.get $b3) (f32x4.mul (local.get $y) (local.get $p))))
+        ;; column 2
+        (local.set $x (v128.load offset=64 (local.get $s)))
+        (local.set $y (v128.load offset=80 (local.get $s)))
+        (local.set $p (v128.load offset=128 (local.get $q)))
+        (local.set $a0 (f32x4.add (local.get $a0) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b0 (f32x4.add (local.get $b0) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=144 (local.get $q)))
+        (local.set $a1 (f32x4.add (local.get $a1) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b1 (f32x4.add (local.get $b1) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=160 (local.get $q)))
+        (local.set $a2 (f32x4.add (local.get $a2) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b2 (f32x4.add (local.get $b2) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=176 (local.get $q)))
+        (local.set $a3 (f32x4.add (local.get $a3) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b3 (f32x4.add (local.get $b3) (f32x4.mul (local.get $y) (local.get $p))))
+        ;; column 3
+        (local.set $x (v128.load offset=96 (local.get $s)))
+        (local.set $y (v128.load offset=112 (local.get $s)))
+        (local.set $p (v128.load offset=192 (local.get $q)))
+        (local.set $a0 (f32x4.add (local.get $a0) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b0 (f32x4.add (local.get $b0) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=208 (local.get $q)))
+        (local.set $a1 (f32x4.add (local.get $a1) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b1 (f32x4.add (local.get $b1) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=224 (local.get $q)))
+        (local.set $a2 (f32x4.add (local.get $a2) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b2 (f32x4.add (local.get $b2) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=240 (local.get $q)))
+        (local.set $a3 (f32x4.add (local.get $a3) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b3 (f32x4.add (local.get $b3) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $q (i32.add (local.get $q) (i32.const 256)))
+        (local.set $s (i32.add (local.get $s) (i32.const 128)))
+        (local.set $n (i32.sub (local.get $n) (i32.const 4)))
+        (br_if $four (i32.ge_u (local.get $n) (i32.const 4)))))
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $one
+        (local.set $x (v128.load offset=0 (local.get $s)))
+        (local.set $y (v128.load offset=16 (local.get $s)))
+        (local.set $p (v128.load offset=0 (local.get $q)))
+        (local.set $a0 (f32x4.add (local.get $a0) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b0 (f32x4.add (local.get $b0) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=16 (local.get $q)))
+        (local.set $a1 (f32x4.add (local.get $a1) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b1 (f32x4.add (local.get $b1) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=32 (local.get $q)))
+        (local.set $a2 (f32x4.add (local.get $a2) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b2 (f32x4.add (local.get $b2) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=48 (local.get $q)))
+        (local.set $a3 (f32x4.add (local.get $a3) (f32x4.mul (local.get $x) (local.get $p))))
+        (local.set $b3 (f32x4.add (local.get $b3) (f32x4.mul (local.get $y) (local.get $p))))
+        (local.set $q (i32.add (local.get $q) (i32.const 64)))
+        (local.set $s (i32.add (local.get $s) (i32.const 32)))
+        (br_if $one (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (v128.store offset=0 (local.get $out1) (local.get $b0))
+    (v128.store offset=0 (local.get $out0) (local.get $a0))
+    (v128.store offset=16 (local.get $out1) (local.get $b1))
+    (v128.store offset=16 (local.get $out0) (local.get $a1))
+    (v128.store offset=32 (local.get $out1) (local.get $b2))
+    (v128.store offset=32 (local.get $out0) (local.get $a2))
+    (v128.store offset=48 (local.get $out1) (local.get $b3))
+    (v128.store offset=48 (local.get $out0) (local.get $a3)))
+
+  ;; screen multiplies panels, stride apart, with rows that are splatted, and writes the sums, rows of which are sums_stride apart; with
+  ;; more, it adds to what is there.
+  ;;
+  ;;   for i := range rows {
+  ;;     for j := range 16 * panels {
+  ;;       for c := range columns {
+  ;;         sums[i][j] += float32(x[i][c] * kept[j][c])
+  ;;       }
+  ;;     }
+  ;;   }
+  (func (export "kernel_screen") (param $sums i32) (param $sums_stride i32) (param $q i32) (param $stride i32) (param $panels i32)
+    (param $splats i32) (param $rows i32) (param $columns i32) (param $more i32)
+    (local $s i32) (local $i i32) (local $out i32)
+    (loop $panel
+      (local.set $s (local.get $splats))
+      (local.set $out (local.get $sums))
+      (local.set $i (local.get $rows))
+      (loop $pair
+        (call $tile (local.get $q) (local.get $s) (local.get $columns) (local.get $out)
+          (select (i32.add (local.get $out) (local.get $sums_stride)) (local.get $out) (i32.gt_s (local.get $i) (i32.const 1)))
+          (local.get $more))
+        (local.set $s (i32.add (local.get $s) (i32.shl (local.get $columns) (i32.const 5))))
+        (local.set $out (i32.add (local.get $out) (i32.shl (local.get $sums_stride) (i32.const 1))))
+        (br_if $pair (i32.gt_s (local.tee $i (i32.sub (local.get $i) (i32.const 2))) (i32.const 0))))
+      (local.set $q (i32.add (local.get $q) (local.get $stride)))
+      (local.set $sums (i32.add (local.get $sums) (i32.const 64)))
+      (br_if $panel (local.tee $panels (i32.sub (local.get $panels) (i32.const 1))))))
+
+  ;; project does the same, over one block of columns, and adds the sums to float64 totals, rows of which are totals_stride apart. sums is
+  ;; room for one tile, 128 bytes.
+  ;;
+  ;;   for i := range rows {
+  ;;     for j := range 16 * panels {
+  ;;       s := float32(0)
+  ;;       for c := range columns {
+  ;;         s += float32(x[i][c] * kept[j][c])
+  ;;       }
+  ;;       totals[i][j] += float64(s)
+  ;;     }
+  ;;   }
+  (func (export "kernel_project") (param $totals i32) (param $totals_stride i32) (param $q i32) (param $stride i32) (param $panels i32)
+    (param $splats i32) (param $rows i32) (param $columns i32) (param $sums i32)
+    (local $s i32) (local $i i32) (local $out i32)
+    (loop $panel
+      (local.set $s (local.get $splats))
+      (local.set $out (local.get $totals))
+      (local.set $i (local.get $rows))
+      (loop $pair
+        (call $tile (local.get $q) (local.get $s) (local.get $columns) (local.get $sums)
+          (i32.add (local.get $sums) (i32.const 64)) (i32.const 0))
+        (call $fold (local.get $out) (local.get $sums))
+        (if (i32.gt_s (local.get $i) (i32.const 1)) (then
+          (call $fold (i32.add (local.get $out) (local.get $totals_stride)) (i32.add (local.get $sums) (i32.const 64)))))
+        (local.set $s (i32.add (local.get $s) (i32.shl (local.get $columns) (i32.const 5))))
+        (local.set $out (i32.add (local.get $out) (i32.shl (local.get $totals_stride) (i32.const 1))))
+        (br_if $pair (i32.gt_s (local.tee $i (i32.sub (local.get $i) (i32.const 2))) (i32.const 0))))
+      (local.set $q (i32.add (local.get $q) (local.get $stride)))
+      (local.set $totals (i32.add (local.get $totals) (i32.const 128)))
+      (br_if $panel (local.tee $panels (i32.sub (local.get $panels) (i32.const 1))))))
+
+  ;; fold adds 16 sums to 16 float64 totals.
+  (func $fold (param $totals i32) (param $sums i32)
+    (local $v v128)
+    (local.set $v (v128.load offset=0 (local.get $sums)))
+    (v128.store offset=0 (local.get $totals)
+      (f64x2.add (v128.load offset=0 (local.get $totals)) (f64x2.promote_low_f32x4 (local.get $v))))
+    (v128.store offset=16 (local.get $totals)
+      (f64x2.add (v128.load offset=16 (local.get $totals))
+        (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $v) (local.get $v)))))
+    (local.set $v (v128.load offset=16 (local.get $sums)))
+    (v128.store offset=32 (local.get $totals)
+      (f64x2.add (v128.load offset=32 (local.get $totals)) (f64x2.promote_low_f32x4 (local.get $v))))
+    (v128.store offset=48 (local.get $totals)
+      (f64x2.add (v128.load offset=48 (local.get $totals))
+        (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $v) (local.get $v)))))
+    (local.set $v (v128.load offset=32 (local.get $sums)))
+    (v128.store offset=64 (local.get $totals)
+      (f64x2.add (v128.load offset=64 (local.get $totals)) (f64x2.promote_low_f32x4 (local.get $v))))
+    (v128.store offset=80 (local.get $totals)
+      (f64x2.add (v128.load offset=80 (local.get $totals))
+        (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $v) (local.get $v)))))
+    (local.set $v (v128.load offset=48 (local.get $sums)))
+    (v128.store offset=96 (local.get $totals)
+      (f64x2.add (v128.load offset=96 (local.get $totals)) (f64x2.promote_low_f32x4 (local.get $v))))
+    (v128.store offset=112 (local.get $totals)
+      (f64x2.add (v128.load offset=112 (local.get $totals))
+        (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $v) (local.get $v)))))))

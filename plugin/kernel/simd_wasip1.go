@@ -1,0 +1,76 @@
+package kernel
+
+// NewSIMD returns the kernel of kernel.wat, which is linked into the module.
+func NewSIMD() Kernel { return &simd{} }
+
+// A pass takes that many vectors and kept rows at a time: their splats, totals and a panel's block of columns stay in a core's cache.
+const (
+	passVectors = 32
+	passRows    = 1024
+)
+
+// simd is scratch memory.
+type simd struct {
+	splats [passVectors * BlockColumns * 4]float32
+	totals [passVectors * passRows]float64
+	sums   [2 * PanelRows]float32
+}
+
+func (*simd) Name() string { return "wasm simd128" }
+
+func (s *simd) Screen(dst []float32, kept Packed, first, n int, vectors []float32) {
+	s.eachPass(kept, first, n, vectors, func(i, j, rows, m, c, columns int, q *float32) {
+		kernelScreen(&dst[i*n+j], uint32(4*n), q, uint32(4*PanelRows*kept.Columns), uint32(rows/PanelRows),
+			&s.splats[0], uint32(m), uint32(columns), min(uint32(c), 1))
+	})
+}
+
+func (s *simd) Project(dst []float32, kept Packed, vectors []float32) {
+	n := kept.Rows
+	s.eachPass(kept, 0, PackedRows(n), vectors, func(i, j, rows, m, c, columns int, q *float32) {
+		totals := s.totals[:m*rows]
+		if c == 0 {
+			clear(totals)
+		}
+		kernelProject(&totals[0], uint32(8*rows), q, uint32(4*PanelRows*kept.Columns), uint32(rows/PanelRows),
+			&s.splats[0], uint32(m), uint32(columns), &s.sums[0])
+		if c+columns < kept.Columns {
+			return
+		}
+		for v := range m {
+			to := dst[(i+v)*n+j : (i+v)*n+min(n, j+rows)]
+			for r, total := range totals[v*rows : v*rows+len(to)] {
+				to[r] = float32(total)
+			}
+		}
+	})
+}
+
+// eachPass visits kept rows [first, first+n) against all vectors: f gets the number of the pass's first vector, of its first kept
+// row less first, how many kept rows and vectors it has, a block of columns, ascending, and the panel with its first kept row and column. The
+// vectors' columns are splatted then.
+func (s *simd) eachPass(kept Packed, first, n int, vectors []float32, f func(i, j, rows, m, c, columns int, q *float32)) {
+	k := kept.Columns
+	for i := 0; i < len(vectors)/k; i += passVectors {
+		m := min(passVectors, len(vectors)/k-i)
+		for j := 0; j < n; j += passRows {
+			for c := 0; c < k; c += BlockColumns {
+				columns := min(BlockColumns, k-c)
+				kernelSplat(&s.splats[0], &vectors[i*k+c], uint32(4*k), uint32(m), uint32(columns))
+				f(i, j, min(passRows, n-j), m, c, columns, &kept.Data[(first+j)*k+c*PanelRows])
+			}
+		}
+	}
+}
+
+//go:wasmimport kernel kernel_splat
+//go:noescape
+func kernelSplat(dst, x *float32, stride, rows, columns uint32)
+
+//go:wasmimport kernel kernel_screen
+//go:noescape
+func kernelScreen(sums *float32, sumsStride uint32, q *float32, stride, panels uint32, splats *float32, rows, columns, more uint32)
+
+//go:wasmimport kernel kernel_project
+//go:noescape
+func kernelProject(totals *float64, totalsStride uint32, q *float32, stride, panels uint32, splats *float32, rows, columns uint32, sums *float32)
