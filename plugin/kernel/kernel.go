@@ -1,9 +1,11 @@
-// Package kernel holds the inner loops: the canonical dot product, and the two matrix products that the
+// Package kernel holds the inner loops: those over single vectors, the canonical dot product among them, and the two matrix products that the
 // projection and the screening pass spend their time in, behind one interface.
 //
 // In go float32 rows. Out come float32 (or, for Dot, float64) sums. Packages pca and mine call it; they
 // are handed a Kernel, so that a faster one replaces the plain Go one without touching them.
 package kernel
+
+import "math"
 
 // BlockColumns is how many columns the projection sums in float32 before it goes on in float64.
 const BlockColumns = 256
@@ -55,3 +57,6 @@ func PackedRows(n int) int { return (n + PanelRows - 1) / PanelRows * PanelRows 
 
 // PackedLen is the number of values in Packed.Data for an n x k matrix.
 func PackedLen(n, k int) int { return PackedRows(n) * k }
+
+// Norm is the canonical Euclidean norm: the square root of Dot(a, a).
+func Norm(a []float32) float64 { return math.Sqrt(Dot(a, a)) }

@@ -1,4 +1,4 @@
-;; The two matrix products that projecting and screening spend their time in, with 128-bit SIMD.
+;; The inner loops with 128-bit SIMD: the two matrix products that projecting and screening spend their time in, and loops over single vectors.
 ;;
 ;; build.sh links this module into plugin.wasm: it works in the Go module's memory, on addresses that kernel/simd_wasip1.go hands
 ;; it, and nothing outside can call it. Sizes and strides are in bytes unless said otherwise; values are float32 unless said otherwise.
@@ -232,4 +232,91 @@
       (f64x2.add (v128.load offset=96 (local.get $totals)) (f64x2.promote_low_f32x4 (local.get $v))))
     (v128.store offset=112 (local.get $totals)
       (f64x2.add (v128.load offset=112 (local.get $totals))
-        (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $v) (local.get $v)))))))
+        (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $v) (local.get $v))))))
+
+  ;; dot adds n products, a multiple of 8, and then eight more of last_a and last_b, to eight sums: sum i mod 8 takes product i.
+  ;;
+  ;;   for i := range n {
+  ;;     r[i%8] += float64(a[i]) * float64(b[i])
+  ;;   }
+  ;;   for i := range 8 {
+  ;;     r[i] += float64(last_a[i]) * float64(last_b[i])
+  ;;   }
+  ;;   return ((r[0] + r[4]) + (r[2] + r[6])) + ((r[1] + r[5]) + (r[3] + r[7]))
+  (func (export "kernel_dot") (param $a i32) (param $b i32) (param $last_a i32) (param $last_b i32) (param $n i32) (result f64)
+    (local $r01 v128) (local $r23 v128) (local $r45 v128) (local $r67 v128) (local $x v128) (local $y v128)
+    (block $done
+      (loop $eight
+        (if (i32.eqz (local.get $n)) (then
+          (local.set $a (local.get $last_a))
+          (local.set $b (local.get $last_b))))
+        (local.set $x (v128.load (local.get $a)))
+        (local.set $y (v128.load (local.get $b)))
+        (local.set $r01 (f64x2.add (local.get $r01)
+          (f64x2.mul (f64x2.promote_low_f32x4 (local.get $x)) (f64x2.promote_low_f32x4 (local.get $y)))))
+        (local.set $r23 (f64x2.add (local.get $r23)
+          (f64x2.mul (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $x) (local.get $x))) (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $y) (local.get $y))))))
+        (local.set $x (v128.load offset=16 (local.get $a)))
+        (local.set $y (v128.load offset=16 (local.get $b)))
+        (local.set $r45 (f64x2.add (local.get $r45)
+          (f64x2.mul (f64x2.promote_low_f32x4 (local.get $x)) (f64x2.promote_low_f32x4 (local.get $y)))))
+        (local.set $r67 (f64x2.add (local.get $r67)
+          (f64x2.mul (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $x) (local.get $x))) (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $y) (local.get $y))))))
+        (br_if $done (i32.eqz (local.get $n)))
+        (local.set $n (i32.sub (local.get $n) (i32.const 8)))
+        (local.set $a (i32.add (local.get $a) (i32.const 32)))
+        (local.set $b (i32.add (local.get $b) (i32.const 32)))
+        (br $eight)))
+    (local.set $r01 (f64x2.add (f64x2.add (local.get $r01) (local.get $r45)) (f64x2.add (local.get $r23) (local.get $r67))))
+    (f64.add (f64x2.extract_lane 0 (local.get $r01)) (f64x2.extract_lane 1 (local.get $r01))))
+
+  ;; The rest works on n values, a multiple of 4 above 0.
+
+  ;; scale: dst[i] = float32(float64(x[i]) * by)
+  (func (export "kernel_scale") (param $dst i32) (param $x i32) (param $n i32) (param $by f64)
+    (local $v v128) (local $s v128)
+    (local.set $s (f64x2.splat (local.get $by)))
+    (loop $four
+      (local.set $v (v128.load (local.get $x)))
+      (v128.store (local.get $dst) (i8x16.shuffle 0 1 2 3 4 5 6 7 16 17 18 19 20 21 22 23
+        (f32x4.demote_f64x2_zero (f64x2.mul (f64x2.promote_low_f32x4 (local.get $v)) (local.get $s)))
+        (f32x4.demote_f64x2_zero (f64x2.mul (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $v) (local.get $v))) (local.get $s)))))
+      (local.set $x (i32.add (local.get $x) (i32.const 16)))
+      (local.set $dst (i32.add (local.get $dst) (i32.const 16)))
+      (br_if $four (local.tee $n (i32.sub (local.get $n) (i32.const 4))))))
+
+  ;; subtract: dst[i] -= x[i]
+  (func (export "kernel_subtract") (param $dst i32) (param $x i32) (param $n i32)
+    (loop $four
+      (v128.store (local.get $dst) (f32x4.sub (v128.load (local.get $dst)) (v128.load (local.get $x))))
+      (local.set $x (i32.add (local.get $x) (i32.const 16)))
+      (local.set $dst (i32.add (local.get $dst) (i32.const 16)))
+      (br_if $four (local.tee $n (i32.sub (local.get $n) (i32.const 4))))))
+
+  ;; widen: dst[i] = the value of the binary16 x[i]. Exponent and fraction go into place, and 2^112 is the difference of the biases; infinities
+  ;; and NaNs keep the largest exponent.
+  (func (export "kernel_widen") (param $dst i32) (param $x i32) (param $n i32)
+    (local $h v128) (local $size v128)
+    (loop $four
+      (local.set $h (v128.load16x4_u (local.get $x)))
+      (local.set $size (v128.and (local.get $h) (v128.const i32x4 0x7fff 0x7fff 0x7fff 0x7fff)))
+      (v128.store (local.get $dst) (v128.or
+        (v128.or
+          (f32x4.mul (i32x4.shl (local.get $size) (i32.const 13)) (f32x4.splat (f32.const 0x1p112)))
+          (i32x4.shl (v128.and (local.get $h) (v128.const i32x4 0x8000 0x8000 0x8000 0x8000)) (i32.const 16)))
+        (v128.and
+          (i32x4.ge_s (local.get $size) (v128.const i32x4 0x7c00 0x7c00 0x7c00 0x7c00))
+          (v128.const i32x4 0x7f800000 0x7f800000 0x7f800000 0x7f800000))))
+      (local.set $x (i32.add (local.get $x) (i32.const 8)))
+      (local.set $dst (i32.add (local.get $dst) (i32.const 16)))
+      (br_if $four (local.tee $n (i32.sub (local.get $n) (i32.const 4))))))
+
+  ;; finite is 1 where no x[i] is NaN or infinite, and 0 otherwise: the sum of x[i] - x[i] is 0, or NaN.
+  (func (export "kernel_finite") (param $x i32) (param $n i32) (result i32)
+    (local $sum v128) (local $v v128)
+    (loop $four
+      (local.set $v (v128.load (local.get $x)))
+      (local.set $sum (f32x4.add (local.get $sum) (f32x4.sub (local.get $v) (local.get $v))))
+      (local.set $x (i32.add (local.get $x) (i32.const 16)))
+      (br_if $four (local.tee $n (i32.sub (local.get $n) (i32.const 4)))))
+    (i32x4.all_true (f32x4.eq (local.get $sum) (local.get $sum)))))

@@ -234,8 +234,8 @@ func TestScreeningSlack(t *testing.T) {
 		na, nb := kernel.Norm(a), kernel.Norm(b)
 		s := kernel.Dot(a, b) / (na * nb)
 		ua, ub, approximate := make([]float32, k), make([]float32, k), make([]float32, kernel.PanelRows)
-		scale(ua, a, na)
-		scale(ub, b, nb)
+		kernel.Scale(ua, a, 1/na)
+		kernel.Scale(ub, b, 1/nb)
 		kernel.Plain.Screen(approximate, kernel.Pack(ua, 1, k), 0, kernel.PanelRows, ub)
 		if off := math.Abs(float64(approximate[0]) - s); off > screenSlack(k) {
 			t.Fatalf("k %d: %v is off %v by %v; the bound is %v", k, approximate[0], s, off, screenSlack(k))

@@ -75,7 +75,7 @@ func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error)
 	q, n := len(s.queryNorms), len(pairs.PairQuery)
 	unit := make([]float32, len(pairs.Queries))
 	for i, norm := range s.queryNorms {
-		scale(unit[i*pairs.Width:], s.row(pairs.Queries, i), norm)
+		kernel.Scale(unit[i*pairs.Width:], s.row(pairs.Queries, i), 1/norm)
 		slices.Sort(list(pairs.ExcludeOffsets, pairs.Exclude, i))
 	}
 	s.unitQueries = kernel.Pack(unit, q, pairs.Width)
@@ -180,7 +180,7 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 			clear(s.row(s.unit, i))
 			continue
 		}
-		scale(s.row(s.unit, i), s.row(documents, i), norm)
+		kernel.Scale(s.row(s.unit, i), s.row(documents, i), 1/norm)
 	}
 	q := len(s.low)
 	for j := 0; j < q; j += blockQueries {

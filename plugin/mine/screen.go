@@ -5,7 +5,7 @@ import "math"
 // screenSlack bounds the screening error: how far the float32 dot product of two unit vectors of k values, as
 // Kernel.Screen gives it, can lie from the canonical s of the vectors that they were made of.
 //
-// Let u = 2^-24, a and b be the exact unit vectors, and A and B what scale makes of them. A value of A is off by a factor of
+// Let u = 2^-24, a and b be the exact unit vectors, and A and B what kernel.Scale makes of them, with the reciprocal of the norm. A value of A is off by a factor of
 // at most 1+v, where v = u + 2^-39: one rounding to float32, and before it, in float64, a reciprocal, a product, and the
 // canonical norm, whose error is at most (k/8+4) * 2^-53 <= 2^-39.9 for k <= 2^16; where it is denormal, by 2^-150. Then
 //
@@ -19,14 +19,6 @@ func screenSlack(k int) float64 {
 	const u = 0x1p-24
 	ku := float64(k) * u
 	return ku/(1-ku) + 4*u
-}
-
-// scale writes x / norm, in float32, to dst.
-func scale(dst, x []float32, norm float64) {
-	inverse := 1 / norm
-	for i, v := range x {
-		dst[i] = float32(float64(v) * inverse)
-	}
 }
 
 // roundDown returns the largest float32 that is at most x, roundUp the least that is at least x.

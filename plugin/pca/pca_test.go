@@ -14,29 +14,6 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// TestHalf checks every binary16 against its definition.
-func TestHalf(t *testing.T) {
-	for bits := range 1 << 16 {
-		exponent, fraction := bits>>10&0x1f, float64(bits&0x3ff)
-		want := math.Ldexp(1+fraction/1024, exponent-15)
-		switch {
-		case exponent == 0:
-			want = math.Ldexp(fraction/1024, -14)
-		case exponent == 0x1f && fraction == 0:
-			want = math.Inf(1)
-		case exponent == 0x1f:
-			want = math.NaN()
-		}
-		if bits>>15 == 1 {
-			want = -want
-		}
-		got := float64(half(uint16(bits)))
-		if got != want && (got == got || want == want) || math.Signbit(got) != math.Signbit(want) && want == want {
-			t.Fatalf("%#04x: got %v, expected %v", bits, got, want)
-		}
-	}
-}
-
 // twoModels is a projection of two models, 300 and 7 wide, to five components.
 func twoModels(r *rand.Rand) *Projection {
 	p := &Projection{Models: []Model{{"a", 300, 1}, {"b", 7, 0.5}}, Normalize: true, Center: true, PCA: "components=5", FitOn: "docs", Rows: 10,

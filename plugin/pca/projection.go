@@ -10,10 +10,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/internal/jsontext"
+	"github.com/quarry-hn/quarry/plugin/kernel"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
@@ -218,12 +220,10 @@ func (p *Projection) validate() error {
 
 // notFinite returns the index of the first NaN or infinity, or -1.
 func notFinite(v []float32) int {
-	for i, x := range v {
-		if x-x != 0 {
-			return i
-		}
+	if kernel.Finite(v) {
+		return -1
 	}
-	return -1
+	return slices.IndexFunc(v, func(x float32) bool { return x-x != 0 })
 }
 
 func parseModels(text string) (models []Model, err error) {

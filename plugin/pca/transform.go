@@ -1,8 +1,6 @@
 package pca
 
 import (
-	"encoding/binary"
-	"math"
 	"slices"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -57,9 +55,7 @@ func (t *Transformer) Transform(dst []float32, raw []Raw, n int, zero Zero, name
 	}
 	if t.PCA != noPCA {
 		for row := fused; len(row) > 0; row = row[d:] {
-			for i, mean := range t.Mean {
-				row[i] -= mean
-			}
+			kernel.Subtract(row[:d], t.Mean)
 		}
 		t.kernel.Project(dst, t.components, fused)
 	}
@@ -104,10 +100,7 @@ func (p *Projection) Fuse(dst []float32, raw []Raw, n int, zero Zero, name func(
 			if !p.Normalize {
 				norm = 1
 			}
-			scale := model.Weight / norm
-			for c, v := range x {
-				x[c] = float32(float64(v) * scale)
-			}
+			kernel.Scale(x, x, model.Weight/norm)
 			if c := notFinite(x); c >= 0 {
 				return nil, abi.Errorf(abi.NonFinite, "column %d overflows float32 when weighted by %v", c, model.Weight).At(name(model.Name), i)
 			}
@@ -123,16 +116,12 @@ func (r Raw) row(x []float32, i int) int {
 	b := r.Data[i*len(x)*size:][:len(x)*size]
 	switch r.DType {
 	case safetensors.F16:
-		for c := range x {
-			x[c] = half(binary.LittleEndian.Uint16(b[2*c:]))
-		}
+		kernel.Widen(x, safetensors.Uint16s(b))
 	case safetensors.F32:
-		for c := range x {
-			x[c] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*c:]))
-		}
+		copy(x, safetensors.Float32s(b))
 	case safetensors.F64:
-		for c := range x {
-			x[c] = float32(math.Float64frombits(binary.LittleEndian.Uint64(b[8*c:])))
+		for c, v := range safetensors.Float64s(b) {
+			x[c] = float32(v)
 		}
 	}
 	return notFinite(x)

@@ -10,7 +10,9 @@ import (
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
 // number is an element type that memory and file may share.
-type number interface{ ~float32 | ~float64 | ~int64 }
+type number interface {
+	~uint16 | ~float32 | ~float64 | ~int64
+}
 
 // view returns b as numbers: b's own memory where it is aligned and the machine is little endian, a copy elsewhere.
 func view[T number](b []byte, decode func([]byte) T) []T {
@@ -44,6 +46,9 @@ func bytesOf[T number](v []T, encode func([]byte, T)) []byte {
 	}
 	return b
 }
+
+// Uint16s returns little-endian bytes as uint16, without a copy where that can be.
+func Uint16s(b []byte) []uint16 { return view(b, binary.LittleEndian.Uint16) }
 
 // Float32s returns little-endian bytes as float32, without a copy where that can be.
 func Float32s(b []byte) []float32 {

@@ -1,0 +1,63 @@
+package kernel
+
+import "math"
+
+// The loops over single vectors, in Go. Natively they are all there is; in the module, kernel.wat has their twins, and these do what is
+// left over where a length is no multiple of the vector width.
+
+func dot(a, b []float32) float64 {
+	var r [8]float64
+	b = b[:len(a)]
+	i := 0
+	for ; i+8 <= len(a); i += 8 {
+		x, y := (*[8]float32)(a[i:]), (*[8]float32)(b[i:])
+		r[0] += float64(x[0]) * float64(y[0])
+		r[1] += float64(x[1]) * float64(y[1])
+		r[2] += float64(x[2]) * float64(y[2])
+		r[3] += float64(x[3]) * float64(y[3])
+		r[4] += float64(x[4]) * float64(y[4])
+		r[5] += float64(x[5]) * float64(y[5])
+		r[6] += float64(x[6]) * float64(y[6])
+		r[7] += float64(x[7]) * float64(y[7])
+	}
+	for j := i; j < len(a); j++ {
+		r[j-i] += float64(a[j]) * float64(b[j])
+	}
+	return ((r[0] + r[4]) + (r[2] + r[6])) + ((r[1] + r[5]) + (r[3] + r[7]))
+}
+
+func scale(dst, x []float32, by float64) {
+	for i, v := range x {
+		dst[i] = float32(float64(v) * by)
+	}
+}
+
+func subtract(dst, x []float32) {
+	for i, v := range x {
+		dst[i] -= v
+	}
+}
+
+func widen(dst []float32, x []uint16) {
+	for i, h := range x {
+		dst[i] = half(h)
+	}
+}
+
+// half shifts exponent and fraction into place and multiplies by 2^112, the difference of the biases, which is exact for
+// denormals too; infinities and NaNs keep the largest exponent.
+func half(h uint16) float32 {
+	bits := math.Float32bits(math.Float32frombits(uint32(h&0x7fff)<<13)*0x1p112) | uint32(h&0x8000)<<16
+	if h&0x7c00 == 0x7c00 {
+		bits |= 0x7f800000
+	}
+	return math.Float32frombits(bits)
+}
+
+func finite(x []float32) bool {
+	sum := float32(0)
+	for _, v := range x {
+		sum += v - v // 0, or NaN
+	}
+	return sum == sum
+}

@@ -1,0 +1,20 @@
+//go:build !wasip1
+
+package kernel
+
+// Dot is the canonical dot product of a and b, which have equal lengths: a float64 sum of float32
+// products (exact in float64) in eight interleaved partial sums, element i into sum i mod 8, folded as
+// ((0+4)+(2+6))+((1+5)+(3+7)). It is what every decision rests on; see docs/ABI.md, Score.
+func Dot(a, b []float32) float64 { return dot(a, b) }
+
+// Scale writes float32(float64(x[i]) * by) to dst, which may be x.
+func Scale(dst, x []float32, by float64) { scale(dst, x, by) }
+
+// Subtract subtracts x from dst.
+func Subtract(dst, x []float32) { subtract(dst, x) }
+
+// Widen writes the values of IEEE 754 binary16 numbers to dst, exactly.
+func Widen(dst []float32, x []uint16) { widen(dst, x) }
+
+// Finite reports whether no value is NaN or infinite.
+func Finite(x []float32) bool { return finite(x) }

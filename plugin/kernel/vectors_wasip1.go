@@ -1,0 +1,66 @@
+package kernel
+
+// Dot is the canonical dot product, by kernel.wat; the last group of eight is filled up with zeros, which change no sum.
+func Dot(a, b []float32) float64 {
+	n := len(a) &^ 7
+	var x, y [8]float32
+	copy(x[:], a[n:])
+	copy(y[:], b[n:len(a)])
+	if n == 0 {
+		return kernelDot(&x[0], &y[0], &x[0], &y[0], 0)
+	}
+	return kernelDot(&a[0], &b[0], &x[0], &y[0], uint32(n))
+}
+
+// Scale writes float32(float64(x[i]) * by) to dst, which may be x.
+func Scale(dst, x []float32, by float64) {
+	n := len(x) &^ 3
+	if n > 0 {
+		kernelScale(&dst[0], &x[0], uint32(n), by)
+	}
+	scale(dst[n:], x[n:], by)
+}
+
+// Subtract subtracts x from dst.
+func Subtract(dst, x []float32) {
+	n := len(x) &^ 3
+	if n > 0 {
+		kernelSubtract(&dst[0], &x[0], uint32(n))
+	}
+	subtract(dst[n:], x[n:])
+}
+
+// Widen writes the values of IEEE 754 binary16 numbers to dst, exactly.
+func Widen(dst []float32, x []uint16) {
+	n := len(x) &^ 3
+	if n > 0 {
+		kernelWiden(&dst[0], &x[0], uint32(n))
+	}
+	widen(dst[n:], x[n:])
+}
+
+// Finite reports whether no value is NaN or infinite.
+func Finite(x []float32) bool {
+	n := len(x) &^ 3
+	return (n == 0 || kernelFinite(&x[0], uint32(n)) != 0) && finite(x[n:])
+}
+
+//go:wasmimport kernel kernel_dot
+//go:noescape
+func kernelDot(a, b, lastA, lastB *float32, n uint32) float64
+
+//go:wasmimport kernel kernel_scale
+//go:noescape
+func kernelScale(dst, x *float32, n uint32, by float64)
+
+//go:wasmimport kernel kernel_subtract
+//go:noescape
+func kernelSubtract(dst, x *float32, n uint32)
+
+//go:wasmimport kernel kernel_widen
+//go:noescape
+func kernelWiden(dst *float32, x *uint16, n uint32)
+
+//go:wasmimport kernel kernel_finite
+//go:noescape
+func kernelFinite(x *float32, n uint32) uint32

@@ -1,0 +1,271 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// wat is kernel.wasm on wazero, with a memory of its own in the guest's place.
+type wat struct {
+	testing.TB
+	functions api.Module
+	memory    []byte
+}
+
+func newWAT(t testing.TB) *wat {
+	t.Helper()
+	ctx := context.Background()
+	runtime := wazero.NewRuntime(ctx)
+	t.Cleanup(func() { _ = runtime.Close(ctx) })
+	// A module that is a memory of 12 pages, exported.
+	guest, err := runtime.InstantiateWithConfig(ctx, []byte("\x00asm\x01\x00\x00\x00\x05\x03\x01\x00\x0c\x07\x0a\x01\x06memory\x02\x00"),
+		wazero.NewModuleConfig().WithName("guest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile("kernel.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wat{TB: t}
+	if w.functions, err = runtime.Instantiate(ctx, file); err != nil {
+		t.Fatal(err)
+	}
+	w.memory, _ = guest.Memory().Read(0, guest.Memory().Size())
+	return w
+}
+
+func (w *wat) call(name string, args ...uint64) uint64 {
+	w.Helper()
+	results, err := w.functions.ExportedFunction(name).Call(context.Background(), args...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if len(results) == 0 {
+		return 0
+	}
+	return results[0]
+}
+
+// expect calls a function that is to write want at address to, and nothing else anywhere.
+func (w *wat) expect(what string, to int, want []byte, name string, args ...uint64) {
+	w.Helper()
+	after := bytes.Clone(w.memory)
+	copy(after[to:], want)
+	w.call(name, args...)
+	for i := 0; !bytes.Equal(after, w.memory) && i < len(after); i += 4 {
+		// A NaN's bits are the machine's.
+		if got, want := float32At(w.memory, i), float32At(after, i); got == got || want == want {
+			if math.Float32bits(got) != math.Float32bits(want) {
+				w.Fatalf("%s: %d bytes from the result's start: got %v, the loop gives %v", what, i-to, got, want)
+			}
+		}
+	}
+}
+
+func float32At(b []byte, at int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b[at:])) }
+
+func put[T any](memory []byte, at int, values []T) {
+	if _, err := binary.Encode(memory[at:], binary.LittleEndian, values); err != nil {
+		panic(err)
+	}
+}
+
+func raw[T any](values []T) []byte {
+	b, err := binary.Append(nil, binary.LittleEndian, values)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func made(r *rand.Rand, n int, special bool) []float32 {
+	v := make([]float32, n)
+	fill(r, v, special)
+	return v
+}
+
+// eachLength runs a check for every length up to 130, at every misalignment, with and without special values.
+func eachLength(t *testing.T, check func(w *wat, r *rand.Rand, n, a, b int, special bool)) {
+	w, r := newWAT(t), rand.New(rand.NewPCG(6, 6))
+	for n := 1; n <= 130; n++ {
+		for shift := range 16 {
+			check(w, r, n, 1<<12+shift, 1<<14+15-shift, (n+shift)%2 == 1)
+		}
+	}
+}
+
+func TestWATDot(t *testing.T) {
+	eachLength(t, func(w *wat, r *rand.Rand, n, a, b int, special bool) {
+		n8 := n &^ 7
+		x, y := made(r, n8+8, special), made(r, n8+8, special)
+		clear(x[n:])
+		clear(y[n:])
+		const lastA, lastB = 1 << 16, 1<<16 + 100
+		put(w.memory, a, x[:n8])
+		put(w.memory, b, y[:n8])
+		put(w.memory, lastA, x[n8:])
+		put(w.memory, lastB, y[n8:])
+		got, want := math.Float64frombits(w.call("kernel_dot", uint64(a), uint64(b), lastA, lastB, uint64(n8))), dotLoop(x[:n], y[:n])
+		if math.Float64bits(got) != math.Float64bits(want) && (got == got || want == want) {
+			t.Fatalf("n %d: got %v, the loop gives %v", n, got, want)
+		}
+	})
+}
+
+func TestWATVectors(t *testing.T) {
+	eachLength(t, func(w *wat, r *rand.Rand, n, a, b int, special bool) {
+		n = (n + 3) &^ 3
+		dst, x := made(r, n, special), made(r, n, special)
+		put(w.memory, a, dst)
+		put(w.memory, b, x)
+		subtract(dst, x)
+		w.expect("subtract", a, raw(dst), "kernel_subtract", uint64(a), uint64(b), uint64(n))
+		by := r.NormFloat64()
+		scale(dst, x, by)
+		w.expect("scale", a, raw(dst), "kernel_scale", uint64(a), uint64(b), uint64(n), math.Float64bits(by))
+		if got, want := w.call("kernel_finite", uint64(b), uint64(n)) == 1, finite(x); got != want {
+			t.Fatalf("n %d: finite is %v, the loop says %v", n, got, want)
+		}
+		h := make([]uint16, n)
+		for i := range h {
+			h[i] = uint16(r.Uint32())
+		}
+		put(w.memory, b, h)
+		widen(dst, h)
+		w.expect("widen", a, raw(dst), "kernel_widen", uint64(a), uint64(b), uint64(n))
+	})
+}
+
+// TestWidenIsExact checks every binary16 against its definition, in Go and in WAT.
+func TestWidenIsExact(t *testing.T) {
+	w := newWAT(t)
+	h, want := make([]uint16, 1<<16), make([]float32, 1<<16)
+	for bits := range h {
+		h[bits] = uint16(bits)
+		exponent, fraction := bits>>10&0x1f, float64(bits&0x3ff)
+		x := math.Ldexp(1+fraction/1024, exponent-15)
+		switch {
+		case exponent == 0:
+			x = math.Ldexp(fraction/1024, -14)
+		case exponent == 0x1f && fraction == 0:
+			x = math.Inf(1)
+		case exponent == 0x1f:
+			x = math.NaN()
+		}
+		if bits>>15 == 1 {
+			x = -x
+		}
+		want[bits] = float32(x)
+	}
+	got := make([]float32, len(h))
+	Widen(got, h)
+	for bits := range h {
+		if !sameBits(got[bits], want[bits]) {
+			t.Fatalf("%#04x: got %v, expected %v", bits, got[bits], want[bits])
+		}
+	}
+	const from, to = 1 << 12, 1 << 19
+	put(w.memory, from, h)
+	w.expect("widen", to, raw(want), "kernel_widen", to, from, uint64(len(h)))
+}
+
+// tiles are what the two matrix products are handed: rows that stream, splatted by kernel_splat, and panels.
+type tiles struct {
+	rows, panels, columns int
+	x, kept               []float32
+	splats, packed        int // addresses
+	stride                int // of the panels
+}
+
+// eachTiles runs a check over all numbers of columns up to 130, small numbers of rows and panels, and misalignments.
+func eachTiles(t *testing.T, check func(w *wat, r *rand.Rand, m tiles)) {
+	eachLength(t, func(w *wat, r *rand.Rand, n, a, b int, special bool) {
+		if (a+n)%4 != 0 { // a quarter of the misalignments for each length, all of them for every fourth
+			return
+		}
+		m := tiles{rows: 1 + n%5, panels: 1 + n%3, columns: n, splats: 1<<17 + a, packed: 1<<18 + b}
+		m.x, m.kept = made(r, m.rows*n, special), made(r, PanelRows*m.panels*n, special)
+		put(w.memory, a, m.x)
+		splats := make([]float32, 0, 8*n*((m.rows+1)/2))
+		for i := 0; i < m.rows; i += 2 {
+			for c := range n {
+				u, v := m.x[i*n+c], m.x[min(i+1, m.rows-1)*n+c]
+				splats = append(splats, u, u, u, u, v, v, v, v)
+			}
+		}
+		w.expect("splat", m.splats, raw(splats), "kernel_splat", uint64(m.splats), uint64(a), uint64(4*n), uint64(m.rows), uint64(n))
+		// Panels lie further apart than they are long, as where only a block of their columns is taken.
+		m.stride = 4*PanelRows*n + 4*(n%7)
+		packed := Pack(m.kept, PanelRows*m.panels, n).Data
+		for p := range m.panels {
+			put(w.memory, m.packed+p*m.stride, packed[p*PanelRows*n:(p+1)*PanelRows*n])
+		}
+		check(w, r, m)
+	})
+}
+
+// sum is one element of the product, going on from s.
+func (m tiles) sum(s float32, i, j int) float32 {
+	for c := range m.columns {
+		s += float32(m.x[i*m.columns+c] * m.kept[j*m.columns+c])
+	}
+	return s
+}
+
+func TestWATScreen(t *testing.T) {
+	eachTiles(t, func(w *wat, r *rand.Rand, m tiles) {
+		const to = 1 << 19
+		width := PanelRows*m.panels + m.columns%3 // rows of sums lie further apart than they are long
+		for more := range 2 {
+			sums := made(r, m.rows*width, false)
+			put(w.memory, to, sums)
+			for i := range m.rows {
+				for j := range PanelRows * m.panels {
+					sums[i*width+j] = m.sum(sums[i*width+j]*float32(more), i, j)
+				}
+			}
+			w.expect("screen", to, raw(sums), "kernel_screen", to, uint64(4*width), uint64(m.packed), uint64(m.stride), uint64(m.panels),
+				uint64(m.splats), uint64(m.rows), uint64(m.columns), uint64(more))
+		}
+	})
+}
+
+func TestWATProject(t *testing.T) {
+	eachTiles(t, func(w *wat, r *rand.Rand, m tiles) {
+		const to, scratch = 1 << 19, 1<<19 + 1<<16 + 4
+		width := PanelRows*m.panels + m.columns%3
+		totals := make([]float64, m.rows*width)
+		for i := range totals {
+			totals[i] = r.NormFloat64()
+		}
+		put(w.memory, to, totals)
+		for i := range m.rows {
+			for j := range PanelRows * m.panels {
+				totals[i*width+j] += float64(m.sum(0, i, j))
+			}
+		}
+		after := bytes.Clone(w.memory)
+		w.call("kernel_project", to, uint64(8*width), uint64(m.packed), uint64(m.stride), uint64(m.panels),
+			uint64(m.splats), uint64(m.rows), uint64(m.columns), scratch)
+		for i, want := range totals {
+			got := math.Float64frombits(binary.LittleEndian.Uint64(w.memory[to+8*i:]))
+			if math.Float64bits(got) != math.Float64bits(want) && (got == got || want == want) {
+				t.Fatalf("rows %d, panels %d, columns %d: total %d is %v, the loop gives %v", m.rows, m.panels, m.columns, i, got, want)
+			}
+		}
+		copy(w.memory[to:], after[to:to+8*len(totals)])
+		copy(w.memory[scratch:], after[scratch:scratch+8*PanelRows])
+		if !bytes.Equal(after, w.memory) {
+			t.Fatalf("columns %d: something was written outside totals and scratch", m.columns)
+		}
+	})
+}
