@@ -9,27 +9,30 @@
 (module
   (import "guest" "memory" (memory 0))
 
-  ;; splat lays out rows of columns values for a tile; where their number is odd, the last is its own pair.
+  ;; splat lays out rows of columns values for a tile, rows and columns of which are as far apart as said; where the number of rows is odd,
+  ;; the last is its own pair.
   ;;
   ;;   for i := 0; i < rows; i += 2 {
   ;;     for c := range columns {
   ;;       dst[i/2][c] = {x[i][c] four times, x[min(i+1, rows-1)][c] four times}
   ;;     }
   ;;   }
-  (func (export "kernel_splat") (param $dst i32) (param $x i32) (param $stride i32) (param $rows i32) (param $columns i32)
-    (local $y i32) (local $at i32) (local $end i32)
+  (func (export "kernel_splat") (param $dst i32) (param $x i32) (param $row i32) (param $column i32) (param $rows i32) (param $columns i32)
+    (local $u i32) (local $v i32) (local $n i32)
     (loop $pair
-      (local.set $y (local.get $x))
+      (local.set $u (local.get $x))
+      (local.set $v (local.get $x))
       (if (i32.gt_s (local.get $rows) (i32.const 1))
-        (then (local.set $y (i32.add (local.get $x) (local.get $stride)))))
-      (local.set $at (i32.const 0))
-      (local.set $end (i32.shl (local.get $columns) (i32.const 2)))
-      (loop $column
-        (v128.store (local.get $dst) (v128.load32_splat (i32.add (local.get $x) (local.get $at))))
-        (v128.store offset=16 (local.get $dst) (v128.load32_splat (i32.add (local.get $y) (local.get $at))))
+        (then (local.set $v (i32.add (local.get $x) (local.get $row)))))
+      (local.set $n (local.get $columns))
+      (loop $next
+        (v128.store (local.get $dst) (v128.load32_splat (local.get $u)))
+        (v128.store offset=16 (local.get $dst) (v128.load32_splat (local.get $v)))
+        (local.set $u (i32.add (local.get $u) (local.get $column)))
+        (local.set $v (i32.add (local.get $v) (local.get $column)))
         (local.set $dst (i32.add (local.get $dst) (i32.const 32)))
-        (br_if $column (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 4))) (local.get $end))))
-      (local.set $x (i32.add (local.get $x) (i32.shl (local.get $stride) (i32.const 1))))
+        (br_if $next (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+      (local.set $x (i32.add (local.get $x) (i32.shl (local.get $row) (i32.const 1))))
       (br_if $pair (i32.gt_s (local.tee $rows (i32.sub (local.get $rows) (i32.const 2))) (i32.const 0)))))
 
   ;; tile multiplies the panel at q with the pair at s, over n > 0 columns, and writes 16 sums each to out0 and out1; with more, it goes on
@@ -146,8 +149,8 @@
     (v128.store offset=48 (local.get $out1) (local.get $b3))
     (v128.store offset=48 (local.get $out0) (local.get $a3)))
 
-  ;; screen multiplies panels, stride apart, with rows that are splatted, and writes the sums, rows of which are sums_stride apart; with
-  ;; more, it adds to what is there.
+  ;; screen multiplies panels, stride apart, with rows that are splatted, and writes the sums, 16 for each panel and row: those of a row are
+  ;; sums_row from the last row's, those of a panel sums_panel from the last panel's. With more, it adds to what is there.
   ;;
   ;;   for i := range rows {
   ;;     for j := range 16 * panels {
@@ -156,7 +159,7 @@
   ;;       }
   ;;     }
   ;;   }
-  (func (export "kernel_screen") (param $sums i32) (param $sums_stride i32) (param $q i32) (param $stride i32) (param $panels i32)
+  (func (export "kernel_screen") (param $sums i32) (param $sums_row i32) (param $sums_panel i32) (param $q i32) (param $stride i32) (param $panels i32)
     (param $splats i32) (param $rows i32) (param $columns i32) (param $more i32)
     (local $s i32) (local $i i32) (local $out i32)
     (loop $panel
@@ -165,16 +168,16 @@
       (local.set $i (local.get $rows))
       (loop $pair
         (call $tile (local.get $q) (local.get $s) (local.get $columns) (local.get $out)
-          (select (i32.add (local.get $out) (local.get $sums_stride)) (local.get $out) (i32.gt_s (local.get $i) (i32.const 1)))
+          (select (i32.add (local.get $out) (local.get $sums_row)) (local.get $out) (i32.gt_s (local.get $i) (i32.const 1)))
           (local.get $more))
         (local.set $s (i32.add (local.get $s) (i32.shl (local.get $columns) (i32.const 5))))
-        (local.set $out (i32.add (local.get $out) (i32.shl (local.get $sums_stride) (i32.const 1))))
+        (local.set $out (i32.add (local.get $out) (i32.shl (local.get $sums_row) (i32.const 1))))
         (br_if $pair (i32.gt_s (local.tee $i (i32.sub (local.get $i) (i32.const 2))) (i32.const 0))))
       (local.set $q (i32.add (local.get $q) (local.get $stride)))
-      (local.set $sums (i32.add (local.get $sums) (i32.const 64)))
+      (local.set $sums (i32.add (local.get $sums) (local.get $sums_panel)))
       (br_if $panel (local.tee $panels (i32.sub (local.get $panels) (i32.const 1))))))
 
-  ;; project does the same, over one block of columns, and adds the sums to float64 totals, rows of which are totals_stride apart. sums is
+  ;; project does the same, over one block of columns, and adds the sums to float64 totals, rows of which are totals_row apart. sums is
   ;; room for one tile, 128 bytes.
   ;;
   ;;   for i := range rows {
@@ -186,7 +189,7 @@
   ;;       totals[i][j] += float64(s)
   ;;     }
   ;;   }
-  (func (export "kernel_project") (param $totals i32) (param $totals_stride i32) (param $q i32) (param $stride i32) (param $panels i32)
+  (func (export "kernel_project") (param $totals i32) (param $totals_row i32) (param $q i32) (param $stride i32) (param $panels i32)
     (param $splats i32) (param $rows i32) (param $columns i32) (param $sums i32)
     (local $s i32) (local $i i32) (local $out i32)
     (loop $panel
@@ -198,9 +201,9 @@
           (i32.add (local.get $sums) (i32.const 64)) (i32.const 0))
         (call $fold (local.get $out) (local.get $sums))
         (if (i32.gt_s (local.get $i) (i32.const 1)) (then
-          (call $fold (i32.add (local.get $out) (local.get $totals_stride)) (i32.add (local.get $sums) (i32.const 64)))))
+          (call $fold (i32.add (local.get $out) (local.get $totals_row)) (i32.add (local.get $sums) (i32.const 64)))))
         (local.set $s (i32.add (local.get $s) (i32.shl (local.get $columns) (i32.const 5))))
-        (local.set $out (i32.add (local.get $out) (i32.shl (local.get $totals_stride) (i32.const 1))))
+        (local.set $out (i32.add (local.get $out) (i32.shl (local.get $totals_row) (i32.const 1))))
         (br_if $pair (i32.gt_s (local.tee $i (i32.sub (local.get $i) (i32.const 2))) (i32.const 0))))
       (local.set $q (i32.add (local.get $q) (local.get $stride)))
       (local.set $totals (i32.add (local.get $totals) (i32.const 128)))

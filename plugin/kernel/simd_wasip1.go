@@ -20,7 +20,7 @@ func (*simd) Name() string { return "wasm simd128" }
 
 func (s *simd) Screen(dst []float32, kept Packed, first, n int, vectors []float32) {
 	s.eachPass(kept, first, n, vectors, func(i, j, rows, m, c, columns int, q *float32) {
-		kernelScreen(&dst[i*n+j], uint32(4*n), q, uint32(4*PanelRows*kept.Columns), uint32(rows/PanelRows),
+		kernelScreen(&dst[i*n+j], uint32(4*n), 4*PanelRows, q, uint32(4*PanelRows*kept.Columns), uint32(rows/PanelRows),
 			&s.splats[0], uint32(m), uint32(columns), min(uint32(c), 1))
 	})
 }
@@ -56,7 +56,7 @@ func (s *simd) eachPass(kept Packed, first, n int, vectors []float32, f func(i, 
 		for j := 0; j < n; j += passRows {
 			for c := 0; c < k; c += BlockColumns {
 				columns := min(BlockColumns, k-c)
-				kernelSplat(&s.splats[0], &vectors[i*k+c], uint32(4*k), uint32(m), uint32(columns))
+				kernelSplat(&s.splats[0], &vectors[i*k+c], uint32(4*k), 4, uint32(m), uint32(columns))
 				f(i, j, min(passRows, n-j), m, c, columns, &kept.Data[(first+j)*k+c*PanelRows])
 			}
 		}
@@ -65,12 +65,12 @@ func (s *simd) eachPass(kept Packed, first, n int, vectors []float32, f func(i, 
 
 //go:wasmimport kernel kernel_splat
 //go:noescape
-func kernelSplat(dst, x *float32, stride, rows, columns uint32)
+func kernelSplat(dst, x *float32, row, column, rows, columns uint32)
 
 //go:wasmimport kernel kernel_screen
 //go:noescape
-func kernelScreen(sums *float32, sumsStride uint32, q *float32, stride, panels uint32, splats *float32, rows, columns, more uint32)
+func kernelScreen(sums *float32, sumsRow, sumsPanel uint32, q *float32, stride, panels uint32, splats *float32, rows, columns, more uint32)
 
 //go:wasmimport kernel kernel_project
 //go:noescape
-func kernelProject(totals *float64, totalsStride uint32, q *float32, stride, panels uint32, splats *float32, rows, columns uint32, sums *float32)
+func kernelProject(totals *float64, totalsRow uint32, q *float32, stride, panels uint32, splats *float32, rows, columns uint32, sums *float32)

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
-	"os"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -31,12 +30,8 @@ func newWAT(t testing.TB) *wat {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.ReadFile("kernel.wasm")
-	if err != nil {
-		t.Fatal(err)
-	}
 	w := &wat{TB: t}
-	if w.functions, err = runtime.Instantiate(ctx, file); err != nil {
+	if w.functions, err = runtime.Instantiate(ctx, Module); err != nil {
 		t.Fatal(err)
 	}
 	w.memory, _ = guest.Memory().Read(0, guest.Memory().Size())
@@ -202,7 +197,17 @@ func eachTiles(t *testing.T, check func(w *wat, r *rand.Rand, m tiles)) {
 				splats = append(splats, u, u, u, u, v, v, v, v)
 			}
 		}
-		w.expect("splat", m.splats, raw(splats), "kernel_splat", uint64(m.splats), uint64(a), uint64(4*n), uint64(m.rows), uint64(n))
+		w.expect("splat", m.splats, raw(splats), "kernel_splat", uint64(m.splats), uint64(a), uint64(4*n), 4, uint64(m.rows), uint64(n))
+		// The same rows, lying as columns.
+		across := make([]float32, len(m.x))
+		for i := range m.rows {
+			for c := range n {
+				across[c*m.rows+i] = m.x[i*n+c]
+			}
+		}
+		put(w.memory, a, across)
+		clear(w.memory[m.splats:][:4*len(splats)])
+		w.expect("splat of columns", m.splats, raw(splats), "kernel_splat", uint64(m.splats), uint64(a), 4, uint64(4*m.rows), uint64(m.rows), uint64(n))
 		// Panels lie further apart than they are long, as where only a block of their columns is taken.
 		m.stride = 4*PanelRows*n + 4*(n%7)
 		packed := Pack(m.kept, PanelRows*m.panels, n).Data
@@ -225,15 +230,21 @@ func TestWATScreen(t *testing.T) {
 	eachTiles(t, func(w *wat, r *rand.Rand, m tiles) {
 		const to = 1 << 19
 		width := PanelRows*m.panels + m.columns%3 // rows of sums lie further apart than they are long
+		row, panel := 4*width, 4*PanelRows
+		at := func(i, j int) int { return i*width + j }
+		if m.columns%2 == 1 { // panels of sums
+			row, panel = 4*PanelRows, 4*PanelRows*m.rows
+			at = func(i, j int) int { return (j/PanelRows*m.rows+i)*PanelRows + j%PanelRows }
+		}
 		for more := range 2 {
 			sums := made(r, m.rows*width, false)
 			put(w.memory, to, sums)
 			for i := range m.rows {
 				for j := range PanelRows * m.panels {
-					sums[i*width+j] = m.sum(sums[i*width+j]*float32(more), i, j)
+					sums[at(i, j)] = m.sum(sums[at(i, j)]*float32(more), i, j)
 				}
 			}
-			w.expect("screen", to, raw(sums), "kernel_screen", to, uint64(4*width), uint64(m.packed), uint64(m.stride), uint64(m.panels),
+			w.expect("screen", to, raw(sums), "kernel_screen", to, uint64(row), uint64(panel), uint64(m.packed), uint64(m.stride), uint64(m.panels),
 				uint64(m.splats), uint64(m.rows), uint64(m.columns), uint64(more))
 		}
 	})
