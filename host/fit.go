@@ -33,7 +33,7 @@ type FitOptions struct {
 	NoPCA       bool     // concatenate only
 	NoCenter    bool     // do not subtract the mean: a truncated SVD
 	FitOn       string   // FitOnDocs (default), FitOnAll, or "sample:N"
-	Seed        uint64   // chooses the sample
+	Seed        uint64   // chooses the sample, and the random subspace of a wide fit
 	Zero        string   // ZeroError (default) or ZeroSkip: such rows are not fitted on
 	Threads     int      // 0 means all cores; the result does not depend on it
 	Progress    Progress
@@ -181,12 +181,9 @@ func (r *fitRows) fit(ctx context.Context, o FitOptions) error {
 	if o.Components > 0 {
 		p.PCA = "components=" + strconv.Itoa(o.Components)
 	}
-	const stage = "fit"
-	total := int64(r.Rows())
-	o.Progress.report(stage, 0, total)
 	result, err := fit.Fit(ctx, r, fit.Options{
 		Variance: o.Variance, Components: o.Components, Center: !o.NoCenter, Threads: RunOptions{Threads: o.Threads}.threads(),
-		Progress: func(rows int) { o.Progress.report(stage, int64(rows), total) },
+		Seed: o.Seed, Progress: func(pass string, done, total int) { o.Progress.report("fit: "+pass, int64(done), int64(total)) },
 	})
 	if err != nil {
 		return fmt.Errorf("fit: %w", err)

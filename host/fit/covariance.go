@@ -50,9 +50,7 @@ func accumulate(ctx context.Context, rows Source, o Options) (*covariance, error
 		if err != nil {
 			return nil, err
 		}
-		if o.Progress != nil {
-			o.Progress(first + n)
-		}
+		o.Progress("covariance", first+n, rows.Rows())
 	}
 	if o.Center && c.rows > 0 {
 		for i := range d {

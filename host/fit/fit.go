@@ -10,16 +10,11 @@ import (
 	"fmt"
 	"math"
 
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
-	"gonum.org/v1/gonum/lapack"
-	"gonum.org/v1/gonum/lapack/lapack64"
-
 	"github.com/quarry-hn/quarry/host/internal/parallel"
 )
 
-// MaxColumns is the widest matrix that is fitted: the covariance is held whole.
-const MaxColumns = 2048
+// MaxExact is the widest matrix whose covariance is decomposed whole; beyond, a subspace is.
+const MaxExact = 2048
 
 // ErrNothingToFit is returned, wrapped, where the rows do not vary, or are too few.
 var ErrNothingToFit = errors.New("nothing to fit")
@@ -47,8 +42,10 @@ type Options struct {
 	Center bool
 	// Threads is the number of goroutines; the result does not depend on it.
 	Threads int
-	// Progress is told how many rows of the pass over the data are done; may be nil.
-	Progress func(rows int)
+	// Seed chooses the random subspace where there is one.
+	Seed uint64
+	// Progress is told how many rows of a pass over the data are done; may be nil.
+	Progress func(pass string, done, total int)
 }
 
 // Result is a fitted projection. d is the number of columns, k of components.
@@ -61,40 +58,41 @@ type Result struct {
 	Captured   float64   // sum of Variances
 }
 
-// Fit makes one pass over the rows for their covariance, in float64, and decomposes it (LAPACK's dsyev).
+// Fit finds the components. Up to MaxExact columns it makes one pass over the rows for their covariance, in float64, and decomposes it
+// (LAPACK's dsyev); beyond, it takes a random subspace that it improves in a few passes, see fitRandomized.
 func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 	d := rows.Columns()
-	if d > MaxColumns {
-		return nil, fmt.Errorf("%w: %d columns; PCA takes up to %d: choose fewer --models, or --no-pca", ErrOption, d, MaxColumns)
-	}
 	if o.Components > d {
 		return nil, fmt.Errorf("%w: %d components were asked for; the vectors have %d columns", ErrOption, o.Components, d)
 	}
 	if o.Components == 0 && !(o.Variance > 0 && o.Variance <= 1) {
 		return nil, fmt.Errorf("%w: the variance to keep is %v; it goes from above 0 to 1", ErrOption, o.Variance)
 	}
+	if o.Progress == nil {
+		o.Progress = func(string, int, int) {}
+	}
+	if d > MaxExact {
+		return fitRandomized(ctx, rows, o)
+	}
+	return fitExact(ctx, rows, o)
+}
+
+// fitExact decomposes the covariance.
+func fitExact(ctx context.Context, rows Source, o Options) (*Result, error) {
 	c, err := accumulate(ctx, rows, o)
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{Mean: c.mean(), Rows: c.rows, Components: []float32{}}
-	divisor := float64(c.rows)
-	if o.Center {
-		divisor--
+	d, divisor := c.columns, divisor(c.rows, o)
+	r := &Result{Mean: c.mean(), Rows: c.rows}
+	for i := range d {
+		r.Total += c.sums[i*d+i]
 	}
-	if divisor > 0 {
-		for i := range d {
-			r.Total += c.sums[i*d+i] / divisor
-		}
-	}
-	if !(r.Total > 0) {
-		return nil, fmt.Errorf("%w: the total variance of %d rows is 0\n  hint: PCA needs rows that differ; fit on more of them, or use --no-pca", ErrNothingToFit, c.rows)
-	}
-	values, vectors, err := c.decompose(divisor)
-	if err != nil {
+	if r.Total, err = totalVariance(r.Total, r.Rows, o); err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	values, vectors, stride, err := eigen(d, func(i, j int) float64 { return c.sums[i*d+j] / divisor }, true)
+	if err != nil {
 		return nil, err
 	}
 	rank := 0
@@ -103,21 +101,48 @@ func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 		rank++
 	}
 	if o.Components > rank {
-		return nil, fmt.Errorf("%w: %d components were asked for; only %d have variance above rounding", ErrOption, o.Components, rank)
+		return nil, tooMany(o.Components, rank)
 	}
-	return r, r.keep(ctx, c, vectors, rank, divisor, o)
+	return r, r.keep(ctx, rank, o, func(i int) ([]float32, float64) {
+		v := make([]float64, d)
+		for j := range v {
+			v[j] = vectors[j*stride+i]
+		}
+		stored := withSign(v)
+		return stored, c.quadraticForm(stored) / divisor
+	})
 }
 
-// keep appends components, the largest variance first, until there are enough. A component's variance is measured as the quadratic form of
-// the covariance with the component as it is stored.
-func (r *Result) keep(ctx context.Context, c *covariance, vectors [][]float64, rank int, divisor float64, o Options) error {
+// divisor is what sums over the rows are divided by for a variance.
+func divisor(rows int, o Options) float64 {
+	if o.Center {
+		rows--
+	}
+	return float64(rows)
+}
+
+// totalVariance is a sum of squares over all columns as a variance, which has to be above 0.
+func totalVariance(squares float64, rows int, o Options) (float64, error) {
+	if total := squares / divisor(rows, o); total > 0 && total-total == 0 {
+		return total, nil
+	}
+	return 0, fmt.Errorf("%w: the total variance of %d rows is 0\n  hint: PCA needs rows that differ; fit on more of them, or use --no-pca", ErrNothingToFit, rows)
+}
+
+func tooMany(asked, rank int) error {
+	return fmt.Errorf("%w: %d components were asked for; only %d have variance above rounding", ErrOption, asked, rank)
+}
+
+// keep appends components, the largest variance first, until there are enough. component gives one as it is stored, and its variance
+// measured.
+func (r *Result) keep(ctx context.Context, rank int, o Options, component func(i int) ([]float32, float64)) error {
+	r.Components = []float32{}
 	const batch = 32
 	for first := 0; first < rank; first += batch {
 		n := min(batch, rank-first)
 		stored, measured := make([][]float32, n), make([]float64, n)
 		err := parallel.Each(ctx, o.Threads, n, func(_, i int) error {
-			stored[i] = withSign(vectors[first+i])
-			measured[i] = c.quadraticForm(stored[i]) / divisor
+			stored[i], measured[i] = component(first + i)
 			return nil
 		})
 		if err != nil {
@@ -154,38 +179,3 @@ func withSign(v []float64) []float32 {
 }
 
 func abs32(x float32) float32 { return float32(math.Abs(float64(x))) }
-
-// decompose returns the eigenvalues of the covariance, descending, none below 0, and their vectors.
-func (c *covariance) decompose(divisor float64) (values []float64, vectors [][]float64, err error) {
-	d := c.columns
-	// A stride that is a power of two has every row of a column in the same few cache lines.
-	stride := d + 8
-	a := blas64.Symmetric{N: d, Stride: stride, Uplo: blas.Upper, Data: make([]float64, d*stride)}
-	for i := range d {
-		for j := i; j < d; j++ {
-			a.Data[i*stride+j] = c.sums[i*d+j] / divisor
-		}
-	}
-	values = make([]float64, d)
-	work := make([]float64, 1)
-	lapack64.Syev(lapack.EVCompute, a, values, work, -1)
-	work = make([]float64, int(work[0]))
-	if !lapack64.Syev(lapack.EVCompute, a, values, work, len(work)) {
-		return nil, nil, errors.New("the eigenvalues of the covariance did not converge")
-	}
-	vectors = make([][]float64, d)
-	for j := range d {
-		v := make([]float64, d)
-		for i := range v {
-			v[i] = a.Data[i*stride+d-1-j]
-		}
-		vectors[j] = v
-	}
-	for i := range d / 2 {
-		values[i], values[d-1-i] = values[d-1-i], values[i]
-	}
-	for i := range values {
-		values[i] = max(values[i], 0)
-	}
-	return values, vectors, nil
-}

@@ -1,0 +1,159 @@
+package fit
+
+import (
+	"context"
+	"fmt"
+	"math"
+)
+
+// How many columns a subspace takes: guessed from a sample at first, and from what it holds afterwards.
+
+// firstGuess is how many columns to begin with: by the number of components asked for, or what a sample says the target takes, and some more.
+func (s *subspace) firstGuess(ctx context.Context) (int, error) {
+	k := s.o.Components
+	if k > s.largest {
+		return 0, fmt.Errorf("%w: %d components were asked for; of %d rows and more than %d columns there are up to %d to have",
+			ErrOption, k, s.source.Rows(), MaxExact, s.largest)
+	}
+	if k == 0 {
+		var err error
+		if k, err = s.sample(ctx); err != nil {
+			return 0, err
+		}
+		if k > s.largest*3/2 {
+			return 0, s.tooFlat("a sample says", k)
+		}
+	}
+	return max(1, min(k+k/8+16, s.largest)), nil
+}
+
+func (s *subspace) tooFlat(why string, k int) error {
+	return fmt.Errorf("%w: the spectrum is too flat: %s that %.4g %% of the variance takes about %d components of %d\n"+
+		"  hint: fit with --components N or less --variance, or leave the vectors as they are with --no-pca",
+		ErrOption, why, 100*s.o.Variance, min(k, s.source.Columns()), s.source.Columns())
+}
+
+// sample estimates how many components hold the target's share of the variance, from up to 1,024 rows, spread evenly. A sample takes
+// fewer than all rows: k(n) of n rows is taken to be K n / (n + c), and K is found from the whole sample and half of it.
+func (s *subspace) sample(ctx context.Context) (int, error) {
+	const most = 1024
+	n := min(most, s.source.Rows(), s.largest)
+	if n < 2 {
+		return n, nil
+	}
+	d := s.source.Columns()
+	columns := s.image.Take(n) // a sampled row is a column here; half of the rows come first
+	err := s.machine.Each(ctx, n, func(i int) error {
+		x := make([]float32, d)
+		at := 2 * i
+		if at >= n {
+			at = at - n | 1
+		}
+		skip, err := s.source.Read(x, int(int64(at)*int64(s.source.Rows())/int64(n)), 1)
+		if err != nil || skip != nil && skip[0] {
+			return err
+		}
+		for c, v := range x {
+			columns.Data[columns.Index(c, i)] = v
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	clear(s.gram.Data)
+	err = s.machine.AddGram(ctx, s.gram, columns)
+	clear(columns.Data)
+	if err != nil {
+		return 0, err
+	}
+	all, err := s.gramComponents(n)
+	if err != nil {
+		return 0, err
+	}
+	half, err := s.gramComponents(n / 2)
+	if err != nil || n == s.source.Rows() {
+		return all, err
+	}
+	inverse := 2/float64(all) - 1/float64(half)
+	return int(1 / max(inverse, 1/float64(4*all))), err
+}
+
+// gramComponents is how many components hold the target's share of the variance of the first n columns that the Gram matrix is of.
+func (s *subspace) gramComponents(n int) (int, error) {
+	g := s.gram
+	mean, all := make([]float64, n), 0.0 // of the Gram matrix's rows
+	if s.o.Center {
+		for i := range n {
+			for j := range n {
+				mean[i] += g.Data[i*g.Stride+j] / float64(n)
+			}
+			all += mean[i] / float64(n)
+		}
+	}
+	values, _, _, err := eigen(n, func(i, j int) float64 { return g.Data[i*g.Stride+j] - mean[i] - mean[j] + all }, false)
+	total := 0.0
+	for _, v := range values {
+		total += v
+	}
+	return reach(values, s.o.Variance*total), err
+}
+
+// reach is how many of the values it takes for their sum to reach the target; all and one more where they do not.
+func reach(values []float64, target float64) int {
+	sum := 0.0
+	for i, v := range values {
+		if sum += v; sum >= target {
+			return i + 1
+		}
+	}
+	return len(values) + 1
+}
+
+// extrapolate estimates how many components the target takes: the values go on as the power law that the third quarter of them follows,
+// the last being the least exact.
+func (s *subspace) extrapolate(values []float64) int {
+	l := len(values)
+	a, b := max(l/2, 1), max(3*l/4, 2)
+	if l < 8 || !(values[b-1] > 0) {
+		return 2 * l
+	}
+	power := math.Log(values[a-1]/values[b-1]) / math.Log(float64(b)/float64(a))
+	left := s.o.Variance * s.total
+	for _, v := range values[:b] {
+		left -= v
+	}
+	for k := b; k < s.source.Columns(); k++ {
+		if left <= 0 {
+			return k
+		}
+		left -= values[b-1] * math.Pow(float64(k+1)/float64(b), -power)
+	}
+	return s.source.Columns()
+}
+
+// next is how many columns to go on with: 0 where the subspace holds what was asked for, with a sixteenth to spare, since the last directions are the
+// least exact. It fails where there are not that many to have.
+func (s *subspace) next(values []float64) (int, error) {
+	l, k := len(values), s.o.Components
+	if k == 0 {
+		k = reach(values, s.o.Variance*s.total)
+	}
+	end := s.exhausted || l == s.largest
+	switch {
+	case k <= l && (k+k/16 <= l || end):
+		return 0, nil
+	case s.o.Components > 0:
+		return 0, tooMany(k, l)
+	case k > l:
+		k = s.extrapolate(values)
+	}
+	if !end && k <= s.largest {
+		return min(max(k+k/4+32, l+l/4), s.largest), nil
+	}
+	captured := 0.0
+	for _, v := range values {
+		captured += v
+	}
+	return 0, s.tooFlat(fmt.Sprintf("%d components hold %.4g %%, which says", l, 100*captured/s.total), max(k, l+1))
+}
