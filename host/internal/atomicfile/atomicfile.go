@@ -25,9 +25,14 @@ func writeError(path string, err error) error { return fmt.Errorf("%w %s: %w", E
 // Check fails where a file of that path exists and force is off, or where its folder is missing.
 func Check(path string, force bool) error {
 	info, err := os.Lstat(path)
+	if to, broken := os.Stat(path); broken == nil {
+		info = to // a link is replaced, unless what it leads to may not be
+	}
 	switch {
 	case err == nil && info.IsDir():
 		return writeError(path, errors.New("it is a folder"))
+	case err == nil && info.Mode()&(fs.ModeDevice|fs.ModeNamedPipe|fs.ModeSocket) != 0:
+		return writeError(path, errors.New("it is a device, a pipe or a socket, which a file would replace"))
 	case err == nil && !force:
 		return fmt.Errorf("%s %w\n  hint: choose another name, or replace it with --force", path, ErrExists)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
