@@ -28,7 +28,7 @@ type WasmOptions struct {
 	Interpreter bool
 
 	// CacheDir keeps the compiled module from one process to the next; compiling takes seconds, loading a tenth of one. Empty
-	// means quarry/wazero in the user's cache directory. Where the directory cannot be written, there is no cache.
+	// means quarry/wazero in the user's cache directory. Where the directory cannot be written or read, there is no cache.
 	CacheDir string
 
 	// Module is another module to run; nil means plugin.Wasm.
@@ -51,17 +51,22 @@ func Wasm(ctx context.Context, o WasmOptions) (Engine, error) {
 	if o.Module == nil {
 		o.Module = plugin.Wasm
 	}
-	config := wazero.NewRuntimeConfig()
 	if o.Interpreter {
-		config = wazero.NewRuntimeConfigInterpreter()
+		return loadWasm(ctx, o, wazero.NewRuntimeConfigInterpreter(), nil)
 	}
+	if cache := openCache(o.CacheDir); cache != nil {
+		// Where loading fails, it may be for the cache: its disk is full, or a file in it is damaged.
+		if e, err := loadWasm(ctx, o, wazero.NewRuntimeConfig().WithCompilationCache(cache), cache); err == nil {
+			return e, nil
+		}
+	}
+	return loadWasm(ctx, o, wazero.NewRuntimeConfig(), nil)
+}
+
+func loadWasm(ctx context.Context, o WasmOptions, config wazero.RuntimeConfig, cache wazero.CompilationCache) (Engine, error) {
 	pages := (o.memoryLimit() + pageSize - 1) / pageSize
 	config = config.WithMemoryLimitPages(uint32(min(pages, 65536)))
-	e := &wasm{options: o}
-	if !o.Interpreter {
-		e.cache = openCache(o.CacheDir)
-		config = config.WithCompilationCache(e.cache)
-	}
+	e := &wasm{options: o, cache: cache}
 	e.runtime = wazero.NewRuntimeWithConfig(ctx, config)
 	if err := e.load(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("load the plugin: %w", err), e.Close(ctx))
@@ -69,7 +74,7 @@ func Wasm(ctx context.Context, o WasmOptions) (Engine, error) {
 	return e, nil
 }
 
-// openCache returns a cache in dir, or one in memory where dir cannot be used.
+// openCache returns a cache in dir, nil where dir cannot be used.
 func openCache(dir string) wazero.CompilationCache {
 	if dir == "" {
 		if user, err := os.UserCacheDir(); err == nil {
@@ -81,7 +86,7 @@ func openCache(dir string) wazero.CompilationCache {
 			return cache
 		}
 	}
-	return wazero.NewCompilationCache()
+	return nil
 }
 
 // writable reports whether a file can be made in dir, making dir where it is missing.
