@@ -48,6 +48,11 @@ func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out s
 	if err != nil {
 		return nil, err
 	}
+	for _, file := range []string{"docs.npy", "queries.npy"} {
+		if err := atomicfile.Check(filepath.Join(out, file), o.Force); err != nil {
+			return nil, err
+		}
+	}
 	e, closeEngine, err := o.open(ctx)
 	if err != nil {
 		return nil, err
