@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -74,7 +76,7 @@ positives and negatives side by side. Writes the example's folder and its negati
 	return cmd
 }
 
-// writeDemo writes the example's folder and what was mined. A file that is there already with the same bytes stays.
+// writeDemo writes the example's folder and what was mined, all of it or nothing. A file that is there already with the same bytes stays.
 func writeDemo(output string, p *host.Projection, result *host.Result, force bool) (written []string, err error) {
 	outputs := host.OutputsBeside(filepath.Join(output, "negatives.jsonl"), true, force)
 	files := map[string]func(io.Writer) error{outputs.Projection: p.Write, outputs.Negatives: result.WriteNegatives, outputs.Manifest: result.Manifest.Write}
@@ -94,6 +96,7 @@ func writeDemo(output string, p *host.Projection, result *host.Result, force boo
 	if err != nil {
 		return nil, err
 	}
+	changed := map[string][]byte{}
 	for path, write := range files {
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
@@ -106,14 +109,24 @@ func writeDemo(output string, p *host.Projection, result *host.Result, force boo
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %w", host.ErrWrite, err)
 		}
+		if err == nil {
+			if err := atomicfile.Check(path, force); err != nil {
+				return nil, err
+			}
+		}
+		changed[path] = b.Bytes()
+	}
+	var group atomicfile.Group
+	defer func() { err = errors.Join(err, group.Discard()) }()
+	for _, path := range slices.Sorted(maps.Keys(changed)) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return nil, fmt.Errorf("%w: %w", host.ErrWrite, err)
 		}
-		if err := atomicfile.Write(path, force, func(w io.Writer) error { _, err := w.Write(b.Bytes()); return err }); err != nil {
+		if err := group.Create(path, force, func(w io.Writer) error { _, err := w.Write(changed[path]); return err }); err != nil {
 			return nil, err
 		}
 	}
-	return append(outputs.Paths(), data), nil
+	return append(outputs.Paths(), data), group.Commit()
 }
 
 // sideBySide shows every pair: its query, its positive, and its first two negatives, with their distances from the query.
