@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -228,11 +229,14 @@ func (i *Inspection) negatives(path string) error {
 	i.add("pairs_with_negatives", with)
 	i.add("negatives", total)
 	manifest := OutputsBeside(path, false, false).Manifest
-	if m, err := loadManifest(manifest); err == nil {
+	switch m, err := loadManifest(manifest); {
+	case err == nil:
 		i.add("manifest", filepath.Base(manifest))
 		if m.Negatives != sum {
 			i.problem("%s names other negatives: %s", filepath.Base(manifest), m.Negatives)
 		}
+	case !errors.Is(err, fs.ErrNotExist):
+		i.problem("%v", err)
 	}
 	return nil
 }
@@ -265,9 +269,15 @@ func (i *Inspection) manifest(path string) error {
 	i.add("pairs", m.Tallies.Pairs)
 	i.add("negatives", m.Tallies.Negatives)
 	i.add("negatives_sha256", m.Negatives)
-	beside := strings.TrimSuffix(path, ".manifest.json") + ".jsonl"
-	if _, sum, err := fileSHA256(beside); err == nil && sum != m.Negatives {
-		i.problem("%s is not what the manifest names: %s", filepath.Base(beside), sum)
+	// Negatives whose name does not end in .jsonl have that name whole in the manifest's.
+	base := strings.TrimSuffix(path, ".manifest.json")
+	for _, beside := range []string{base + ".jsonl", base} {
+		if _, sum, err := fileSHA256(beside); err == nil && beside != path {
+			if sum != m.Negatives {
+				i.problem("%s is not what the manifest names: %s", filepath.Base(beside), sum)
+			}
+			break
+		}
 	}
 	return nil
 }
