@@ -59,7 +59,7 @@ func Inspect(ctx context.Context, path string) (i *Inspection, err error) {
 	i = &Inspection{Problems: []string{}}
 	switch {
 	case bytes.HasPrefix(start, []byte("\x93NUMPY")):
-		return i, i.vectors(path)
+		return i, i.vectors(ctx, path)
 	case bytes.HasPrefix(start, []byte("\x00asm")):
 		return i, i.plugin(ctx, path)
 	case len(start) > 8 && start[8] == '{':
@@ -163,7 +163,7 @@ func (i *Inspection) projection(path string, file []byte) error {
 	return nil
 }
 
-func (i *Inspection) vectors(path string) error {
+func (i *Inspection) vectors(ctx context.Context, path string) error {
 	i.Kind = "vectors"
 	x, err := dataset.OpenNpy(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
 	if err != nil {
@@ -179,6 +179,9 @@ func (i *Inspection) vectors(path string) error {
 	zero, bad := 0, 0
 	least, most := math.Inf(1), 0.0
 	for r := range x.Rows() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		raw, err := readRaw([]dataset.Matrix{x}, r, 1)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -35,7 +36,7 @@ DIR's corpus and queries. A document's title and text are joined by --separator.
 			defer folder.Close()
 			n := 0
 			err = atomicfile.Write(output, force, func(w io.Writer) (err error) {
-				n, err = host.Export(folder, pairs, separator, w)
+				n, err = host.Export(folder, pairs, separator, interruptible{cmd.Context(), w})
 				return err
 			})
 			if err != nil {
@@ -51,4 +52,17 @@ DIR's corpus and queries. A document's title and text are joined by --separator.
 	cmd.Flags().StringVar(&separator, "separator", " ", "what joins a document's title and text")
 	cmd.Flags().BoolVar(&force, "force", false, "replace the output where it exists")
 	return cmd
+}
+
+// interruptible writes until its context ends.
+type interruptible struct {
+	context.Context
+	to io.Writer
+}
+
+func (w interruptible) Write(b []byte) (int, error) {
+	if err := w.Err(); err != nil {
+		return 0, err
+	}
+	return w.to.Write(b)
 }

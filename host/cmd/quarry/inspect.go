@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -22,7 +23,7 @@ components orthonormal, ranks in order, fingerprints right. Exits with 3 where i
   quarry inspect mydata/vectors/mpnet/docs.npy --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i, err := host.Inspect(cmd.Context(), args[0])
-			if err != nil {
+			if err := errors.Join(err, cmd.Context().Err()); err != nil { // what was interrupted found nothing unsound
 				return err
 			}
 			err = a.summary(i, func(w io.Writer) error {
