@@ -25,8 +25,12 @@ type mineSummary struct {
 
 // quantiles describe a set of distances.
 type quantiles struct {
-	Count                            int `json:"count"`
-	Min, Quarter, Median, Third, Max float64
+	Count   int     `json:"count"`
+	Min     float64 `json:"min"`
+	Quarter float64 `json:"q25"`
+	Median  float64 `json:"median"`
+	Third   float64 `json:"q75"`
+	Max     float64 `json:"max"`
 }
 
 func newQuantiles(values []float64) *quantiles {
