@@ -13,8 +13,15 @@ import (
 	"testing"
 )
 
+// asCommand is the variable that makes the test binary the command.
+const asCommand = "QUARRY_TEST_AS_COMMAND"
+
 // TestMain keeps the compiled plugin of all tests in one folder of their own: it is compiled once, and nothing of the user's is touched.
+// With asCommand set, the test binary is the command: that is how tests have a process to interrupt.
 func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main() // exits
+	}
 	cache, err := os.MkdirTemp("", "quarry-test-cache")
 	if err != nil {
 		panic(err)

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"math"
+	"os"
+	"testing"
+)
+
+// writing is a command and one of the files it writes.
+type writing struct{ line, file string }
+
+// transformLine projects the folder of workFolder with p.safetensors, and exportLine gives its negatives texts; both come from made.
+const (
+	transformLine = "transform data --projection p.safetensors -o out --engine native"
+	exportLine    = "export n.jsonl data -o out/t.jsonl"
+	statsLine     = mineLine + " --stats out/s.json"
+)
+
+// writings are all files that commands write.
+var writings = []writing{
+	{mineLine, "out/n.jsonl"},
+	{mineLine, "out/n.manifest.json"},
+	{mineLine, "out/projection.safetensors"},
+	{statsLine, "out/s.json"},
+	{"fit data -o out/p.safetensors", "out/p.safetensors"},
+	{transformLine, "out/docs.npy"},
+	{transformLine, "out/queries.npy"},
+	{exportLine, "out/t.jsonl"},
+}
+
+// made is workFolder with a projection and negatives in the current folder, for transform and export.
+func made(t *testing.T) {
+	t.Helper()
+	workFolder(t, sample())
+	mustRun(t, "mine data -o n.jsonl --engine native")
+	if err := os.Rename("projection.safetensors", "p.safetensors"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// spoil makes all work on the folder fail with exit 3: a command that fails in another way has not begun it.
+func spoil(t *testing.T) {
+	t.Helper()
+	files{"n.jsonl": "x", "data/vectors/b/docs.npy": f4(withRow(spread(8, 0), 0, math.NaN(), 0, 0)...)}.write(t, ".")
+}
+
+func TestOutputsThatExist(t *testing.T) {
+	for _, row := range writings {
+		t.Run(row.line+"/"+row.file, func(t *testing.T) {
+			made(t)
+			files{row.file: "old"}.write(t, ".")
+			spoil(t)
+			failure{line: row.line, code: exitExists, says: []string{row.file + " exists already", "--force"}}.run(t)
+			failure{line: row.line + " --force"}.run(t) // work that fails replaces nothing
+		})
+		t.Run(row.line+"/"+row.file+" --force", func(t *testing.T) {
+			made(t)
+			mustRun(t, row.line)
+			want := tree(t)
+			files{row.file: "old"}.write(t, ".")
+			mustRun(t, row.line+" --force")
+			if row.file == "out/s.json" { // it has times
+				if want[row.file] = tree(t)[row.file]; want[row.file] == "old" {
+					t.Error("the file is the old one")
+				}
+			}
+			checkUnchanged(t, want)
+		})
+	}
+}
+
+// TestOutputsThatCannotBe: each file's place is taken by a folder, with --force and without, before there is work.
+func TestOutputsThatCannotBe(t *testing.T) {
+	for _, row := range writings {
+		for _, force := range []string{"", " --force"} {
+			t.Run(row.line+force+"/"+row.file, func(t *testing.T) {
+				made(t)
+				files{row.file + "/x": "old"}.write(t, ".")
+				spoil(t)
+				failure{line: row.line + force, code: exitWrite, says: []string{"cannot write " + row.file, "folder"}}.run(t)
+			})
+		}
+	}
+	for _, row := range []failure{
+		{line: "mine data -o nosuch/n.jsonl --engine native", says: []string{"cannot write nosuch/", "no such file"}},
+		{line: "mine data -o p.safetensors/n.jsonl --engine native", says: []string{"cannot write p.safetensors/", "not a directory"}},
+		{line: mineLine + " --stats nosuch/s.json", says: []string{"cannot write nosuch/s.json", "no such file"}},
+		{line: "fit data -o nosuch/p.safetensors", says: []string{"cannot write nosuch/p.safetensors", "no such file"}},
+		{line: "export n.jsonl data -o nosuch/t.jsonl", says: []string{"cannot write nosuch/t.jsonl", "no such file"}},
+		// transform and demo make their folder. It is another matter where a file has its name.
+		{line: "transform data --projection p.safetensors -o n.jsonl --engine native", says: []string{"cannot write", "n.jsonl", "not a directory"}},
+		{line: "demo -o n.jsonl --engine native", says: []string{"cannot write", "n.jsonl", "not a directory"}},
+	} {
+		t.Run(row.line, func(t *testing.T) {
+			made(t)
+			spoil(t)
+			row.code = exitWrite
+			row.run(t)
+		})
+	}
+}
+
+// TestOutputsThatAreLinks: with --force a link is replaced, and what it leads to stays; a link to a folder is a folder.
+func TestOutputsThatAreLinks(t *testing.T) {
+	made(t)
+	for link, to := range map[string]string{"out/t.jsonl": "../p.safetensors", "out/broken": "nosuch", "out/folder": "../data"} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Skip("no links here: ", err)
+		}
+	}
+	before := string(must(os.ReadFile("p.safetensors")))
+	for _, name := range []string{"out/t.jsonl", "out/broken"} {
+		line := "export n.jsonl data -o " + name
+		if o := quarry(t.Context(), line); o.code != exitExists {
+			t.Errorf("quarry %s: exit %d, expected %d", line, o.code, exitExists)
+		}
+		mustRun(t, line+" --force")
+		if info := must(os.Lstat(name)); !info.Mode().IsRegular() || info.Size() == 0 {
+			t.Errorf("%s is not the file: %v, %d bytes", name, info.Mode(), info.Size())
+		}
+	}
+	if o := quarry(t.Context(), "export n.jsonl data -o out/folder --force"); o.code != exitWrite {
+		t.Errorf("a link to a folder: exit %d, expected %d", o.code, exitWrite)
+	}
+	if string(must(os.ReadFile("p.safetensors"))) != before {
+		t.Error("what the link led to was changed")
+	}
+}
+
+// TestDemoTwice: what is there with the same bytes is no obstacle; what differs is, and then nothing at all is written.
+func TestDemoTwice(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const line = "demo -o d --engine native"
+	first := mustRun(t, line)
+	want := tree(t)
+	if len(want) != 11 {
+		t.Errorf("demo wrote %d files, expected 4 of texts and judgements, 4 of vectors and 3 of results", len(want))
+	}
+	for _, again := range []string{line, line + " --force", "demo -o d --engine wasm --threads 1"} {
+		if mustRun(t, again) != first {
+			t.Errorf("quarry %s says other things than the first time", again)
+		}
+		checkUnchanged(t, want)
+	}
+	for _, name := range []string{"d/negatives.jsonl", "d/data/corpus.jsonl", "d/projection.safetensors"} {
+		if err := os.RemoveAll("d"); err != nil {
+			t.Fatal(err)
+		}
+		files{name: "mine"}.write(t, ".")
+		failure{line: line, code: exitExists, says: []string{name + " exists already", "--force"}}.run(t)
+		mustRun(t, line+" --force")
+		checkUnchanged(t, want)
+	}
+}
