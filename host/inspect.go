@@ -201,6 +201,9 @@ func (i *Inspection) vectors(ctx context.Context, path string) error {
 			least, most = min(least, norm), max(most, norm)
 		}
 	}
+	if x.Rows() == 0 {
+		i.problem("there are no rows")
+	}
 	i.add("zero_rows", zero)
 	i.add("non_finite_rows", bad)
 	if most > 0 {
