@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/plugin"
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+)
+
+// inspected returns what inspect --json says, with each field as text, and how the command ended.
+func inspected(t *testing.T, path string) (kind string, fields map[string]string, problems []string, o output) {
+	t.Helper()
+	o = quarry(t.Context(), "inspect "+path+" --json")
+	var i host.Inspection
+	d := json.NewDecoder(strings.NewReader(o.stdout))
+	d.DisallowUnknownFields()
+	d.UseNumber()
+	if err := d.Decode(&i); err != nil || i.Problems == nil {
+		t.Fatalf("inspect %s --json: %v, problems %v; stdout:\n%s\nstderr:\n%s", path, err, i.Problems, o.stdout, o.stderr)
+	}
+	fields = map[string]string{}
+	for _, f := range i.Fields {
+		fields[f.Name] = fmt.Sprint(f.Value)
+	}
+	return i.Kind, fields, i.Problems, o
+}
+
+// TestInspect: every kind of file, as text and as JSON. Figures are those of the sample, and of what was said when the file was made.
+func TestInspect(t *testing.T) {
+	workFolder(t, sample())
+	s := mineJSON(t, mineLine)
+	files{"plugin.wasm": string(plugin.Wasm)}.write(t, ".")
+	for _, row := range []struct {
+		path, kind string
+		fields     map[string]string
+	}{
+		{"out/projection.safetensors", "projection", map[string]string{"sha256": s.Projection.Fingerprint, "columns": "5", "components": fmt.Sprint(s.Projection.Components),
+			"rows": "8", "fit_on": "docs", "pca": "variance=0.95", "normalize": "true", "center": "true", "seed": "0", "total_variance": fmt.Sprint(s.Projection.Total)}},
+		{"out/n.jsonl", "negatives", map[string]string{"sha256": s.NegativesID, "pairs": "3", "pairs_with_negatives": fmt.Sprint(s.Tallies.WithNegatives),
+			"negatives": fmt.Sprint(s.Tallies.Negatives), "manifest": "n.manifest.json"}},
+		{"out/n.manifest.json", "manifest", map[string]string{"rule": "dual", "top": "5", "split": "train", "pairs": "3", "negatives": fmt.Sprint(s.Tallies.Negatives),
+			"projection": s.Projection.Fingerprint, "negatives_sha256": s.NegativesID, "plugin": plugin.SHA256()}},
+		{"data/vectors/a/docs.npy", "vectors", map[string]string{"rows": "8", "columns": "2", "dtype": "F32", "zero_rows": "0", "non_finite_rows": "0", "norms": "1 to 8"}},
+		{"plugin.wasm", "plugin", map[string]string{"sha256": plugin.SHA256(), "bytes": fmt.Sprint(len(plugin.Wasm)), "embedded_here": "true", "abi": abi.Version}},
+	} {
+		t.Run(row.kind, func(t *testing.T) {
+			kind, fields, problems, o := inspected(t, row.path)
+			if kind != row.kind || len(problems) > 0 || o.code != exitOK || o.stderr != "" {
+				t.Errorf("kind %q, expected %q; problems %q, exit %d, stderr %q", kind, row.kind, problems, o.code, o.stderr)
+			}
+			for name, want := range row.fields {
+				if fields[name] != want {
+					t.Errorf("%s is %q, expected %q", name, fields[name], want)
+				}
+			}
+			// As text there is a line for each field, between kind and soundness.
+			lines := strings.Split(strings.TrimSpace(mustRun(t, "inspect "+row.path)), "\n")
+			if len(lines) < len(fields)+2 || strings.Join(strings.Fields(lines[0]), " ") != "kind "+row.kind || strings.Join(strings.Fields(lines[len(lines)-1]), " ") != "sound yes" {
+				t.Errorf("%d fields in the text:\n%s", len(fields), strings.Join(lines, "\n"))
+			}
+			for name, want := range row.fields {
+				if !strings.Contains(strings.Join(lines, "\n"), "\n"+name+" ") || !strings.Contains(strings.Join(lines, "\n"), " "+want+"\n") {
+					t.Errorf("the text lacks %s %s", name, want)
+				}
+			}
+			if out := mustRun(t, "inspect --quiet "+row.path); out != "" {
+				t.Errorf("inspect --quiet says %q", out)
+			}
+		})
+	}
+}
+
+// TestInspectNegativesThatAreNotSound edits negatives and their manifest: what the file itself tells, and what the manifest alone does.
+func TestInspectNegativesThatAreNotSound(t *testing.T) {
+	workFolder(t, sample())
+	mustRun(t, mineLine+" --models a --no-pca")
+	sound := tree(t)
+	const n, m = "out/n.jsonl", "out/n.manifest.json"
+	edit := func(name, old, new string) func(files) { return func(f files) { f.edit(name, old, new) } }
+	distance := sound[n][strings.Index(sound[n], `"d_q_d":`):]
+	distance = distance[:strings.Index(distance, ",")]
+	const other = "n.manifest.json names other negatives"
+	for _, row := range []struct {
+		name   string
+		change func(files)
+		path   string
+		says   string
+	}{
+		{"a distance", edit(n, distance, distance+"1"), n, other},
+		{"a distance out of order", edit(n, distance, `"d_q_d":1.5`), n, "line 1: negative 2 is nearer to the query than the one before it"},
+		{"a distance of another pair", edit(n, `"d_q_pd":`, `"d_q_pd":1`), n, other},
+		{"a rank", edit(n, `"rank":2`, `"rank":3`), n, `line 1: negative 2 has id "d3" and rank 3`},
+		{"an id", edit(n, `"id":"d3"`, `"id":"d8"`), n, other},
+		{"no id", edit(n, `"id":"d3"`, `"id":""`), n, `line 1: negative 2 has id ""`},
+		{"two swapped", func(f files) {
+			f.edit(n, `"id":"d2"`, `"id":"x"`)
+			f.edit(n, `"id":"d3"`, `"id":"d2"`)
+			f.edit(n, `"id":"x"`, `"id":"d3"`)
+		}, n, other},
+		{"a reason", edit(n, `"none":"window"`, `"none":"eq6"`), n, other},
+		{"an unknown reason", edit(n, `"none":"eq6"`, `"none":"eq7"`), n, `line 3: no negatives, and none is "eq7"`},
+		{"no reason", edit(n, `,"none":"window"`, ``), n, `line 2: no negatives, and none is ""`},
+		{"a reason too many", edit(n, `}]}`, `}],"none":"eq6"}`), n, `line 1: there are negatives, and none is "eq6"`},
+		{"an unknown key", edit(n, `{"query_id"`, `{"query_id":"x","score":1,"query_id"`), n, `line 1: not a pair with negatives: json: unknown field "score"`},
+		{"a line gone", func(f files) { f[n] = f[n][strings.Index(f[n], "\n")+1:] }, n, other},
+		{"a line twice", func(f files) { f[n] += f[n][strings.LastIndex(strings.TrimSpace(f[n]), "\n")+1:] }, n, other},
+		{"the last line cut off", func(f files) { f[n] = f[n][:len(f[n])-5] }, n, "line 3: not a pair with negatives: unexpected EOF"},
+		{"two objects in a line", edit(n, "\n", " "), n, "line 1: the line goes on after the object"},
+		{"another manifest", edit(m, `"negatives_sha256": "`, `"negatives_sha256": "0`), n, other},
+		{"a broken manifest", func(f files) { f[m] = f[m][:100] }, n, "n.manifest.json: not a manifest"},
+		{"a manifest of another format", edit(m, "quarry.negatives.v1", "quarry.negatives.v2"), n, `n.manifest.json: not a manifest of format "quarry.negatives.v1"`},
+		{"negatives beside the manifest", edit(n, distance, distance+"1"), m, "n.jsonl is not what the manifest names"},
+		{"another manifest beside the negatives", edit(m, `"negatives_sha256": "`, `"negatives_sha256": "0`), m, "n.jsonl is not what the manifest names"},
+		{"a manifest by itself", func(f files) { f.rename(m, "out/x.manifest.json"); f[m] = f["out/x.manifest.json"]; f["out/x"] = "x" }, "out/x.manifest.json", "x is not what the manifest names"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			f := files{n: sound[n], m: sound[m]}
+			f.write(t, ".")
+			mustRun(t, "inspect "+n)
+			mustRun(t, "inspect "+m)
+			row.change(f)
+			f.write(t, ".")
+			checkUnsound(t, row.path, row.says)
+		})
+	}
+}
+
+// checkUnsound fails where inspect does not exit with 3, name the file and say what is wrong, as text and as JSON.
+func checkUnsound(t *testing.T, path, says string) {
+	t.Helper()
+	_, _, problems, o := inspected(t, path)
+	if len(problems) != 1 || !strings.Contains(problems[0], says) || o.code != exitInput {
+		t.Errorf("problems %q, expected %q; exit %d", problems, says, o.code)
+	}
+	text := quarry(t.Context(), "inspect "+path)
+	if !strings.HasSuffix(text.stdout, " no\n") || text.code != exitInput || text.stderr != o.stderr {
+		t.Errorf("exit %d; stdout:\n%s\nstderr:\n%s\nand with --json\n%s", text.code, text.stdout, text.stderr, o.stderr)
+	}
+	if !strings.HasPrefix(o.stderr, "quarry: "+path+": not sound: ") || !strings.Contains(o.stderr, says) {
+		t.Errorf("stderr %q, expected %q", o.stderr, says)
+	}
+}
+
+func TestInspectFilesThatAreNotSound(t *testing.T) {
+	good := fitted(t, "")
+	swap := func(f *safetensors.File) { // the last component before the first
+		x, _ := f.Tensor("variances")
+		x.Data = append(bytes.Clone(x.Data[len(x.Data)-8:]), x.Data[:len(x.Data)-8]...)
+		for i := range f.Tensors {
+			if f.Tensors[i].Name == "variances" {
+				f.Tensors[i].Data = x.Data
+			}
+		}
+	}
+	notFinite, zero := f4(withRow(planar(documentDegrees), 2, 1, math.NaN())...), f4(withRow(planar(documentDegrees), 5, 0, 0)...)
+	for _, row := range []struct{ name, file, says string }{
+		{"NaN in the mean", changed(good, func(f *safetensors.File) { setValue(f, "mean", math.NaN()) }), "mean"},
+		{"NaN in a component", changed(good, func(f *safetensors.File) { setValue(f, "components", math.NaN()) }), "components, row 0"},
+		{"a component that is not of length 1", changed(good, func(f *safetensors.File) { setValue(f, "components", 3) }), "the components are not orthonormal"},
+		{"variances out of order", changed(good, swap), "the variances are not descending at component 1"},
+		{"NaN in a row", notFinite, "row 2: "},
+		{"no rows", npy(npyHeader("<f4", "False", "(0, 2)"), ""), "there are no rows"},
+		{"a zero row", zero, "row 5: the vector is zero"},
+		{"a module that is not the plugin", "\x00asm\x01\x00\x00\x00", "not quarry's plugin"},
+		{"half of the plugin", string(plugin.Wasm[:len(plugin.Wasm)/2]), "load the plugin"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			files{"x": row.file}.write(t, ".")
+			checkUnsound(t, "x", row.says)
+		})
+	}
+	// What cannot be made out at all has no fields to show.
+	for _, row := range []struct{ name, file, says string }{
+		{"an empty file", "", "not a projection, part, negatives, manifest, .npy or plugin file"},
+		{"a text", "some text that is long enough", "not a projection, part"},
+		{"a JSON file of another kind", `{"a":1}`, "not a manifest of format"},
+		{"a cut-off projection", good[:len(good)-1], "cut off"},
+		{"another safetensors file", string(must(safetensors.Marshal(nil, map[string]string{"format": "pt"}))), `format "pt"`},
+		{"a cut-off .npy file", zero[:len(zero)-1], "cut off"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			files{"x": row.file}.write(t, ".")
+			o := quarry(t.Context(), "inspect x")
+			if o.code != exitInput || o.stdout != "" || !strings.HasPrefix(o.stderr, "quarry: x") || !strings.Contains(o.stderr, row.says) {
+				t.Errorf("exit %d, stdout %q, stderr %q; expected exit %d and %q", o.code, o.stdout, o.stderr, exitInput, row.says)
+			}
+		})
+	}
+	if err := os.Remove("x"); err != nil {
+		t.Fatal(err)
+	}
+	if o := quarry(t.Context(), "inspect x"); o.code != exitInput || !strings.Contains(o.stderr, "x: no such file") {
+		t.Errorf("no file: exit %d, stderr %q", o.code, o.stderr)
+	}
+}
