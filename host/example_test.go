@@ -11,7 +11,6 @@ import (
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
-	"github.com/quarry-hn/quarry/plugin/mine"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
@@ -71,7 +70,7 @@ func ExampleTransform() {
 	// Output: 335 documents and 64 queries of 64 components
 }
 
-// Mine two ranges of the documents one after the other, as two machines would, and merge their parts.
+// Mine two pieces of a job, as two machines would, and make the result of their parts.
 func ExampleJob() {
 	ctx := context.Background()
 	folder := openDemo()
@@ -80,9 +79,9 @@ func ExampleJob() {
 	job := must(host.NewJob(ctx, folder, projection, host.MineOptions{}))
 	defer job.Close(ctx)
 	half := job.Documents() / 2
-	second := must(job.Part(ctx, half, job.Documents()))
-	first := must(job.Part(ctx, 0, half))
-	split := must(job.Result(must(mine.Merge(first, second))))
+	second := must(job.Part(ctx, host.Piece{First: half, End: job.Documents()}))
+	first := must(job.Part(ctx, host.Piece{First: 0, End: half}))
+	split := must(job.Result(first, second))
 	whole := must(host.Mine(ctx, folder, projection, host.MineOptions{}))
 	fmt.Println(split.Manifest.Negatives == whole.Manifest.Negatives)
 	// Output: true

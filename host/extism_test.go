@@ -123,12 +123,12 @@ func extismMessages(t *testing.T, folder *dataset.Folder, p *host.Projection) (b
 		queries, positives = append(queries, read("queries", v.Queries)), append(positives, read("positives", v.Documents))
 		documents = append(documents, read("documents", v.Documents))
 	}
-	exclude := make([][]int64, len(folder.Queries.List))
+	exclude := make([][]int64, folder.Queries.Len())
+	queryRows, documentRows := rowsByID(t, folder.Queries), rowsByID(t, folder.Documents)
 	var pairQuery, pairPositive []int64
 	for _, q := range folder.Qrels {
 		for _, j := range q.Judgements {
-			query, _ := folder.Queries.Row(j.Query)
-			document, _ := folder.Documents.Row(j.Document)
+			query, document := queryRows[j.Query], documentRows[j.Document]
 			if j.Score <= 0 {
 				continue
 			}
@@ -139,8 +139,8 @@ func extismMessages(t *testing.T, folder *dataset.Folder, p *host.Projection) (b
 		}
 	}
 	offsets, values := []int64{0}, []int64{}
-	for i, id := range folder.Queries.List {
-		if row, ok := folder.Documents.Row(id); ok {
+	for i, id := range allIDs(t, folder.Queries) {
+		if row, ok := documentRows[id]; ok {
 			exclude[i] = append(exclude[i], int64(row))
 		}
 		values = append(values, exclude[i]...)
@@ -150,6 +150,25 @@ func extismMessages(t *testing.T, folder *dataset.Folder, p *host.Projection) (b
 		safetensors.OfInt64("pair_query", pairQuery, len(pairQuery)), safetensors.OfInt64("pair_positive", pairPositive, len(pairPositive)),
 		safetensors.OfInt64("exclude_offsets", offsets, len(offsets)), safetensors.OfInt64("exclude", values, len(values)))
 	return begin, documents
+}
+
+func allIDs(t *testing.T, ids *dataset.IDs) []string {
+	t.Helper()
+	var err error
+	all := slices.Collect(ids.All(&err))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func rowsByID(t *testing.T, ids *dataset.IDs) map[string]int {
+	t.Helper()
+	rows := map[string]int{}
+	for row, id := range allIDs(t, ids) {
+		rows[id] = row
+	}
+	return rows
 }
 
 func rowsOf(tensors []safetensors.Tensor, first, n int) (cut []safetensors.Tensor) {
@@ -168,6 +187,7 @@ func extismPairs(t *testing.T, folder *dataset.Folder, part []byte) (pairs []hos
 	if err != nil {
 		t.Fatal(err)
 	}
+	ids := allIDs(t, folder.Documents)
 	for _, j := range folder.Qrels[0].Judgements {
 		if j.Score <= 0 {
 			continue
@@ -175,7 +195,7 @@ func extismPairs(t *testing.T, folder *dataset.Folder, part []byte) (pairs []hos
 		i := len(pairs)
 		pair := host.Pair{QueryID: j.Query, PositiveID: j.Document, DQPD: 1 - p.SQPD[i], Negatives: []host.Negative{}}
 		for rank, n := range p.Found[i] {
-			pair.Negatives = append(pair.Negatives, host.Negative{ID: folder.Documents.List[n.Position], Rank: rank + 1, DQD: 1 - n.SQD, DPDD: 1 - n.SPDD})
+			pair.Negatives = append(pair.Negatives, host.Negative{ID: ids[n.Position], Rank: rank + 1, DQD: 1 - n.SQD, DPDD: 1 - n.SPDD})
 		}
 		switch {
 		case len(pair.Negatives) == 0 && p.Window[i]:

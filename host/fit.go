@@ -36,6 +36,7 @@ type FitOptions struct {
 	Seed        uint64   // chooses the sample, and the random subspace of a wide fit
 	Zero        string   // ZeroError (default) or ZeroSkip: such rows are not fitted on
 	Threads     int      // 0 means all cores; the result does not depend on it
+	Memory      int64    // bytes that the process may take; 0 means DefaultMemory
 	Progress    Progress
 }
 
@@ -92,23 +93,18 @@ func Fit(ctx context.Context, folder *dataset.Folder, o FitOptions) (*Projection
 	if err != nil {
 		return nil, err
 	}
-	if len(o.Models) == 0 {
-		for _, name := range folder.Models {
-			o.Models = append(o.Models, Weight{name, 1})
-		}
-	}
-	p := &pca.Projection{Normalize: !o.NoNormalize, Center: !o.NoCenter && !o.NoPCA, FitOn: o.FitOn, Seed: o.Seed}
+	p := o.projection(folder)
 	var models []dataset.Model
-	for _, w := range o.Models {
-		if !slices.Contains(folder.Models, w.Model) {
-			return nil, fmt.Errorf("%w: there is no model %q; there are %s", ErrOption, w.Model, strings.Join(folder.Models, ", "))
+	for i, w := range p.Models {
+		if !slices.Contains(folder.Models, w.Name) {
+			return nil, fmt.Errorf("%w: there is no model %q; there are %s", ErrOption, w.Name, strings.Join(folder.Models, ", "))
 		}
-		m, err := folder.Vectors(w.Model)
+		m, err := folder.Vectors(w.Name)
 		if err != nil {
 			return nil, err
 		}
 		models = append(models, m)
-		p.Models = append(p.Models, pca.Model{Name: w.Model, Width: m.Documents.Width(), Weight: w.Weight})
+		p.Models[i].Width = m.Documents.Width()
 	}
 	rows, err := newFitRows(p, models, o)
 	if err != nil {
@@ -117,16 +113,38 @@ func Fit(ctx context.Context, folder *dataset.Folder, o FitOptions) (*Projection
 	if p.DataSHA256, err = rows.fingerprint(); err != nil {
 		return nil, err
 	}
-	if o.NoPCA {
-		p.PCA, p.FitOn = "none", FitOnDocs
-	} else if err := rows.fit(ctx, o); err != nil {
-		return nil, err
+	if !o.NoPCA {
+		if err := rows.fit(ctx, o); err != nil {
+			return nil, err
+		}
 	}
 	file, err := p.Marshal()
 	if err != nil {
 		return nil, err
 	}
 	return ParseProjection(file)
+}
+
+// projection is what the options say of the projection to be: its models, without their widths, and settings.
+func (o FitOptions) projection(folder *dataset.Folder) *pca.Projection {
+	p := &pca.Projection{Normalize: !o.NoNormalize, Center: !o.NoCenter && !o.NoPCA, FitOn: o.FitOn, Seed: o.Seed}
+	for _, w := range o.Models {
+		p.Models = append(p.Models, pca.Model{Name: w.Model, Weight: w.Weight})
+	}
+	if len(o.Models) == 0 {
+		for _, name := range folder.Models {
+			p.Models = append(p.Models, pca.Model{Name: name, Weight: 1})
+		}
+	}
+	switch {
+	case o.NoPCA:
+		p.PCA = "none"
+	case o.Components > 0:
+		p.PCA = "components=" + strconv.Itoa(o.Components)
+	default:
+		p.PCA = "variance=" + strconv.FormatFloat(o.Variance, 'g', -1, 64)
+	}
+	return p
 }
 
 // fitRows are the rows to fit: all documents, then perhaps all queries, or some documents.
@@ -165,7 +183,7 @@ func (r *fitRows) fingerprint() (string, error) {
 		of   []dataset.Matrix
 	}{{"docs", r.documents}, {"queries", r.queries}} {
 		for i, x := range side.of {
-			fingerprint, err := dataset.Fingerprint(x)
+			fingerprint, err := x.SHA256()
 			if err != nil {
 				return "", err
 			}
@@ -177,14 +195,14 @@ func (r *fitRows) fingerprint() (string, error) {
 
 func (r *fitRows) fit(ctx context.Context, o FitOptions) error {
 	p := r.projection
-	p.PCA = "variance=" + strconv.FormatFloat(o.Variance, 'g', -1, 64)
-	if o.Components > 0 {
-		p.PCA = "components=" + strconv.Itoa(o.Components)
-	}
+	budget := RunOptions{Memory: o.Memory}.memory()
 	result, err := fit.Fit(ctx, r, fit.Options{
 		Variance: o.Variance, Components: o.Components, Center: !o.NoCenter, Threads: RunOptions{Threads: o.Threads}.threads(),
-		Seed: o.Seed, Progress: func(pass string, done, total int) { o.Progress.report("fit: "+pass, int64(done), int64(total)) },
+		Seed: o.Seed, Memory: max(1, budget-ProcessMemory), Progress: func(pass string, done, total int) { o.Progress.report(pass, int64(done), int64(total)) },
 	})
+	if little := (*fit.MemoryError)(nil); errors.As(err, &little) {
+		return tooLittle(budget, little.Need+ProcessMemory)
+	}
 	if err != nil {
 		return fmt.Errorf("fit: %w", err)
 	}

@@ -201,7 +201,7 @@ func minedInParts(t *testing.T, folder *dataset.Folder, p *host.Projection, o ho
 		if first == end {
 			continue
 		}
-		part, err := j.Part(t.Context(), first, end)
+		part, err := j.Part(t.Context(), host.Piece{First: first, End: end})
 		if err == nil && merged != nil {
 			part, err = mine.Merge(merged, part)
 		}

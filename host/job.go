@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -16,29 +15,36 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// Job is what to mine, ready: pairs selected and projected. Any range of documents can be mined with it, in any order, and
-// the parts merged.
+// Job is what to mine, ready: pairs selected, in groups that fit into memory. Any piece of it can be mined, in any order, and the parts that come
+// of it make the result. It is for one goroutine at a time.
 type Job struct {
 	options    MineOptions
-	rule       mine.Rule
 	folder     *dataset.Folder
 	projection *Projection
-	models     []dataset.Model
 	documents  []dataset.Matrix // of each model
+	queries    []dataset.Matrix
 	set        *pairSet
-	zeroPairs  int          // left out because their query or positive is a zero vector
-	begin      beginMessage // what every instance is told
+	plan       memoryPlan
+	groups     []pairRange
+	manifest   Manifest // without tallies and negatives
+	identity   string   // the manifest's fingerprint
+	begin      map[string]string
+	begun      int            // group that the instances have, -1 for none
+	count      func(rows int) // documents mined, of all pieces
 	workers    *workers
 	close      func() error // the engine, where it is the job's own
 }
 
-// beginMessage is a begin message's tensors and options.
-type beginMessage struct {
-	tensors []safetensors.Tensor
-	options map[string]string
+// pairRange is pairs first to end-1 of the split.
+type pairRange struct{ first, end int }
+
+// Piece is some of a job: a group of pairs against documents First to End-1.
+type Piece struct {
+	Group      int
+	First, End int
 }
 
-// NewJob selects the pairs of a folder and projects them. Close it after use.
+// NewJob selects the pairs of a folder. Close it after use.
 func NewJob(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOptions) (_ *Job, err error) {
 	o, rule, err := o.withDefaults()
 	if err != nil {
@@ -48,12 +54,27 @@ func NewJob(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOp
 	if err != nil {
 		return nil, err
 	}
-	j := &Job{options: o, rule: rule, folder: folder, projection: p, models: models}
-	var queries []dataset.Matrix
+	j := &Job{options: o, folder: folder, projection: p, begun: -1}
 	for _, m := range models {
-		j.documents, queries = append(j.documents, m.Documents), append(queries, m.Queries)
+		j.documents, j.queries = append(j.documents, m.Documents), append(j.queries, m.Queries)
 	}
 	if j.set, err = selectPairs(folder, o); err != nil {
+		return nil, err
+	}
+	inputs, err := folder.Fingerprints(models)
+	if err != nil {
+		return nil, err
+	}
+	j.manifest = newManifest(o, rule, p, inputs)
+	j.identity = j.manifest.fingerprint()
+	j.begin = map[string]string{
+		"rule": rule.Name, "top": strconv.Itoa(o.Top), "counts": strconv.FormatBool(o.Counts), "zero": o.Zero,
+		"projection": p.Fingerprint, "perc": strconv.FormatFloat(o.Perc, 'g', -1, 64),
+	}
+	if o.Margin != nil {
+		j.begin["margin"] = strconv.FormatFloat(*o.Margin, 'g', -1, 64)
+	}
+	if j.plan, err = planMemory(o.RunOptions, p, j.set, o.Top); err != nil {
 		return nil, err
 	}
 	e, closeEngine, err := o.open(ctx)
@@ -66,27 +87,58 @@ func NewJob(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOp
 			err = errors.Join(err, j.Close(ctx))
 		}
 	}()
-	if j.workers, err = newWorkers(ctx, e, p, o.RunOptions); err != nil {
+	if j.workers, err = newWorkers(ctx, e, p, j.plan.instances, j.plan.instanceLimit, o.BlockRows); err != nil {
 		return nil, err
 	}
-	done := progressOf(o.Progress, "project pairs", len(j.set.queries)+len(j.set.positives))
-	q, zeroQueries, err := j.workers.project(ctx, queries, j.set.queries, o.Zero, done)
-	if err != nil {
+	if err := j.dropZeros(ctx); err != nil {
 		return nil, err
 	}
-	d, zeroPositives, err := j.workers.project(ctx, j.documents, j.set.positives, o.Zero, done)
-	if err != nil {
-		return nil, err
+	j.cut()
+	return j, nil
+}
+
+// cut makes the groups.
+func (j *Job) cut() {
+	j.groups = nil
+	for first := 0; first < len(j.set.pairs); first += j.plan.groupPairs {
+		j.groups = append(j.groups, pairRange{first, min(first+j.plan.groupPairs, len(j.set.pairs))})
 	}
-	j.prepare(q, d, zeroQueries, zeroPositives)
+}
+
+// dropZeros leaves out the pairs of zero vectors, where they are to be left out.
+func (j *Job) dropZeros(ctx context.Context) error {
+	if j.options.Zero != ZeroSkip {
+		return nil
+	}
+	const step = 1 << 12 // pairs whose vectors are held at a time
+	done := progressOf(j.options.Progress, "look for zero vectors", len(j.set.pairs))
+	queries, positives := map[int]bool{}, map[int]bool{}
+	for first := 0; first < len(j.set.pairs); first += step {
+		end := min(first+step, len(j.set.pairs))
+		g := j.set.group(first, end)
+		for _, side := range []struct {
+			xs   []dataset.Matrix
+			rows []int
+			zero map[int]bool
+		}{{j.queries, g.queries, queries}, {j.documents, g.positives, positives}} {
+			_, zeros, err := j.workers.project(ctx, side.xs, side.rows, ZeroSkip, func(int) {})
+			if err != nil {
+				return err
+			}
+			for i, zero := range zeros {
+				if zero {
+					side.zero[side.rows[i]] = true
+				}
+			}
+		}
+		done(end - first)
+	}
+	j.set.drop(queries, positives)
 	if len(j.set.pairs) == 0 {
-		return nil, &dataset.Error{Path: j.set.path, Row: -1, Problem: fmt.Sprintf("all %d pairs of split %q were left out: their vectors are zero", j.zeroPairs, o.Split),
+		return &dataset.Error{Path: j.set.path, Row: -1, Problem: fmt.Sprintf("all %d pairs of split %q were left out: their vectors are zero", j.set.zero, j.options.Split),
 			Hint: "make the vectors again"}
 	}
-	return j, j.workers.each(ctx, func(i engine.Instance) error {
-		_, err := engine.SendTensors(ctx, i, abi.OpBegin, j.begin.tensors, j.begin.options)
-		return err
-	})
+	return nil
 }
 
 // progressOf returns a function to count rows with.
@@ -96,73 +148,111 @@ func progressOf(p Progress, stage string, total int) func(rows int) {
 	return c.add
 }
 
-// prepare lays out the begin message, with a zero vector's pairs left out.
-func (j *Job) prepare(queries, positives []float32, zeroQueries, zeroPositives []bool) {
-	s, k := j.set, j.projection.Width()
-	j.zeroPairs = s.drop(zeroQueries, zeroPositives)
-	// The rows of the pairs left out stay, unused, as unit vectors: a zero row is an error to the plugin.
-	for i, zero := range zeroQueries {
-		if zero {
-			queries[i*k] = 1
+// Documents is how many documents there are to mine.
+func (j *Job) Documents() int { return j.documents[0].Rows() }
+
+// Pieces is the whole job in pieces that take some time each, in the order that is best to mine them in.
+func (j *Job) Pieces() (pieces []Piece) {
+	step := j.pieceDocuments()
+	j.count = progressOf(j.options.Progress, "mine", len(j.groups)*j.Documents())
+	for g := range j.groups {
+		for first := 0; first < j.Documents(); first += step {
+			pieces = append(pieces, Piece{g, first, min(first+step, j.Documents())})
 		}
 	}
-	for i, zero := range zeroPositives {
-		if zero {
-			positives[i*k] = 1
-		}
+	return pieces
+}
+
+// pieceDocuments is how many documents to mine for a part: where that is not given, what takes half a minute or so at 20 billion multiply-adds a
+// second.
+func (j *Job) pieceDocuments() int {
+	if j.options.PartDocuments > 0 {
+		return j.options.PartDocuments
 	}
-	pairQuery, pairPositive := make([]int64, len(s.pairs)), make([]int64, len(s.pairs))
-	for i, p := range s.pairs {
+	const partMultiplyAdds = 6e11
+	k := j.projection.Width()
+	perRow := float64(k) * float64(j.groups[0].end-j.groups[0].first)
+	if j.projection.Components != nil {
+		perRow += float64(k) * float64(j.projection.Columns())
+	}
+	return int(max(4096, min(partMultiplyAdds/perRow, 1<<30)))
+}
+
+// pairsID names a group's pairs, in parts.
+func (j *Job) pairsID(g pairRange) string { return fmt.Sprintf("%s %d-%d", j.identity, g.first, g.end) }
+
+// beginGroup projects a group's pairs and gives them to all instances.
+func (j *Job) beginGroup(ctx context.Context, number int) error {
+	if j.begun == number {
+		return nil
+	}
+	j.begun = -1
+	of := j.groups[number]
+	g, k := j.set.group(of.first, of.end), j.projection.Width()
+	done := progressOf(j.options.Progress, "project pairs", len(g.queries)+len(g.positives))
+	queries, _, err := j.workers.project(ctx, j.queries, g.queries, ZeroError, done)
+	if err != nil {
+		return err
+	}
+	positives, _, err := j.workers.project(ctx, j.documents, g.positives, ZeroError, done)
+	if err != nil {
+		return err
+	}
+	pairQuery, pairPositive := make([]int64, len(g.pairs)), make([]int64, len(g.pairs))
+	for i, p := range g.pairs {
 		pairQuery[i], pairPositive[i] = p[0], p[1]
 	}
-	excludeOffsets, exclude := ragged(s.exclude)
-	togetherOffsets, together := ragged(s.together)
-	j.begin.tensors = []safetensors.Tensor{
-		safetensors.OfFloat32("queries", queries, len(s.queries), k),
-		safetensors.OfFloat32("positives", positives, len(s.positives), k),
+	excludeOffsets, exclude := ragged(g.exclude)
+	tensors := []safetensors.Tensor{
+		safetensors.OfFloat32("queries", queries, len(g.queries), k),
+		safetensors.OfFloat32("positives", positives, len(g.positives), k),
 		safetensors.OfInt64("pair_query", pairQuery, len(pairQuery)),
 		safetensors.OfInt64("pair_positive", pairPositive, len(pairPositive)),
 		safetensors.OfInt64("exclude_offsets", excludeOffsets, len(excludeOffsets)),
 		safetensors.OfInt64("exclude", exclude, len(exclude)),
 	}
-	if len(together) > 0 {
-		j.begin.tensors = append(j.begin.tensors, safetensors.OfInt64("together_offsets", togetherOffsets, len(togetherOffsets)),
-			safetensors.OfInt64("together", together, len(together)))
+	if offsets, together := ragged(g.together); len(together) > 0 {
+		tensors = append(tensors, safetensors.OfInt64("together_offsets", offsets, len(offsets)), safetensors.OfInt64("together", together, len(together)))
 	}
-	j.begin.options = map[string]string{
-		"rule": j.rule.Name, "top": strconv.Itoa(j.options.Top), "counts": strconv.FormatBool(j.options.Counts), "zero": j.options.Zero,
-		"projection": j.projection.Fingerprint,
-		"perc":       strconv.FormatFloat(j.options.Perc, 'g', -1, 64),
+	j.begin["pairs_id"] = j.pairsID(of)
+	err = j.workers.each(ctx, func(i engine.Instance) error {
+		_, err := engine.SendTensors(ctx, i, abi.OpBegin, tensors, j.begin)
+		return err
+	})
+	if err == nil {
+		j.begun = number
 	}
-	if j.options.Margin != nil {
-		j.begin.options["margin"] = strconv.FormatFloat(*j.options.Margin, 'g', -1, 64)
-	}
+	return err
 }
 
-// Documents is how many documents there are to mine.
-func (j *Job) Documents() int { return j.documents[0].Rows() }
-
-// Part mines documents first to end-1.
-func (j *Job) Part(ctx context.Context, first, end int) (*mine.Part, error) {
-	if first < 0 || end > j.Documents() || first >= end {
-		return nil, fmt.Errorf("%w: documents %d to %d; there are %d", ErrOption, first, end-1, j.Documents())
+// Part mines a piece.
+func (j *Job) Part(ctx context.Context, p Piece) (*mine.Part, error) {
+	if p.Group < 0 || p.Group >= len(j.groups) || p.First < 0 || p.End > j.Documents() || p.First >= p.End {
+		return nil, fmt.Errorf("%w: group %d of %d, documents %d to %d of %d", ErrOption, p.Group, len(j.groups), p.First, p.End-1, j.Documents())
 	}
-	block := j.workers.blockRows(len(j.set.queries))
-	done := progressOf(j.options.Progress, "mine", end-first)
-	err := parallel.Each(ctx, len(j.workers.instances), (end-first+block-1)/block, func(w, piece int) error {
-		at := first + piece*block
-		n := min(block, end-at)
+	if err := j.beginGroup(ctx, p.Group); err != nil {
+		return nil, err
+	}
+	of := j.groups[p.Group]
+	block := j.workers.blockRows(of.end - of.first)
+	if j.count == nil {
+		j.count = progressOf(j.options.Progress, "mine", p.End-p.First)
+	}
+	err := parallel.Each(ctx, len(j.workers.instances), (p.End-p.First+block-1)/block, func(w, piece int) error {
+		at := p.First + piece*block
+		n := min(block, p.End-at)
 		rows := make([]int, n)
 		for i := range rows {
 			rows[i] = at + i
 		}
 		_, err := j.workers.send(ctx, j.workers.instances[w], abi.OpPush, j.documents, rows, map[string]string{"first": strconv.Itoa(at)})
 		if err == nil {
-			done(n)
+			j.count(n)
 		}
 		return err
 	})
 	if err != nil {
+		j.begun = -1 // the instances have some of the piece
 		return nil, err
 	}
 	var merged *mine.Part
@@ -190,130 +280,4 @@ func (j *Job) Close(ctx context.Context) error {
 		errs = append(errs, j.workers.closeAll(ctx))
 	}
 	return errors.Join(append(errs, j.close())...)
-}
-
-// workers are plugin instances with a projection loaded, one for each thread.
-type workers struct {
-	projection *Projection
-	instances  []engine.Instance
-	rows       int // of a block, where the caller says
-}
-
-func newWorkers(ctx context.Context, e engine.Engine, p *Projection, o RunOptions) (_ *workers, err error) {
-	w := &workers{projection: p, rows: o.BlockRows}
-	for range o.threads() {
-		i, err := e.Open(ctx)
-		if err != nil {
-			return nil, errors.Join(err, w.closeAll(ctx))
-		}
-		w.instances = append(w.instances, i)
-	}
-	err = w.each(ctx, func(i engine.Instance) error {
-		_, err := engine.SendBytes(ctx, i, abi.OpLoadProjection, p.File)
-		return err
-	})
-	if err != nil {
-		return nil, errors.Join(err, w.closeAll(ctx))
-	}
-	return w, nil
-}
-
-// each calls f for every instance, on all threads.
-func (w *workers) each(ctx context.Context, f func(engine.Instance) error) error {
-	return parallel.Each(ctx, len(w.instances), len(w.instances), func(_, i int) error { return f(w.instances[i]) })
-}
-
-func (w *workers) closeAll(ctx context.Context) error {
-	var errs []error
-	for _, i := range w.instances {
-		errs = append(errs, i.Close(context.WithoutCancel(ctx)))
-	}
-	w.instances = nil
-	return errors.Join(errs...)
-}
-
-// blockRows is how many rows to send in a call: what takes some 10 ms, at the multiply-adds a second of a plain kernel.
-func (w *workers) blockRows(queries int) int {
-	if w.rows > 0 {
-		return w.rows
-	}
-	const callMultiplyAdds = 10_000_000
-	k, d := w.projection.Width(), w.projection.Columns()
-	perRow := k * queries
-	if w.projection.Components != nil {
-		perRow += k * d
-	}
-	return max(4, min(256, callMultiplyAdds/max(perRow, 1)))
-}
-
-// project projects rows of one side's matrices, in blocks on all threads. zero tells which rows are zero; none is unless they may be.
-func (w *workers) project(ctx context.Context, xs []dataset.Matrix, rows []int, zero string, done func(rows int)) (y []float32, zeros []bool, err error) {
-	k, block := w.projection.Width(), w.blockRows(0)
-	y, zeros = make([]float32, len(rows)*k), make([]bool, len(rows))
-	options := map[string]string{"zero": zero}
-	err = parallel.Each(ctx, len(w.instances), (len(rows)+block-1)/block, func(worker, piece int) error {
-		at := piece * block
-		n := min(block, len(rows)-at)
-		out, err := w.send(ctx, w.instances[worker], abi.OpTransform, xs, rows[at:at+n], options)
-		if err != nil {
-			return err
-		}
-		f, err := safetensors.Parse(out, abi.MaxHeader)
-		if err != nil {
-			return fmt.Errorf("answer to transform: %w", err)
-		}
-		answer, _ := f.Tensor("documents")
-		if copy(y[at*k:(at+n)*k], safetensors.Float32s(answer.Data)) != n*k {
-			return fmt.Errorf("answer to transform: %d bytes for %d rows of %d", len(answer.Data), n, k)
-		}
-		for i := range n {
-			zeros[at+i] = !slices.ContainsFunc(y[(at+i)*k:(at+i+1)*k], func(x float32) bool { return x != 0 })
-		}
-		done(n)
-		return nil
-	})
-	return y, zeros, err
-}
-
-// send calls an operation on rows of the models' matrices, read straight into the instance's memory. An error names the file and
-// the row there.
-func (w *workers) send(ctx context.Context, i engine.Instance, op abi.Op, xs []dataset.Matrix, rows []int, options map[string]string) ([]byte, error) {
-	const kind = "documents"
-	byName := map[string]dataset.Matrix{}
-	tensors := make([]safetensors.Tensor, len(xs))
-	for m, x := range xs {
-		name := kind + "/" + w.projection.Models[m].Name
-		byName[name] = x
-		tensors[m] = safetensors.Tensor{Name: name, DType: x.DType(), Shape: []int{len(rows), x.Width()}}
-	}
-	out, err := engine.Send(ctx, i, op, tensors, options, func(tensor string, data []byte) error {
-		return readRows(byName[tensor], data, rows)
-	})
-	if e := (*abi.Error)(nil); errors.As(err, &e) && e.Row >= 0 && e.Row < len(rows) {
-		x, ok := byName[e.Tensor]
-		if !ok { // a projected vector, which all models make together
-			x = xs[0]
-		}
-		return nil, vectorError(x.Name(), rows[e.Row], e)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s, %s: %w", kind, op, err)
-	}
-	return out, nil
-}
-
-// readRows reads rows, runs of consecutive ones at once.
-func readRows(x dataset.Matrix, dst []byte, rows []int) error {
-	stride := x.Width() * x.DType().Size()
-	for i := 0; i < len(rows); {
-		n := 1
-		for i+n < len(rows) && rows[i+n] == rows[i]+n {
-			n++
-		}
-		if err := x.ReadRows(dst[i*stride:(i+n)*stride], rows[i], n); err != nil {
-			return err
-		}
-		i += n
-	}
-	return nil
 }

@@ -66,27 +66,30 @@ type ManifestPlugin struct {
 	SHA256 string `json:"sha256"`
 }
 
-func (j *Job) manifest(r *Result) (Manifest, error) {
-	o, p := j.options, j.projection
+// newManifest says what a job's result depends on. Its tallies, and the fingerprint of the negatives, come with the result.
+func newManifest(o MineOptions, rule mine.Rule, p *Projection, inputs map[string]string) Manifest {
 	m := Manifest{
 		Format: ManifestFormat,
-		Rule:   ManifestRule{Name: j.rule.Name, Floor: bound(j.rule.Floor), Cap: bound(j.rule.Cap), Eq6: j.rule.Eq6},
+		Rule:   ManifestRule{Name: rule.Name, Floor: bound(rule.Floor), Cap: bound(rule.Cap), Eq6: rule.Eq6},
 		Top:    o.Top, Split: o.Split, Counts: o.Counts, Positives: o.Positives, Self: o.Self, Zero: o.Zero, Missing: o.Missing,
 		Projection: ManifestProjection{SHA256: p.Fingerprint, Normalize: p.Normalize, PCA: p.PCA, Components: p.Width(), Center: p.Center, FitOn: p.FitOn, Seed: p.Seed},
 		Plugin:     ManifestPlugin{ABI: abi.Version, SHA256: plugin.SHA256()},
-		Tallies:    r.Tallies,
+		Inputs:     inputs,
 	}
 	for _, model := range p.Models {
 		m.Projection.Models = append(m.Projection.Models, ManifestModel(model))
 	}
-	var err error
-	if m.Inputs, err = j.folder.Fingerprints(j.models); err != nil {
-		return m, err
+	return m
+}
+
+// fingerprint is the SHA-256 of the manifest as JSON, in hexadecimal.
+func (m *Manifest) fingerprint() string {
+	b, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // strings, numbers that are finite, and maps of strings
 	}
-	sum := sha256.New()
-	err = r.WriteNegatives(sum)
-	m.Negatives = hex.EncodeToString(sum.Sum(nil))
-	return m, err
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 func bound(b *mine.Bound) *[2]float64 {

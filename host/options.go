@@ -58,6 +58,11 @@ type RunOptions struct {
 	// BlockRows is how many rows go to the plugin in one call; 0 means as many as take it some 10 ms. Between calls the context is
 	// looked at.
 	BlockRows int
+	// PartDocuments is how many documents are mined for one part; 0 means as many as take about half a minute.
+	PartDocuments int
+	// Memory is how many bytes the whole process may take, about half of it in plugin instances; 0 means DefaultMemory. Where the pairs do not
+	// fit, the documents are gone through several times.
+	Memory int64
 	// Progress is told how far the work is; may be nil.
 	Progress Progress
 }
@@ -144,6 +149,8 @@ func (o MineOptions) withDefaults() (MineOptions, mine.Rule, error) {
 	errs.oneOf("missing", &o.Missing, MissingError, MissingSkip)
 	errs.check(o.Top >= 1 && o.Top <= abi.MaxTop, "top is %d; it goes from 1 to %d", o.Top, abi.MaxTop)
 	errs.check(o.Threads >= 0, "threads is %d; it is 1 or more, or 0 for all cores", o.Threads)
+	errs.check(o.PartDocuments >= 0, "part documents is %d; it is 1 or more, or 0 to choose", o.PartDocuments)
+	errs.check(o.Memory >= 0, "memory is %d; it is above 0, or 0 for the default", o.Memory)
 	errs.check(o.BlockRows >= 0, "block rows is %d; it is 1 or more, or 0 to choose", o.BlockRows)
 	if slices.Contains(mine.Rules, o.Rule) {
 		rule, err := mine.NamedRule(o.Rule, margin, o.Perc)

@@ -119,7 +119,7 @@ func TestFitAgainstScikitLearn(t *testing.T) {
 	}
 	for _, c := range made {
 		f := c.folder(t)
-		fused := make([]float32, len(f.Documents.List)*c.Columns)
+		fused := make([]float32, f.Documents.Len()*c.Columns)
 		p := c.fit(t, f, host.FitOptions{NoPCA: true})
 		if err := transformAll(t, f, p, fused); err != nil {
 			t.Fatal(err)

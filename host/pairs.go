@@ -8,50 +8,49 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 )
 
-// pairSet is the pairs of a split, by row, with each query and each positive once.
+// pairSet is the pairs of a split, by row, in the order of its judgements.
 type pairSet struct {
-	queries   []int      // rows of the query vectors
-	positives []int      // rows of the document vectors
-	pairs     [][2]int64 // of each pair: index into queries, into positives
-	exclude   [][]int64  // of each query: document positions that are no negatives of it
-	together  [][]int64  // of each query: indices into positives that must all satisfy the rule; empty unless asked for
-	path      string     // of the first qrels file, for errors
-	missing   int        // pairs left out because their query or positive is not in the folder
+	pairs    []pairRows
+	exclude  map[int][]int64 // by query: document positions that are no negatives of it
+	together map[int][]int   // by query: documents that must all satisfy the rule; nil unless asked for
+	path     string          // of the first qrels file, for errors
+	missing  int             // pairs left out because their query or positive is not in the folder
+	zero     int             // pairs left out because their query or positive is a zero vector
+	queries  int             // that the pairs, those of zero vectors among them, are of
 }
 
-// selectPairs takes the pairs of a split, in the order of its judgements. Judgements of every split count as positives that are not
-// to be negatives.
+// pairRows is a pair: a row of the query vectors and one of the document vectors.
+type pairRows struct{ query, positive int }
+
+// selectPairs takes the pairs of a split. Judgements of every split count as positives that are not to be negatives.
 func selectPairs(folder *dataset.Folder, o MineOptions) (*pairSet, error) {
-	positivesOf := map[string][]int64{} // document rows, by query id
-	for _, q := range folder.Qrels {
-		for _, j := range q.Judgements {
-			if row, ok := folder.Documents.Row(j.Document); ok && j.Score > 0 {
-				positivesOf[j.Query] = append(positivesOf[j.Query], int64(row))
-			}
-		}
-	}
 	splits, err := chooseSplits(folder, o.Split)
 	if err != nil {
 		return nil, err
 	}
-	s := &pairSet{path: splits[0].Path}
-	queryIndex, positiveIndex := map[int]int64{}, map[int]int64{}
-	index := func(of map[int]int64, rows *[]int, row int) int64 {
-		i, ok := of[row]
-		if !ok {
-			i = int64(len(*rows))
-			of[row] = i
-			*rows = append(*rows, row)
+	queries, documents, err := judgedRows(folder)
+	if err != nil {
+		return nil, err
+	}
+	positivesOf := map[string][]int{} // document rows, by query id
+	for _, q := range folder.Qrels {
+		for _, j := range q.Judgements {
+			if row, ok := documents[j.Document]; ok && j.Score > 0 {
+				positivesOf[j.Query] = append(positivesOf[j.Query], row)
+			}
 		}
-		return i
+	}
+	s := &pairSet{path: splits[0].Path, exclude: map[int][]int64{}}
+	if o.Positives == PositivesAll {
+		s.together = map[int][]int{}
 	}
 	for _, q := range splits {
 		for _, j := range q.Judgements {
 			if j.Score <= 0 {
 				continue
 			}
-			query, okQuery := folder.Queries.Row(j.Query)
-			positive, okPositive := folder.Documents.Row(j.Document)
+			query, okQuery := queries[j.Query]
+			positive, okPositive := documents[j.Document]
 			if !okQuery || !okPositive {
 				if o.Missing == MissingError {
 					return nil, missingError(folder, q, j, okQuery)
@@ -59,25 +58,39 @@ func selectPairs(folder *dataset.Folder, o MineOptions) (*pairSet, error) {
 				s.missing++
 				continue
 			}
-			before := len(s.queries)
-			i := index(queryIndex, &s.queries, query)
-			if len(s.queries) > before {
-				s.exclude = append(s.exclude, s.exclusions(folder, j.Query, positivesOf[j.Query], o))
-				s.together = append(s.together, nil)
-				if o.Positives == PositivesAll {
-					for _, row := range positivesOf[j.Query] {
-						s.together[i] = append(s.together[i], index(positiveIndex, &s.positives, int(row)))
-					}
-				}
+			s.pairs = append(s.pairs, pairRows{query, positive})
+			if _, seen := s.exclude[query]; seen {
+				continue
 			}
-			s.pairs = append(s.pairs, [2]int64{i, index(positiveIndex, &s.positives, positive)})
+			self, isDocument := documents[j.Query]
+			s.exclude[query] = exclusions(positivesOf[j.Query], self, isDocument && o.Self == SelfExclude)
+			if s.together != nil {
+				s.together[query] = positivesOf[j.Query]
+			}
 		}
 	}
 	if len(s.pairs) == 0 {
 		return nil, &dataset.Error{Path: s.path, Row: -1, Problem: fmt.Sprintf("split %q has no pair with a score above 0 (%d were skipped as missing)", o.Split, s.missing),
 			Hint: "add judgements, or choose another --split"}
 	}
+	s.queries = len(s.exclude)
 	return s, nil
+}
+
+// judgedRows finds the rows of all queries and documents that are judged, and of documents that have a query's id.
+func judgedRows(folder *dataset.Folder) (queries, documents map[string]int, err error) {
+	wantedQueries, wantedDocuments := map[string]bool{}, map[string]bool{}
+	for _, q := range folder.Qrels {
+		for _, j := range q.Judgements {
+			if j.Score > 0 {
+				wantedQueries[j.Query], wantedDocuments[j.Query], wantedDocuments[j.Document] = true, true, true
+			}
+		}
+	}
+	if queries, err = folder.Queries.Rows(wantedQueries); err == nil {
+		documents, err = folder.Documents.Rows(wantedDocuments)
+	}
+	return queries, documents, err
 }
 
 // CheckPairs fails where Mine would for the pairs alone: an unknown split, a query or positive that is missing. It needs no vectors, so a
@@ -113,23 +126,64 @@ func missingError(folder *dataset.Folder, q *dataset.Qrels, j dataset.Judgement,
 }
 
 // exclusions lists what is no negative of a query: its judged positives, and the document that is the query itself.
-func (s *pairSet) exclusions(folder *dataset.Folder, query string, positives []int64, o MineOptions) []int64 {
-	exclude := slices.Clone(positives)
-	if row, ok := folder.Documents.Row(query); ok && o.Self == SelfExclude && !slices.Contains(exclude, int64(row)) {
-		exclude = append(exclude, int64(row))
+func exclusions(positives []int, self int, excludeSelf bool) []int64 {
+	if excludeSelf && !slices.Contains(positives, self) {
+		positives = append(slices.Clone(positives), self)
+	}
+	exclude := make([]int64, len(positives))
+	for i, row := range positives {
+		exclude[i] = int64(row)
 	}
 	slices.Sort(exclude)
 	return exclude
 }
 
-// drop leaves out the pairs of the queries and positives that are marked, and returns how many.
-func (s *pairSet) drop(query, positive []bool) int {
+// drop leaves out the pairs of queries and positives that are marked.
+func (s *pairSet) drop(queries, positives map[int]bool) {
 	before := len(s.pairs)
-	s.pairs = slices.DeleteFunc(s.pairs, func(p [2]int64) bool { return query[p[0]] || positive[p[1]] })
-	for i := range s.together {
-		s.together[i] = slices.DeleteFunc(s.together[i], func(p int64) bool { return positive[p] })
+	s.pairs = slices.DeleteFunc(s.pairs, func(p pairRows) bool { return queries[p.query] || positives[p.positive] })
+	s.zero += before - len(s.pairs)
+	for query, rows := range s.together {
+		s.together[query] = slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return positives[row] })
 	}
-	return before - len(s.pairs)
+}
+
+// pairGroup is consecutive pairs, as a begin message has them: each query and each positive once.
+type pairGroup struct {
+	first, end int        // pairs of the set
+	queries    []int      // rows of the query vectors
+	positives  []int      // rows of the document vectors
+	pairs      [][2]int64 // of each pair: index into queries, into positives
+	exclude    [][]int64  // of each query
+	together   [][]int64  // of each query: indices into positives
+}
+
+func (s *pairSet) group(first, end int) *pairGroup {
+	g := &pairGroup{first: first, end: end}
+	queries, positives := map[int]int64{}, map[int]int64{}
+	index := func(of map[int]int64, rows *[]int, row int) int64 {
+		i, ok := of[row]
+		if !ok {
+			i = int64(len(*rows))
+			of[row] = i
+			*rows = append(*rows, row)
+		}
+		return i
+	}
+	for _, p := range s.pairs[first:end] {
+		before := len(g.queries)
+		query := index(queries, &g.queries, p.query)
+		if len(g.queries) > before {
+			g.exclude = append(g.exclude, s.exclude[p.query])
+			var together []int64
+			for _, row := range s.together[p.query] {
+				together = append(together, index(positives, &g.positives, row))
+			}
+			g.together = append(g.together, together)
+		}
+		g.pairs = append(g.pairs, [2]int64{query, index(positives, &g.positives, p.positive)})
+	}
+	return g
 }
 
 // ragged lays lists out as offsets and values.

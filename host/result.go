@@ -2,9 +2,13 @@ package host
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/plugin/mine"
@@ -64,49 +68,109 @@ func Mine(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOpti
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, j.Close(ctx)) }()
-	part, err := j.Part(ctx, 0, j.Documents())
+	var parts []*mine.Part
+	for _, piece := range j.Pieces() {
+		part, err := j.Part(ctx, piece)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part)
+	}
+	return j.Result(parts...)
+}
+
+// Result turns parts, of all pieces and in any order, into the pairs' negatives.
+func (j *Job) Result(parts ...*mine.Part) (*Result, error) {
+	merged, err := j.merge(parts)
 	if err != nil {
 		return nil, err
 	}
-	return j.Result(part)
-}
-
-// Result turns the part for all documents into the pairs' negatives.
-func (j *Job) Result(part *mine.Part) (*Result, error) {
 	s := j.set
 	r := &Result{Tallies: Tallies{
-		Documents: part.Documents(), Pairs: len(s.pairs), Queries: len(s.queries),
-		SkippedMissing: s.missing, SkippedZero: j.zeroPairs, ZeroDocuments: part.Skipped,
+		Pairs: len(s.pairs), Queries: s.queries, SkippedMissing: s.missing, SkippedZero: s.zero,
+		Documents: int64(j.Documents()), ZeroDocuments: merged[0].Skipped,
 	}}
-	for i, p := range s.pairs {
-		pair := Pair{
-			QueryID:    j.folder.Queries.List[s.queries[p[0]]],
-			PositiveID: j.folder.Documents.List[s.positives[p[1]]],
-			DQPD:       1 - part.SQPD[i],
-			Negatives:  []Negative{},
-		}
-		for rank, n := range part.Found[i] {
-			pair.Negatives = append(pair.Negatives, Negative{ID: j.folder.Documents.List[n.Position], Rank: rank + 1, DQD: 1 - n.SQD, DPDD: 1 - n.SPDD})
-		}
-		switch {
-		case len(pair.Negatives) > 0:
-			r.Tallies.WithNegatives++
-			r.Tallies.Negatives += len(pair.Negatives)
-		case part.Window[i]:
-			pair.None = NoneEq6
-			r.Tallies.NoneEq6++
-		default:
-			pair.None = NoneWindow
-			r.Tallies.NoneWindow++
-		}
-		if part.Counts {
-			pair.InWindow, pair.Candidates = &part.InWindow[i], &part.Candidates[i]
-		}
-		r.Pairs = append(r.Pairs, pair)
+	queries, documents, err := j.names(merged)
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	r.Manifest, err = j.manifest(r)
+	for g, part := range merged {
+		for i, p := range s.pairs[j.groups[g].first:j.groups[g].end] {
+			pair := Pair{QueryID: queries[p.query], PositiveID: documents[p.positive], DQPD: 1 - part.SQPD[i], Negatives: []Negative{}}
+			for rank, n := range part.Found[i] {
+				pair.Negatives = append(pair.Negatives, Negative{ID: documents[int(n.Position)], Rank: rank + 1, DQD: 1 - n.SQD, DPDD: 1 - n.SPDD})
+			}
+			if part.Counts {
+				pair.InWindow, pair.Candidates = &part.InWindow[i], &part.Candidates[i]
+			}
+			r.add(pair, part.Window[i])
+		}
+	}
+	r.Manifest = j.manifest
+	r.Manifest.Tallies = r.Tallies
+	sum := sha256.New()
+	err = r.WriteNegatives(sum)
+	r.Manifest.Negatives = hex.EncodeToString(sum.Sum(nil))
 	return r, err
+}
+
+// add appends a pair, says why it has no negatives, if it has none, and counts it.
+func (r *Result) add(p Pair, window bool) {
+	switch {
+	case len(p.Negatives) > 0:
+		r.Tallies.WithNegatives++
+		r.Tallies.Negatives += len(p.Negatives)
+	case window:
+		p.None = NoneEq6
+		r.Tallies.NoneEq6++
+	default:
+		p.None = NoneWindow
+		r.Tallies.NoneWindow++
+	}
+	r.Pairs = append(r.Pairs, p)
+}
+
+// merge returns a part for each group, of all documents.
+func (j *Job) merge(parts []*mine.Part) ([]*mine.Part, error) {
+	merged := make([]*mine.Part, len(j.groups))
+	for _, part := range parts {
+		g := slices.IndexFunc(j.groups, func(g pairRange) bool { return part.PairsID == j.pairsID(g) })
+		if g < 0 {
+			return nil, fmt.Errorf("%w: a part is of another job: its pairs are %q", ErrOption, part.PairsID)
+		}
+		if merged[g] != nil {
+			var err error
+			if part, err = mine.Merge(merged[g], part); err != nil {
+				return nil, fmt.Errorf("merge the parts: %w", err)
+			}
+		}
+		merged[g] = part
+	}
+	for g, part := range merged {
+		if part == nil || part.Documents() != int64(j.Documents()) {
+			return nil, fmt.Errorf("%w: the parts of pairs %d to %d do not cover all %d documents", ErrOption, j.groups[g].first, j.groups[g].end-1, j.Documents())
+		}
+	}
+	return merged, nil
+}
+
+// names finds the ids of everything that the result names.
+func (j *Job) names(merged []*mine.Part) (queries, documents map[int]string, err error) {
+	wantedQueries, wantedDocuments := map[int]bool{}, map[int]bool{}
+	for _, p := range j.set.pairs {
+		wantedQueries[p.query], wantedDocuments[p.positive] = true, true
+	}
+	for _, part := range merged {
+		for _, found := range part.Found {
+			for _, n := range found {
+				wantedDocuments[int(n.Position)] = true
+			}
+		}
+	}
+	if queries, err = j.folder.Queries.Names(wantedQueries); err == nil {
+		documents, err = j.folder.Documents.Names(wantedDocuments)
+	}
+	return queries, documents, err
 }
 
 // WriteNegatives writes the pairs as negatives.jsonl: one object a line.

@@ -21,6 +21,8 @@ type Outputs struct {
 	Manifest   string // negatives.manifest.json
 	Projection string // projection.safetensors
 	Force      bool   // replace what is there
+
+	temporary string // folder for what is not complete yet; empty for that of each file
 }
 
 // OutputsBeside returns the usual names: the manifest and, where it was fitted for this, the projection go beside the negatives.
@@ -63,7 +65,7 @@ func (r *Result) Save(p *Projection, o Outputs) (err error) {
 		if f.path == "" {
 			continue
 		}
-		if err := files.Create(f.path, o.Force, f.write); err != nil {
+		if err := files.CreateIn(o.temporary, f.path, o.Force, f.write); err != nil {
 			return err
 		}
 	}

@@ -58,7 +58,11 @@ func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out s
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeEngine()) }()
-	w, err := newWorkers(ctx, e, p, o.RunOptions)
+	plan, err := planTransform(o.RunOptions, p)
+	if err != nil {
+		return nil, err
+	}
+	w, err := newWorkers(ctx, e, p, plan.instances, plan.instanceLimit, o.BlockRows)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +94,9 @@ func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out s
 	return t, nil
 }
 
+// transformBytes is how much of what is projected is held.
+const transformBytes = 16 << 20
+
 // writeProjected writes a .npy file of all rows, projected, and returns how many were zero.
 func (w *workers) writeProjected(ctx context.Context, to io.Writer, xs []dataset.Matrix, o TransformOptions, stage string) (zeros int, err error) {
 	n, k := xs[0].Rows(), w.projection.Width()
@@ -97,7 +104,7 @@ func (w *workers) writeProjected(ctx context.Context, to io.Writer, xs []dataset
 		return 0, err
 	}
 	done := progressOf(o.Progress, stage, n)
-	const blockRows = 4096 // held in memory, for all threads to share
+	blockRows := max(64, min(4096, transformBytes/(4*k))) // for all threads to share
 	for first := 0; first < n; first += blockRows {
 		rows := make([]int, min(blockRows, n-first))
 		for i := range rows {

@@ -26,7 +26,7 @@ func TestTransformWithDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	if x.Rows() != len(f.Documents.List) || x.Width() != 12 || done.Documents != x.Rows() || done.Zero != 0 {
+	if x.Rows() != f.Documents.Len() || x.Width() != 12 || done.Documents != x.Rows() || done.Zero != 0 {
 		t.Errorf("%d x %d rows were written: %+v", x.Rows(), x.Width(), done)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {

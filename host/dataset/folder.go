@@ -6,10 +6,7 @@
 package dataset
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -32,6 +29,7 @@ type Folder struct {
 
 	corpus, queries string // names of the jsonl files, empty where there is no text
 	open            []io.Closer
+	models          map[string]Model // opened
 }
 
 // Model is one encoder's vectors.
@@ -55,7 +53,7 @@ func Open(dir string) (*Folder, error) {
 // OpenFS opens a folder in a file system whose files can be read at an offset, as those of os.DirFS and embed.FS can. root
 // is what error messages call it.
 func OpenFS(fsys fs.FS, root string) (_ *Folder, err error) {
-	f := &Folder{fsys: fsys, root: root}
+	f := &Folder{fsys: fsys, root: root, models: map[string]Model{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.Close())
@@ -80,7 +78,7 @@ func (f *Folder) Close() error {
 	for _, c := range f.open {
 		errs = append(errs, c.Close())
 	}
-	f.open = nil
+	f.open, f.models = nil, map[string]Model{}
 	return errors.Join(errs...)
 }
 
@@ -132,19 +130,6 @@ func (f *Folder) readSide(texts, vectors string) (ids *IDs, jsonl string, err er
 	return ids, jsonl, nil
 }
 
-func sameIDs(ids, listed *IDs) error {
-	for i := range min(len(ids.List), len(listed.List)) {
-		if ids.List[i] != listed.List[i] {
-			return &Error{Path: listed.Path, Line: listed.lines[i], Row: -1, Problem: fmt.Sprintf("id %q; %s has %q there", listed.List[i], ids.Path, ids.List[i]),
-				Hint: "the vectors were made from another file, or in another order: make them again"}
-		}
-	}
-	if len(ids.List) != len(listed.List) {
-		return fileError(listed.Path, "the vectors were made from another file: make them again", "%d ids; %s has %d", len(listed.List), ids.Path, len(ids.List))
-	}
-	return nil
-}
-
 // modelNames lists the folders of vectors/.
 func (f *Folder) modelNames() (names []string, err error) {
 	entries, err := fs.ReadDir(f.fsys, "vectors")
@@ -166,6 +151,9 @@ func (f *Folder) modelNames() (names []string, err error) {
 
 // Vectors opens the vectors of a model and checks them against the ids. Close closes them.
 func (f *Folder) Vectors(model string) (Model, error) {
+	if m, ok := f.models[model]; ok {
+		return m, nil
+	}
 	m := Model{Name: model}
 	if !slices.Contains(f.Models, model) {
 		return m, fileError(f.path("vectors/"+model), "", "there is no such model; there are %s", strings.Join(f.Models, ", "))
@@ -182,13 +170,14 @@ func (f *Folder) Vectors(model string) (Model, error) {
 		}
 		f.open = append(f.open, x)
 		*side.to = x
-		if x.Rows() != len(side.ids.List) {
-			return m, fileError(x.Name(), "one row per line, in the file's order: make the vectors again", "%d rows; %s has %d ids", x.Rows(), side.ids.Path, len(side.ids.List))
+		if x.Rows() != side.ids.Len() {
+			return m, fileError(x.Name(), "one row per line, in the file's order: make the vectors again", "%d rows; %s has %d ids", x.Rows(), side.ids.Path, side.ids.Len())
 		}
 	}
 	if d, q := m.Documents.Width(), m.Queries.Width(); d != q {
 		return m, fileError(m.Queries.Name(), "one model encodes both: make the vectors again", "%d columns; docs.npy has %d", q, d)
 	}
+	f.models[model] = m
 	return m, nil
 }
 
@@ -226,7 +215,7 @@ func (f *Folder) Fingerprints(models []Model) (map[string]string, error) {
 	}
 	for _, m := range models {
 		for side, x := range map[string]Matrix{"docs": m.Documents, "queries": m.Queries} {
-			sum, err := Fingerprint(x)
+			sum, err := x.SHA256()
 			if err != nil {
 				return nil, err
 			}
@@ -234,21 +223,4 @@ func (f *Folder) Fingerprints(models []Model) (map[string]string, error) {
 		}
 	}
 	return sums, nil
-}
-
-// Fingerprint is the SHA-256 of a matrix's shape, type and rows, in hexadecimal: of the line "F16 rows width\n", then the rows.
-func Fingerprint(x Matrix) (string, error) {
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%s %d %d\n", x.DType(), x.Rows(), x.Width())
-	stride := x.Width() * x.DType().Size()
-	block := max(1, (1<<20)/stride)
-	buffer := make([]byte, block*stride)
-	for first := 0; first < x.Rows(); first += block {
-		n := min(block, x.Rows()-first)
-		if err := x.ReadRows(buffer[:n*stride], first, n); err != nil {
-			return "", err
-		}
-		sum.Write(buffer[:n*stride])
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }

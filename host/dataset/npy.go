@@ -2,7 +2,9 @@ package dataset
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
@@ -24,6 +27,8 @@ type Matrix interface {
 	DType() safetensors.DType
 	// ReadRows reads n rows from row first into dst, which takes n * Width * the size of DType bytes.
 	ReadRows(dst []byte, first, n int) error
+	// SHA256 is the fingerprint of shape, type and rows, in hexadecimal: of the line "F16 rows width\n", then the rows.
+	SHA256() (string, error)
 }
 
 // Npy is a matrix in a .npy file, which is read row by row as it is asked for. It may be read by several goroutines at once.
@@ -35,6 +40,7 @@ type Npy struct {
 	rows   int
 	width  int
 	dtype  safetensors.DType
+	sum    func() (string, error)
 }
 
 var _ Matrix = (*Npy)(nil)
@@ -87,6 +93,7 @@ func OpenNpy(fsys fs.FS, name, path string) (_ *Npy, err error) {
 		}
 	}()
 	n := &Npy{path: path, file: f}
+	n.sum = sync.OnceValues(func() (string, error) { return fingerprint(n) })
 	var ok bool
 	if n.at, ok = f.(io.ReaderAt); !ok {
 		return nil, &Error{Path: path, Row: -1, Problem: "its file system cannot read at an offset"}
@@ -217,4 +224,25 @@ func (m *memory) ReadRows(dst []byte, first, n int) error {
 		dst = dst[copy(dst, safetensors.OfFloat32("", row).Data):]
 	}
 	return nil
+}
+
+func (m *memory) SHA256() (string, error) { return fingerprint(m) }
+
+// SHA256 reads the file once, the first time.
+func (n *Npy) SHA256() (string, error) { return n.sum() }
+
+func fingerprint(x Matrix) (string, error) {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s %d %d\n", x.DType(), x.Rows(), x.Width())
+	stride := x.Width() * x.DType().Size()
+	block := max(1, (1<<20)/stride)
+	buffer := make([]byte, block*stride)
+	for first := 0; first < x.Rows(); first += block {
+		n := min(block, x.Rows()-first)
+		if err := x.ReadRows(buffer[:n*stride], first, n); err != nil {
+			return "", err
+		}
+		sum.Write(buffer[:n*stride])
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }

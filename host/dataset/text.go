@@ -13,7 +13,6 @@ import (
 	"io"
 	"io/fs"
 	"strings"
-	"unicode/utf8"
 )
 
 // lineReader reads the lines of a text file, compressed or not, and fingerprints its uncompressed bytes.
@@ -78,37 +77,6 @@ func (l *lineReader) fingerprint() string { return hex.EncodeToString(l.sum.Sum(
 
 func (l *lineReader) close() error { return l.file.Close() }
 
-// IDs are the ids of a corpus or of queries, in the order of their rows.
-type IDs struct {
-	Path   string // of the file they come from
-	List   []string
-	rows   map[string]int
-	lines  []int  // of each row, in that file
-	SHA256 string // of that file's uncompressed bytes
-}
-
-// Row returns the row of an id.
-func (ids *IDs) Row(id string) (int, bool) {
-	row, ok := ids.rows[id]
-	return row, ok
-}
-
-func (ids *IDs) add(id string, l *lineReader) error {
-	switch {
-	case id == "":
-		return l.errorf("", "the id is empty")
-	case !utf8.ValidString(id):
-		return l.errorf("write the file as UTF-8", "the id %q is not UTF-8", id)
-	}
-	if first, twice := ids.rows[id]; twice {
-		return l.errorf("ids must differ", "id %q is given twice, first in line %d", id, ids.lines[first])
-	}
-	ids.rows[id] = len(ids.List)
-	ids.List = append(ids.List, id)
-	ids.lines = append(ids.lines, l.line)
-	return nil
-}
-
 // Text is one line of a corpus or query file.
 type Text struct {
 	ID    string `json:"_id"`
@@ -147,29 +115,9 @@ func eachLine(fsys fs.FS, name, path string, f func(l *lineReader, line []byte) 
 	}
 }
 
-// readIDs reads the ids of a jsonl file, or of an ids file.
-func readIDs(fsys fs.FS, name, path string, id func(l *lineReader, line []byte) (string, error)) (*IDs, error) {
-	ids := &IDs{Path: path, rows: map[string]int{}}
-	var err error
-	ids.SHA256, err = eachLine(fsys, name, path, func(l *lineReader, line []byte) error {
-		id, err := id(l, line)
-		if err != nil {
-			return err
-		}
-		return ids.add(id, l)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if len(ids.List) == 0 {
-		return nil, fileError(path, "it needs a line for each text", "the file is empty")
-	}
-	return ids, nil
-}
-
-func textID(l *lineReader, line []byte) (string, error) {
+func textID(l *lineReader, line []byte) ([]byte, error) {
 	t, err := l.parseText(line)
-	return t.ID, err
+	return []byte(t.ID), err
 }
 
-func plainID(_ *lineReader, line []byte) (string, error) { return string(line), nil }
+func plainID(_ *lineReader, line []byte) ([]byte, error) { return line, nil }

@@ -14,6 +14,7 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
+	"github.com/quarry-hn/quarry/host/internal/offheap"
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
@@ -142,7 +143,7 @@ func (e *wasm) Open(ctx context.Context) (Instance, error) {
 	// No file system, no environment, no arguments, no clock: what the Go runtime prints when it dies is all that comes out.
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions("_initialize").WithStderr(&i.stderr)
 	var err error
-	if i.module, err = e.runtime.InstantiateModule(ctx, e.compiled, config); err != nil {
+	if i.module, err = e.runtime.InstantiateModule(offheap.WithAllocator(ctx), e.compiled, config); err != nil {
 		return nil, fmt.Errorf("start a plugin instance (a memory limit of %d MiB may be too small for it): %w", e.options.memoryLimit()>>20, err)
 	}
 	i.buffer, i.call, i.output = i.module.ExportedFunction("quarry_buffer"), i.module.ExportedFunction("quarry_call"), i.module.ExportedFunction("quarry_output")

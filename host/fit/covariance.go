@@ -50,7 +50,7 @@ func accumulate(ctx context.Context, rows Source, o Options) (*covariance, error
 		if err != nil {
 			return nil, err
 		}
-		o.Progress("covariance", first+n, rows.Rows())
+		o.Progress("fit", first+n, rows.Rows())
 	}
 	if o.Center && c.rows > 0 {
 		for i := range d {

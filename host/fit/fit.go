@@ -19,6 +19,13 @@ const MaxExact = 2048
 // ErrNothingToFit is returned, wrapped, where the rows do not vary, or are too few.
 var ErrNothingToFit = errors.New("nothing to fit")
 
+// MemoryError is returned, wrapped, where Options.Memory is too little: Need would do.
+type MemoryError struct{ Given, Need int64 }
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("the matrices of the fit take at least %d MiB; there are %d", e.Need>>20+1, e.Given>>20)
+}
+
 // ErrOption is returned, wrapped, where what was asked for does not fit the rows.
 var ErrOption = errors.New("cannot be fitted")
 
@@ -42,9 +49,11 @@ type Options struct {
 	Center bool
 	// Threads is the number of goroutines; the result does not depend on it.
 	Threads int
+	// Memory is how many bytes there are for the matrices; 0 means no bound.
+	Memory int64
 	// Seed chooses the random subspace where there is one.
 	Seed uint64
-	// Progress is told how many rows of a pass over the data are done; may be nil.
+	// Progress is told how many rows of a pass over the data are done, "fit" or "fit, pass 2"; may be nil.
 	Progress func(pass string, done, total int)
 }
 
@@ -74,8 +83,14 @@ func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 	if d > MaxExact {
 		return fitRandomized(ctx, rows, o)
 	}
+	if need := exactMemory(d); o.Memory > 0 && need > o.Memory {
+		return nil, &MemoryError{o.Memory, need}
+	}
 	return fitExact(ctx, rows, o)
 }
+
+// exactMemory is what an exact fit holds: the sums, LAPACK's matrix, a block of rows, components.
+func exactMemory(d int) int64 { return int64(d) * (8*int64(2*d) + 12*blockRows + 8*int64(d)) }
 
 // fitExact decomposes the covariance.
 func fitExact(ctx context.Context, rows Source, o Options) (*Result, error) {

@@ -28,9 +28,12 @@ func (s *subspace) firstGuess(ctx context.Context) (int, error) {
 }
 
 func (s *subspace) tooFlat(why string, k int) error {
-	return fmt.Errorf("%w: the spectrum is too flat: %s that %.4g %% of the variance takes about %d components of %d\n"+
-		"  hint: fit with --components N or less --variance, or leave the vectors as they are with --no-pca",
-		ErrOption, why, 100*s.o.Variance, min(k, s.source.Columns()), s.source.Columns())
+	hint := "fit with --components N or less --variance, or leave the vectors as they are with --no-pca"
+	if s.bounded {
+		hint = fmt.Sprintf("give more --memory: there is room for %d components; or %s", s.largest, hint)
+	}
+	return fmt.Errorf("%w: the spectrum is too flat: %s that %.4g %% of the variance takes about %d components of %d\n  hint: %s",
+		ErrOption, why, 100*s.o.Variance, min(k, s.source.Columns()), s.source.Columns(), hint)
 }
 
 // sample estimates how many components hold the target's share of the variance, from up to 1,024 rows, spread evenly. A sample takes

@@ -76,7 +76,8 @@ type subspace struct {
 	source  Source
 	o       Options
 	machine *tiles.Machine
-	largest int // columns that there is room for
+	largest int  // columns that there is room for
+	bounded bool // by memory
 
 	block   tiles.Rows   // rows of the source, less the shift
 	product tiles.Panels // block times basis
@@ -100,10 +101,14 @@ const subspaceRows = 512
 func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error) {
 	d := rows.Columns()
 	s := &subspace{source: rows, o: o, largest: min(maxSubspace, d, max(rows.Rows(), 1)), random: rand.New(rand.NewPCG(o.Seed, 1)), shift: make([]float32, d)}
-	matrices := 2*tiles.PanelBytes(d, s.largest) + tiles.PanelBytes(subspaceRows, s.largest) + tiles.PanelBytes(s.largest, s.largest) +
-		tiles.RowBytes(subspaceRows, d) + tiles.GramBytes(s.largest) + 6*64
+	for o.Memory > 0 && subspaceMemory(d, s.largest) > o.Memory {
+		if s.largest <= leastSubspace {
+			return nil, &MemoryError{o.Memory, subspaceMemory(d, s.largest)}
+		}
+		s.largest, s.bounded = max(s.largest*7/8, leastSubspace), true
+	}
 	var err error
-	if s.machine, err = tiles.New(ctx, matrices, max(1, o.Threads)); err != nil {
+	if s.machine, err = tiles.New(ctx, matrixBytes(d, s.largest), max(1, o.Threads)); err != nil {
 		return nil, err
 	}
 	s.block = s.machine.Rows(subspaceRows, d)
@@ -111,6 +116,19 @@ func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error)
 	s.basis, s.image = s.machine.Panels(d, s.largest), s.machine.Panels(d, s.largest)
 	s.small, s.gram = s.machine.Panels(s.largest, s.largest), s.machine.Gram(s.largest)
 	return s, nil
+}
+
+// leastSubspace is the largest subspace that there has to be room for.
+const leastSubspace = 128
+
+// matrixBytes is the size of the matrices for up to l columns.
+func matrixBytes(d, l int) int {
+	return 2*tiles.PanelBytes(d, l) + tiles.PanelBytes(subspaceRows, l) + tiles.PanelBytes(l, l) + tiles.RowBytes(subspaceRows, d) + tiles.GramBytes(l) + 6*64
+}
+
+// subspaceMemory is what a fit holds: the matrices, LAPACK's, and the components.
+func subspaceMemory(d, l int) int64 {
+	return int64(matrixBytes(d, l)) + 16*int64(l)*int64(l) + 12*int64(d)*int64(l)
 }
 
 // width sets how many columns basis, image and product have.
@@ -164,7 +182,7 @@ func (s *subspace) read(ctx context.Context, first, n int) (counted int, err err
 func (s *subspace) pass(ctx context.Context, visit func(block tiles.Rows, product tiles.Panels) error) error {
 	n := s.source.Rows()
 	s.passes++
-	name := fmt.Sprintf("pass %d", s.passes)
+	name := fmt.Sprintf("fit, pass %d", s.passes)
 	s.o.Progress(name, 0, n)
 	s.counted = 0
 	for first := 0; first < n; first += subspaceRows {

@@ -114,7 +114,7 @@ func (s *Session) readBegin(m *message) (*beginning, error) {
 
 // newScanner projects what is raw and copies what is not, within the budget.
 func (s *Session) newScanner(b *beginning) (*mine.Scanner, error) {
-	if err := s.budget.check(b.bytes() + s.fuseBytes(max(b.queries.rows, b.positives.rows)) + 4*int64(b.queries.rows*b.queries.width)); err != nil {
+	if err := s.budget.check(b.bytes() + max(s.fuseBytes(b.queries), s.fuseBytes(b.positives)) + 4*int64(b.queries.rows*b.queries.width)); err != nil {
 		return nil, err
 	}
 	y, err := s.project(b.queries, pca.ZeroError)

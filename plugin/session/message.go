@@ -181,12 +181,12 @@ func (s *Session) vectors(m *message, kind string) (*vectors, error) {
 	return v, nil
 }
 
-// fuseBytes is the memory that projecting that many rows takes, beside the message.
-func (s *Session) fuseBytes(rows int) int64 {
-	if s.transformer == nil {
+// fuseBytes is the memory that projecting those rows takes, beside the message.
+func (s *Session) fuseBytes(v *vectors) int64 {
+	if v.raw == nil {
 		return 0
 	}
-	return 4 * int64(rows) * int64(s.transformer.Columns()+s.transformer.Width())
+	return 4 * int64(v.rows) * int64(s.transformer.Columns()+s.transformer.Width())
 }
 
 // project returns the projected rows: the message's own, or the session's scratch, valid until the next call of project.

@@ -120,7 +120,7 @@ func (s *Session) transform(in []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.budget.check(s.fuseBytes(v.rows) + 2*int64(layout.Size)); err != nil {
+	if err := s.budget.check(s.fuseBytes(v) + 2*int64(layout.Size)); err != nil {
 		return nil, err
 	}
 	y, err := s.project(v, zero)
@@ -162,7 +162,7 @@ func (s *Session) pushTo(scanner *mine.Scanner, width int, m *message) (skipped,
 		return 0, 0, abi.Errorf(abi.Mismatch, "width is %d; the pairs have %d", v.width, width).At("documents", -1)
 	}
 	// What is projected, unit vectors and scores of a block, and the parts that grow with the rows.
-	if err := s.budget.check(s.fuseBytes(v.rows) + int64(v.rows)*(4*int64(width)+32) + 1<<20); err != nil {
+	if err := s.budget.check(s.fuseBytes(v) + int64(v.rows)*(4*int64(width)+32) + 1<<20); err != nil {
 		return 0, 0, err
 	}
 	zero := pca.ZeroError

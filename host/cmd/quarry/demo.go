@@ -40,11 +40,16 @@ positives and negatives side by side. Writes the example's folder and its negati
 				return err
 			}
 			defer folder.Close()
-			p, err := host.Fit(cmd.Context(), folder, host.FitOptions{Threads: run.threads})
+			runOptions, err := run.options(e, a.newMeter())
 			if err != nil {
 				return err
 			}
-			result, err := host.Mine(cmd.Context(), folder, p, host.MineOptions{RunOptions: host.RunOptions{Engine: e, Threads: run.threads}})
+			runOptions.Progress = nil // it takes a second
+			p, err := host.Fit(cmd.Context(), folder, host.FitOptions{Threads: run.threads, Memory: runOptions.Memory})
+			if err != nil {
+				return err
+			}
+			result, err := host.Mine(cmd.Context(), folder, p, host.MineOptions{RunOptions: runOptions})
 			if err != nil {
 				return err
 			}

@@ -36,6 +36,9 @@ principal components that keep a share of the variance. Writes one safetensors f
 			}
 			meter := a.newMeter()
 			o.Threads, o.Zero, o.Progress = run.threads, zero, meter.progress()
+			if o.Memory, err = run.bytes(); err != nil {
+				return err
+			}
 			if err := o.Validate(); err != nil {
 				return err
 			}
@@ -59,6 +62,7 @@ principal components that keep a share of the variance. Writes one safetensors f
 	}
 	f.add(cmd.Flags())
 	run.addThreads(cmd.Flags())
+	run.addMemory(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "projection.safetensors", "file to write")
 	cmd.Flags().StringVar(&zero, "zero", host.ZeroError, "rows that are zero vectors: error, or skip (they are not fitted on)")
 	cmd.Flags().BoolVar(&force, "force", false, "replace the output where it exists")

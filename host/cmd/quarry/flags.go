@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -94,11 +96,39 @@ func parseModels(text string) (models []host.Weight, err error) {
 type runFlags struct {
 	engine  string
 	threads int
+	memory  string
 }
 
 func (f *runFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.engine, "engine", "wasm", "what computes: wasm (the plugin, sandboxed) or native (the same code, in process); the result is the same")
 	f.addThreads(flags)
+	f.addMemory(flags)
+}
+
+func (f *runFlags) addMemory(flags *pflag.FlagSet) {
+	flags.StringVar(&f.memory, "memory", "", "memory the process may take, as 512MiB or 4GiB (default half of the machine's, at most 4GiB); the result is the same")
+}
+
+// bytes reads --memory; 0 is the default.
+func (f *runFlags) bytes() (int64, error) {
+	if f.memory == "" {
+		return host.DefaultMemory(), nil
+	}
+	n, err := humanize.ParseBytes(f.memory)
+	if err != nil || n == 0 || n > 1<<50 {
+		return 0, usageError{fmt.Errorf("--memory is %q; it is a size such as 512MiB or 4GiB", f.memory)}
+	}
+	return int64(n), nil
+}
+
+// options are those that every run takes. The collector is told to keep to the memory that is not the plugin instances'.
+func (f *runFlags) options(e engine.Engine, m *meter) (host.RunOptions, error) {
+	memory, err := f.bytes()
+	if err != nil {
+		return host.RunOptions{}, err
+	}
+	debug.SetMemoryLimit(max(memory/2-host.ProcessMemory, 32<<20))
+	return host.RunOptions{Engine: e, Threads: f.threads, Memory: memory, Progress: m.progress()}, nil
 }
 
 func (f *runFlags) addThreads(flags *pflag.FlagSet) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -54,7 +55,8 @@ func (a *app) mineCommand() *cobra.Command {
 	var fit fitFlags
 	var run runFlags
 	var projection, output, stats string
-	var force bool
+	var force, resume bool
+	var partDocuments int
 	cmd := &cobra.Command{
 		Use: "mine DIR", Short: "Mine hard negatives: fit, project, mine, write", Args: cobra.ExactArgs(1),
 		Long: `Mine hard negatives for the pairs of a split. Without --projection one is fitted first, as the flags of fit say, and
@@ -63,6 +65,7 @@ result depends on: the same manifest means the same negatives, whatever machine,
 		Example: `  quarry mine mydata                                          # the paper's rule, train split, 5 a pair
   quarry mine mydata --split all --top 20 --counts
   quarry mine mydata --projection projection.safetensors --rule capped -o capped.jsonl
+  quarry mine mydata --memory 1GiB --resume                   # in bounded memory; run again, it goes on
   quarry mine mydata --json | jq .tallies`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags := cmd.Flags()
@@ -81,11 +84,13 @@ result depends on: the same manifest means the same negatives, whatever machine,
 			if err := differ(append(outputs.Paths(), stats)); err != nil {
 				return err
 			}
-			if err := outputs.Check(); err != nil {
-				return err
+			if !resume {
+				if err := outputs.Check(); err != nil {
+					return err
+				}
 			}
 			if stats != "" {
-				if err := atomicfile.Check(stats, force); err != nil {
+				if err := atomicfile.Check(stats, force || resume); err != nil {
 					return err
 				}
 			}
@@ -95,8 +100,11 @@ result depends on: the same manifest means the same negatives, whatever machine,
 			}
 			defer closeEngine(cmd.Context(), e)
 			meter := a.newMeter()
-			o.RunOptions = host.RunOptions{Engine: e, Threads: run.threads, Progress: meter.progress()}
-			fitOptions.Threads, fitOptions.Zero, fitOptions.Progress = run.threads, f.zero, meter.progress()
+			if o.RunOptions, err = run.options(e, meter); err != nil {
+				return err
+			}
+			o.PartDocuments = partDocuments
+			fitOptions.Threads, fitOptions.Zero, fitOptions.Progress, fitOptions.Memory = run.threads, f.zero, meter.progress(), o.Memory
 			if err := errors.Join(o.Validate(), fitOptions.Validate()); err != nil {
 				return err
 			}
@@ -105,24 +113,29 @@ result depends on: the same manifest means the same negatives, whatever machine,
 				return err
 			}
 			defer folder.Close()
-			if err := host.CheckPairs(folder, o); err != nil {
-				return err
+			r := host.Run{Fit: fitOptions, Mine: o, Outputs: outputs, Resume: resume}
+			if projection != "" {
+				if r.Projection, err = host.LoadProjection(projection); err != nil {
+					return err
+				}
 			}
-			p, err := loadOrFit(cmd, folder, projection, fitOptions)
+			done, err := r.Do(cmd.Context(), folder)
 			if err != nil {
 				return err
 			}
-			result, err := host.Mine(cmd.Context(), folder, p, o)
-			if err != nil {
-				return err
+			if done.Finished {
+				meter.stop()
+				return a.summary(struct {
+					Finished bool     `json:"finished_already"`
+					Outputs  []string `json:"outputs"`
+				}{true, outputs.Paths()}, func(w io.Writer) error {
+					_, err := fmt.Fprintf(w, "finished already: %s\n", strings.Join(outputs.Paths(), ", "))
+					return err
+				})
 			}
-			meter.next("write")
-			if err := result.Save(p, outputs); err != nil {
-				return err
-			}
-			s := newMineSummary(folder, p, result, outputs.Paths())
+			s := newMineSummary(folder, done.Projection, done.Result, outputs.Paths())
 			if stats != "" {
-				err := atomicfile.Write(stats, force, newRunStats(args[0], e, run.threads, outputs.Paths(), meter.stop(), result).write)
+				err := atomicfile.Write(stats, force || resume, newRunStats(args[0], e, run.threads, outputs.Paths(), meter.stop(), done).write)
 				if err != nil {
 					return err
 				}
@@ -137,7 +150,9 @@ result depends on: the same manifest means the same negatives, whatever machine,
 	cmd.Flags().StringVar(&projection, "projection", "", "projection file to use (default: fit one)")
 	cmd.Flags().StringVarP(&output, "output", "o", "negatives.jsonl", "file to write")
 	cmd.Flags().StringVar(&stats, "stats", "", "file to write times, engine, threads and memory to, as JSON")
-	cmd.Flags().BoolVar(&force, "force", false, "replace outputs that exist")
+	cmd.Flags().BoolVar(&force, "force", false, "replace outputs that exist, and start anew where a run was cut short")
+	cmd.Flags().BoolVar(&resume, "resume", false, "go on with what a run that was cut short left beside the output; start where there is nothing, do nothing where all is done")
+	cmd.Flags().IntVar(&partDocuments, "part-documents", 0, "documents to mine for each part that is kept (default what takes half a minute or so)")
 	return cmd
 }
 
@@ -155,11 +170,4 @@ func differ(outputs []string) error {
 		seen[path] = true
 	}
 	return nil
-}
-
-func loadOrFit(cmd *cobra.Command, folder *dataset.Folder, path string, o host.FitOptions) (*host.Projection, error) {
-	if path != "" {
-		return host.LoadProjection(path)
-	}
-	return host.Fit(cmd.Context(), folder, o)
 }

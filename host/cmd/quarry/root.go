@@ -71,7 +71,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	code := exitCode(err)
 	if code == exitInterrupted {
-		fmt.Fprintln(stderr, "quarry: interrupted; nothing was written")
+		if kept := (*host.Kept)(nil); errors.As(err, &kept) {
+			fmt.Fprintf(stderr, "quarry: interrupted; %d finished parts are kept in %s: --resume goes on from there\n", kept.Parts, kept.Folder)
+		} else {
+			fmt.Fprintln(stderr, "quarry: interrupted; nothing was written")
+		}
 		return code
 	}
 	fmt.Fprintf(stderr, "quarry: %v\n", err)
@@ -140,7 +144,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage), errors.Is(err, host.ErrOption), errors.Is(err, fit.ErrOption):
+	case errors.As(err, &usage), errors.Is(err, host.ErrOption), errors.Is(err, host.ErrMemory), errors.Is(err, fit.ErrOption):
 		return exitUsage
 	case errors.Is(err, host.ErrExists):
 		return exitExists

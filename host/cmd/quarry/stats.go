@@ -20,6 +20,8 @@ type runStats struct {
 	Threads    int                `json:"threads"`
 	Seconds    map[string]float64 `json:"seconds"`
 	PeakMemory int64              `json:"peak_memory_bytes,omitempty"`
+	Parts      int                `json:"parts"`
+	Reused     int                `json:"parts_reused"` // of an earlier run, with --resume
 	Tallies    host.Tallies       `json:"tallies"`
 }
 
@@ -29,11 +31,12 @@ func (s *runStats) write(w io.Writer) error {
 	return e.Encode(s)
 }
 
-func newRunStats(folder string, e engine.Engine, threads int, outputs []string, seconds map[string]float64, r *host.Result) *runStats {
+func newRunStats(folder string, e engine.Engine, threads int, outputs []string, seconds map[string]float64, r *host.Done) *runStats {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &runStats{Folder: folder, Outputs: outputs, Engine: e.Name(), Threads: threads, Seconds: seconds, PeakMemory: peakMemory(), Tallies: r.Tallies}
+	return &runStats{Folder: folder, Outputs: outputs, Engine: e.Name(), Threads: threads, Seconds: seconds, PeakMemory: peakMemory(),
+		Parts: r.Parts, Reused: r.Reused, Tallies: r.Tallies}
 }
 
 // peakMemory is the largest resident size of this process so far, by the operating system's measure; 0 where it does not tell.

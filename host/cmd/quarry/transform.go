@@ -43,7 +43,9 @@ corpus or query file.`,
 				return fmt.Errorf("%w: %w", host.ErrWrite, err)
 			}
 			meter := a.newMeter()
-			o.RunOptions = host.RunOptions{Engine: e, Threads: run.threads, Progress: meter.progress()}
+			if o.RunOptions, err = run.options(e, meter); err != nil {
+				return err
+			}
 			t, err := host.Transform(cmd.Context(), folder, p, output, o)
 			if err != nil {
 				return err

@@ -141,11 +141,13 @@ func TestUsageThatTheFolderTells(t *testing.T) {
 		{line: mineLine + " --models a,A", says: []string{`"A"`, "a, b"}},
 		{line: mineLine + " --models a/../b", says: []string{`"a/../b"`, "a, b"}},
 		{line: "fit data -o out/p --models a,c=2", says: []string{`"c"`, "a, b"}},
+		{line: mineLine + " --memory 16MiB", says: []string{"too little memory", "16 MiB were given", "at least"}},
+		{line: "fit data -o out/p --memory 16MiB", says: []string{"too little memory", "at least"}},
 		{line: mineLine + " --split dev", says: []string{"qrels/dev.tsv", "train, test or all"}},
 		{line: mineLine + " --split ../qrels/train", says: []string{"train, test or all"}},
 	}
-	// The covariance of more columns than these is not held.
-	rows = append(rows, failure{line: "fit data -o out/p", says: []string{"2053 columns", "2048", "--no-pca", "--models"}, change: func(f files) {
+	// The covariance of so many columns is not held.
+	rows = append(rows, failure{line: "fit data -o out/p --variance 1", says: []string{"2053 columns", "--no-pca", "--variance"}, change: func(f files) {
 		wide := make([]float64, 2048)
 		wide[0] = 1
 		f["vectors/wide/docs.npy"] = f4(slices.Repeat([][]float64{wide}, 8)...)

@@ -53,10 +53,18 @@ type Pending struct {
 
 // Create writes a temporary file beside path, and syncs it. Commit makes it the file; Discard removes it.
 func Create(path string, force bool, write func(io.Writer) error) (*Pending, error) {
+	return createIn("", path, force, write)
+}
+
+// createIn has the temporary file in a folder, on the same file system; empty means path's own.
+func createIn(folder, path string, force bool, write func(io.Writer) error) (*Pending, error) {
+	if folder == "" {
+		folder = filepath.Dir(path)
+	}
 	if err := Check(path, force); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	f, err := os.CreateTemp(folder, "."+filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return nil, writeError(path, err)
 	}
@@ -127,7 +135,12 @@ type Group []*Pending
 
 // Create is Create for a file of the group.
 func (g *Group) Create(path string, force bool, write func(io.Writer) error) error {
-	p, err := Create(path, force, write)
+	return g.CreateIn("", path, force, write)
+}
+
+// CreateIn is Create with the temporary file in another folder of the same file system; empty means path's own.
+func (g *Group) CreateIn(folder, path string, force bool, write func(io.Writer) error) error {
+	p, err := createIn(folder, path, force, write)
 	if err == nil {
 		*g = append(*g, p)
 	}

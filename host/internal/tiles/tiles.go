@@ -15,6 +15,7 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
+	"github.com/quarry-hn/quarry/host/internal/offheap"
 	"github.com/quarry-hn/quarry/host/internal/parallel"
 	"github.com/quarry-hn/quarry/plugin/kernel"
 )
@@ -65,7 +66,7 @@ func New(ctx context.Context, matrices, workers int) (_ *Machine, err error) {
 			err = errors.Join(err, m.Close(ctx))
 		}
 	}()
-	guest, err := m.runtime.InstantiateWithConfig(ctx, memoryModule(uint32(pages)), wazero.NewModuleConfig().WithName("guest"))
+	guest, err := m.runtime.InstantiateWithConfig(offheap.WithAllocator(ctx), memoryModule(uint32(pages)), wazero.NewModuleConfig().WithName("guest"))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,119 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/kernel"
+)
+
+// ErrMemory is returned, wrapped, where the memory given is too little; the message says how much would do.
+var ErrMemory = errors.New("too little memory")
+
+// DefaultMemory is half of the machine's memory, or of the container's, and at most 4 GiB.
+func DefaultMemory() int64 {
+	const most = 4 << 30
+	all, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
+	if err != nil || all/2 > most {
+		return most
+	}
+	return int64(all / 2)
+}
+
+// What the process takes beside what is planned: Go's runtime, the code of this program and of the compiled module, ids, buffers. And of an instance,
+// beside what its session counts. Both measured, with room to spare.
+const (
+	ProcessMemory  = 72 << 20
+	instanceMemory = 24 << 20
+)
+
+func (o RunOptions) memory() int64 {
+	if o.Memory > 0 {
+		return o.Memory
+	}
+	return DefaultMemory()
+}
+
+func tooLittle(budget, need int64) error {
+	return fmt.Errorf("%w: %d MiB were given; this takes at least %d MiB", ErrMemory, budget>>20, need>>20+1)
+}
+
+// planTransform chooses how many instances project a folder's vectors.
+func planTransform(o RunOptions, p *Projection) (memoryPlan, error) {
+	guest, host := groupMemory(p, &pairSet{}, 1, 0)
+	for instances := o.threads(); ; instances-- {
+		need := max(2*int64(instances)*guest, 2*(ProcessMemory+host+transformBytes))
+		if need <= o.memory() {
+			return memoryPlan{instances: instances, instanceLimit: min(o.memory()/2/int64(instances), abi.MaxMemory)}, nil
+		}
+		if instances == 1 {
+			return memoryPlan{}, tooLittle(o.memory(), need)
+		}
+	}
+}
+
+// memoryPlan is how a job uses its memory: half of it goes to the instances.
+type memoryPlan struct {
+	instances     int
+	instanceLimit int64
+	groupPairs    int // pairs that go through the documents together
+}
+
+// planMemory chooses as many instances as there are threads, and the largest groups of pairs that fit. Where not even a
+// thousand pairs fit, there are fewer instances.
+func planMemory(o RunOptions, p *Projection, set *pairSet, top int) (memoryPlan, error) {
+	budget := o.memory()
+	all := len(set.pairs)
+	result := int64(all) * int64(400+120*top) // ids and numbers of the result, and its parts
+	need := func(pairs, instances int) int64 {
+		guest, host := groupMemory(p, set, pairs, top)
+		return max(2*int64(instances)*min(guest, abi.MaxMemory), 2*(ProcessMemory+result+host))
+	}
+	for _, try := range []struct{ pairs, instances int }{{min(all, 1000), o.threads()}, {min(all, 1000), 1}, {1, 1}} {
+		if need(try.pairs, try.instances) > budget {
+			continue
+		}
+		plan := memoryPlan{instances: try.instances, groupPairs: try.pairs}
+		for groups := 1; ; groups += 1 + groups/8 {
+			pairs := (all + groups - 1) / groups
+			guest, _ := groupMemory(p, set, pairs, top)
+			if pairs <= try.pairs || guest <= abi.MaxMemory && need(pairs, try.instances) <= budget {
+				plan.groupPairs = max(pairs, 1)
+				break
+			}
+		}
+		plan.instanceLimit = min(budget/2/int64(plan.instances), abi.MaxMemory)
+		return plan, nil
+	}
+	return memoryPlan{}, tooLittle(budget, need(1, 1))
+}
+
+// groupMemory is what an instance's limit has to be for a group of that many pairs, and what the host holds for it: the session counts its
+// projection, the begin message and what it makes of them, and takes no more than half of the limit.
+func groupMemory(p *Projection, set *pairSet, pairs, top int) (guest, host int64) {
+	n, k := int64(pairs), int64(p.Width())
+	excluded := int64(0)
+	for first := 0; first < len(set.pairs); first += pairs {
+		of := int64(0)
+		for _, pair := range set.pairs[first:min(first+pairs, len(set.pairs))] {
+			of += int64(len(set.exclude[pair.query]) + len(set.together[pair.query]))
+		}
+		excluded = max(excluded, of)
+	}
+	positives := n
+	if set.together != nil {
+		positives = max(n, excluded)
+	}
+	message := 4*k*(n+positives) + 8*(4*n+excluded)
+	projection := int64(4*p.Columns() + 8*p.Width())
+	if p.Components != nil {
+		projection += int64(4 * kernel.PackedLen(p.Width(), p.Columns()))
+	}
+	held := 4*k*(3*n+positives) + 8*excluded + 80*n + 16*positives + n*(128+24*int64(top))
+	part := n * int64(64+48*top)
+	documents := int64(256) * 10 * int64(p.Columns()+p.Width()) // of a push, with its message
+	return 2*(projection+max(int64(len(p.File)), message)+held+part+documents) + instanceMemory, message + part + int64(len(p.File))
+}
