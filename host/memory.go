@@ -62,8 +62,7 @@ type memoryPlan struct {
 	groupPairs    int // pairs that go through the documents together
 }
 
-// planMemory chooses as many instances as there are threads, and the largest groups of pairs that fit. Where not even a
-// thousand pairs fit, there are fewer instances.
+// planMemory chooses as many instances as there are threads, or as leave room for a thousand pairs, and the largest groups of pairs that fit.
 func planMemory(o RunOptions, p *Projection, set *pairSet, top int) (memoryPlan, error) {
 	budget := o.memory()
 	all := len(set.pairs)
@@ -72,23 +71,24 @@ func planMemory(o RunOptions, p *Projection, set *pairSet, top int) (memoryPlan,
 		guest, host := groupMemory(p, set, pairs, top)
 		return max(2*int64(instances)*min(guest, abi.MaxMemory), 2*(ProcessMemory+result+host))
 	}
-	for _, try := range []struct{ pairs, instances int }{{min(all, 1000), o.threads()}, {min(all, 1000), 1}, {1, 1}} {
-		if need(try.pairs, try.instances) > budget {
-			continue
-		}
-		plan := memoryPlan{instances: try.instances, groupPairs: try.pairs}
-		for groups := 1; ; groups += 1 + groups/8 {
-			pairs := (all + groups - 1) / groups
-			guest, _ := groupMemory(p, set, pairs, top)
-			if pairs <= try.pairs || guest <= abi.MaxMemory && need(pairs, try.instances) <= budget {
-				plan.groupPairs = max(pairs, 1)
-				break
-			}
-		}
-		plan.instanceLimit = min(budget/2/int64(plan.instances), abi.MaxMemory)
-		return plan, nil
+	least, instances := min(all, 1000), o.threads()
+	for instances > 1 && need(least, instances) > budget {
+		instances--
 	}
-	return memoryPlan{}, tooLittle(budget, need(1, 1))
+	if need(least, instances) > budget {
+		least = 1
+	}
+	if need(least, instances) > budget {
+		return memoryPlan{}, tooLittle(budget, need(1, 1))
+	}
+	plan := memoryPlan{instances: instances, instanceLimit: min(budget/2/int64(instances), abi.MaxMemory)}
+	for groups := 1; ; groups += 1 + groups/8 {
+		plan.groupPairs = max(1, (all+groups-1)/groups)
+		guest, _ := groupMemory(p, set, plan.groupPairs, top)
+		if plan.groupPairs <= least || guest <= abi.MaxMemory && need(plan.groupPairs, instances) <= budget {
+			return plan, nil
+		}
+	}
 }
 
 // groupMemory is what an instance's limit has to be for a group of that many pairs, and what the host holds for it: the session counts its

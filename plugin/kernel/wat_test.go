@@ -66,7 +66,9 @@ func (w *wat) expect(what string, to int, want []byte, name string, args ...uint
 	}
 }
 
-func float32At(b []byte, at int) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b[at:])) }
+func float32At(b []byte, at int) float32 {
+	return math.Float32frombits(binary.LittleEndian.Uint32(b[at:]))
+}
 
 func put[T any](memory []byte, at int, values []T) {
 	if _, err := binary.Encode(memory[at:], binary.LittleEndian, values); err != nil {
