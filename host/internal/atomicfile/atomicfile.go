@@ -20,7 +20,16 @@ var ErrExists = errors.New("exists already")
 // ErrWrite is returned, wrapped, where a file could not be written.
 var ErrWrite = errors.New("cannot write")
 
-func writeError(path string, err error) error { return fmt.Errorf("%w %s: %w", ErrWrite, path, err) }
+// writeError names the file that was to be, once; the temporary file, which err may name, is no concern of the reader's.
+func writeError(path string, err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		err = p.Err
+	}
+	if l := (*os.LinkError)(nil); errors.As(err, &l) {
+		err = l.Err
+	}
+	return fmt.Errorf("%w %s: %w", ErrWrite, path, err)
+}
 
 // Check fails where a file of that path exists and force is off, or where its folder is missing.
 func Check(path string, force bool) error {
