@@ -79,8 +79,6 @@ func (n *Npy) ReadRows(dst []byte, first, rows int) error {
 // vectorsHint is what to do where a vector file cannot be read.
 const vectorsHint = "add vectors/<model>/docs.npy and vectors/<model>/queries.npy for each model"
 
-var npyHeader = regexp.MustCompile(`^\s*\{\s*(.*?),?\s*\}\s*$`)
-
 // OpenNpy opens a two-dimensional .npy file of float16, float32 or float64, little endian, in C order (NumPy's format versions 1 to 3).
 func OpenNpy(fsys fs.FS, name, path string) (_ *Npy, err error) {
 	f, err := fsys.Open(name)
@@ -154,40 +152,46 @@ func (n *Npy) readHeader(size int64) (string, error) {
 	return string(header), nil
 }
 
+// A header is three of these, each once, in any order.
+const npyItem = `'(descr|fortran_order|shape)'\s*:\s*(?:'([^']*)'|(True|False)|\(((?:\d+(?:\s*,\s*\d+)*\s*,?)?)\s*\))`
+
 var (
-	npyDescr   = regexp.MustCompile(`'descr':\s*'([^']*)'`)
-	npyFortran = regexp.MustCompile(`'fortran_order':\s*(True|False)`)
-	npyShape   = regexp.MustCompile(`'shape':\s*\(([0-9, ]*)\)`)
+	npyItems  = regexp.MustCompile(npyItem)
+	npyHeader = regexp.MustCompile(`^\s*\{\s*(?:` + npyItem + `\s*,\s*){2}` + npyItem + `\s*,?\s*\}\s*$`)
 )
 
 func (n *Npy) parseHeader(header string) error {
 	bad := func(problem, hint string) error { return &Error{Path: n.path, Row: -1, Problem: problem, Hint: hint} }
-	descr, fortran, shape := npyDescr.FindStringSubmatch(header), npyFortran.FindStringSubmatch(header), npyShape.FindStringSubmatch(header)
-	if descr == nil || fortran == nil || shape == nil || !npyHeader.MatchString(header) {
+	items := map[string][]string{}
+	for _, item := range npyItems.FindAllStringSubmatch(header, -1) {
+		items[item[1]] = item[2:]
+	}
+	if len(items) != 3 || !npyHeader.MatchString(header) || items["fortran_order"][1] == "" {
 		return bad(fmt.Sprintf("header %.100q has no plain descr, fortran_order and shape", header), "write it with numpy.save, as one array of floats")
 	}
+	descr, fortran, shape := items["descr"][0], items["fortran_order"][1], items["shape"][2]
 	types := map[string]safetensors.DType{"<f2": safetensors.F16, "<f4": safetensors.F32, "<f8": safetensors.F64}
 	var ok bool
-	if n.dtype, ok = types[descr[1]]; !ok {
-		return bad(fmt.Sprintf("values are %q; float16, float32 and float64, little endian, are read", descr[1]),
+	if n.dtype, ok = types[descr]; !ok {
+		return bad(fmt.Sprintf("values are %q; float16, float32 and float64, little endian, are read", descr),
 			"convert it: numpy.save(path, numpy.load(path).astype('<f4'))")
 	}
-	if fortran[1] == "True" {
+	if fortran == "True" {
 		return bad("the array is in Fortran order", "convert it: numpy.save(path, numpy.ascontiguousarray(numpy.load(path)))")
 	}
 	var dims []int
-	for _, field := range strings.Split(shape[1], ",") {
+	for _, field := range strings.Split(shape, ",") {
 		if field = strings.TrimSpace(field); field == "" {
 			continue
 		}
 		dim, err := strconv.Atoi(field)
 		if err != nil || dim > abi.MaxRows { // rows and columns within it cannot overflow a size
-			return bad(fmt.Sprintf("shape (%s) is too large", shape[1]), "the largest is 2^31-1 rows: write the file again with numpy.save")
+			return bad(fmt.Sprintf("shape (%s) is too large", shape), "the largest is 2^31-1 rows: write the file again with numpy.save")
 		}
 		dims = append(dims, dim)
 	}
 	if len(dims) != 2 || dims[1] < 1 || dims[1] > 1<<20 {
-		return bad(fmt.Sprintf("shape (%s); expected two dimensions, rows and columns", shape[1]), "one row a text: numpy.save(path, array.reshape(rows, -1))")
+		return bad(fmt.Sprintf("shape (%s); expected two dimensions, rows and columns", shape), "one row a text: numpy.save(path, array.reshape(rows, -1))")
 	}
 	n.rows, n.width = dims[0], dims[1]
 	return nil

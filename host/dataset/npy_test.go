@@ -1,0 +1,243 @@
+package dataset
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// npyFile is a .npy file of that version with any header and data.
+func npyFile(version byte, header string, data []byte) []byte {
+	b := append([]byte("\x93NUMPY"), version, 0)
+	if version == 1 {
+		b = binary.LittleEndian.AppendUint16(b, uint16(len(header)))
+	} else {
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(header)))
+	}
+	return append(append(b, header...), data...)
+}
+
+func header(descr string, shape string) string {
+	return fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': %s, }   \n", descr, shape)
+}
+
+// counting is n bytes, each another.
+func counting(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i*7 + 1)
+	}
+	return b
+}
+
+// simpleNpy reads a .npy file in one piece, taking its header for what Python would: a dictionary of exactly three keys.
+func simpleNpy(b []byte) (descr string, rows, width int, data []byte, ok bool) {
+	begin := 10
+	length := int(binary.LittleEndian.Uint16(b[8:]))
+	if b[6] > 1 {
+		begin, length = 12, int(binary.LittleEndian.Uint32(b[8:]))
+	}
+	text := strings.TrimSpace(string(b[begin : begin+length]))
+	if !strings.HasPrefix(text, "{") || !strings.HasSuffix(text, "}") {
+		return "", 0, 0, nil, false
+	}
+	text = text[1 : len(text)-1]
+	values := map[string]string{}
+	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
+		if text[0] != '\'' {
+			return "", 0, 0, nil, false
+		}
+		key, after, _ := strings.Cut(text[1:], "'")
+		after, colon := strings.CutPrefix(strings.TrimSpace(after), ":")
+		after = strings.TrimSpace(after)
+		if _, twice := values[key]; twice || !colon || after == "" {
+			return "", 0, 0, nil, false
+		}
+		end := strings.IndexByte(after+",", ',')
+		switch after[0] {
+		case '\'':
+			end = strings.IndexByte(after[1:], '\'') + 2
+		case '(':
+			end = strings.IndexByte(after, ')') + 1
+		}
+		values[key] = strings.TrimSpace(after[:end])
+		text = strings.TrimSpace(after[end:])
+		if rest, comma := strings.CutPrefix(text, ","); comma {
+			text = rest
+		} else if text != "" {
+			return "", 0, 0, nil, false
+		}
+	}
+	shape := strings.Split(strings.Trim(values["shape"], "()"), ",")
+	if len(shape) == 3 && strings.TrimSpace(shape[2]) == "" {
+		shape = shape[:2]
+	}
+	if len(values) != 3 || len(shape) != 2 || values["fortran_order"] != "False" {
+		return "", 0, 0, nil, false
+	}
+	rows, errRows := strconv.Atoi(strings.TrimSpace(shape[0]))
+	width, errWidth := strconv.Atoi(strings.TrimSpace(shape[1]))
+	return strings.Trim(values["descr"], "'"), rows, width, b[begin+length:], errRows == nil && errWidth == nil
+}
+
+// openNpy opens bytes as a file, within the memory that its size allows.
+func openNpy(t testing.TB, b []byte) (n *Npy, err error) {
+	t.Helper()
+	allocates(t, 8*len(b)+1<<16, func() { n, err = OpenNpy(oneFile("x.npy", b), "x.npy", "dir/x.npy") })
+	return n, err
+}
+
+var npySizes = map[string]int{"<f2": 2, "<f4": 4, "<f8": 8}
+
+// checkNpy compares a file that was accepted with the simple reading.
+func checkNpy(t testing.TB, n *Npy, b []byte) {
+	t.Helper()
+	descr, rows, width, data, ok := simpleNpy(b)
+	if !ok || n.Rows() != rows || n.Width() != width || n.DType().Size() != npySizes[descr] || len(data) != rows*width*npySizes[descr] {
+		t.Fatalf("accepted as %d rows of %d %s; Python's literal is %q %d %d with %d bytes, sound: %v", n.Rows(), n.Width(), n.DType(), descr, rows, width, len(data), ok)
+	}
+	stride := width * n.DType().Size()
+	for first := 0; first <= rows; first += max(1, rows/7) {
+		for _, count := range []int{0, 1, rows - first} {
+			if count > rows-first {
+				continue
+			}
+			got := make([]byte, count*stride)
+			if err := n.ReadRows(got, first, count); err != nil || !bytes.Equal(got, data[first*stride:][:count*stride]) {
+				t.Fatalf("rows %d to %d differ from the file's: %v", first, first+count, err)
+			}
+		}
+	}
+	if err := n.ReadRows(make([]byte, stride), rows, 1); err == nil {
+		t.Fatal("a row past the last was read")
+	}
+}
+
+// TestNpy reads every type and version, and cuts each file at every byte: the error tells the row that is not whole, or that the
+// header is not.
+func TestNpy(t *testing.T) {
+	for version := byte(1); version <= 3; version++ {
+		for descr, size := range npySizes {
+			for _, shape := range [][2]int{{0, 3}, {1, 1}, {5, 3}, {2, 70}} {
+				data := counting(shape[0] * shape[1] * size)
+				b := npyFile(version, header(descr, fmt.Sprintf("(%d, %d)", shape[0], shape[1])), data)
+				n, err := openNpy(t, b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n.Rows() != shape[0] || n.Width() != shape[1] {
+					t.Errorf("shape %d %d, expected %v", n.Rows(), n.Width(), shape)
+				}
+				checkNpy(t, n, b)
+				eachCut(b, func(at int, cut []byte) {
+					_, err := openNpy(t, cut)
+					row := -1
+					if have := at - (len(b) - len(data)); have >= 0 {
+						row = have / (shape[1] * size)
+					}
+					if e := asError(t, err, "dir/x.npy"); e.Row != row || e.Hint == "" {
+						t.Fatalf("version %d, %s, %v, cut at %d: %#v, expected row %d", version, descr, shape, at, e, row)
+					}
+				})
+				_, err = openNpy(t, append(b, 0))
+				if e := asError(t, err, "dir/x.npy"); !strings.Contains(e.Problem, "1 bytes follow") {
+					t.Errorf("a byte more: %v", err)
+				}
+			}
+		}
+	}
+}
+
+// TestNpyHeaders has headers that claim what the file does not hold, or that Python does not read as one array.
+func TestNpyHeaders(t *testing.T) {
+	whole := counting(24)
+	for text, says := range map[string]string{
+		header("<f4", "(3, 2)"):                                                               "",
+		"{'shape':(3,2),'descr':'<f4','fortran_order':False}":                                 "",
+		header("<f4", "(2147483647, 1048576)"):                                                "cut off",
+		header("<f8", "(2147483647, 2)"):                                                      "cut off",
+		header("<f4", "(1152921504606846976, 2)"):                                             "too large",
+		header("<f4", "(2, 1152921504606846976)"):                                             "too large",
+		header("<f4", "(4611686018427387904, 4)"):                                             "too large",
+		header("<f4", "(0, 1048577)"):                                                         "shape",
+		header("<f4", "(0, 0)"):                                                               "two dimensions",
+		header("<f4", "(6,)"):                                                                 "two dimensions",
+		header("<f4", "()"):                                                                   "two dimensions",
+		header("<f4", "(3, 2, 1)"):                                                            "two dimensions",
+		header("<f4", "(3,, 2)"):                                                              "no plain",
+		header("<f4", "(3 , -2)"):                                                             "no plain",
+		header(">f4", "(3, 2)"):                                                               "little endian",
+		header("<i4", "(3, 2)"):                                                               "little endian",
+		"{'descr': '<f8', " + header("<f4", "(3, 2)")[1:]:                                     "no plain",
+		"{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2)}":                            "Fortran",
+		"{'descr': '<f4', 'fortran_order': False}":                                            "no plain",
+		"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), 'more': 1}":                "no plain",
+		"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3, 2)}":                  "no plain",
+		"{'x': \"'descr': '<f4', 'fortran_order': False, 'shape': (3, 2)\"}":                  "no plain",
+		"'descr': '<f4', 'fortran_order': False, 'shape': (3, 2)":                             "no plain",
+		"{'descr': '<f4' 'fortran_order': False, 'shape': (3, 2)}":                            "no plain",
+		"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2)}{'descr': '<f8', 'a': 'b'}": "no plain",
+	} {
+		n, err := openNpy(t, npyFile(1, text, whole))
+		if says == "" {
+			if err != nil {
+				t.Errorf("%s: %v", text, err)
+			} else {
+				checkNpy(t, n, npyFile(1, text, whole))
+			}
+			continue
+		}
+		if e := asError(t, err, "dir/x.npy"); !strings.Contains(e.Error(), says) || e.Hint == "" {
+			t.Errorf("%s: %v, expected %q and a hint", text, err, says)
+		}
+	}
+}
+
+// TestNpyThatShrinks is cut after it was opened.
+func TestNpyThatShrinks(t *testing.T) {
+	dir := t.TempDir()
+	b := npyFile(1, header("<f4", "(5, 3)"), counting(60))
+	if err := os.WriteFile(filepath.Join(dir, "x.npy"), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, err := OpenNpy(os.DirFS(dir), "x.npy", "dir/x.npy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if err := os.Truncate(filepath.Join(dir, "x.npy"), int64(len(b)-13)); err != nil {
+		t.Fatal(err)
+	}
+	if e := asError(t, n.ReadRows(make([]byte, 48), 1, 4), "dir/x.npy"); e.Row != 3 {
+		t.Errorf("%#v, expected row 3", e)
+	}
+}
+
+func FuzzNpy(f *testing.F) {
+	f.Add(npyFile(1, header("<f4", "(3, 2)"), counting(24)))
+	f.Add(npyFile(2, header("<f2", "(1, 5)"), counting(10)))
+	f.Add(npyFile(3, header("<f8", "(2147483647, 1048576)"), nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n, err := openNpy(t, b)
+		if err == nil {
+			checkNpy(t, n, b)
+			return
+		}
+		e := asError(t, err, "dir/x.npy")
+		if strings.Contains(e.Problem, "cut off") != (e.Row >= 0) {
+			t.Fatalf("%#v: a row is named where the data are cut off, and only there", e)
+		}
+		if e.Row < 0 {
+			return
+		}
+		descr, rows, width, data, _ := simpleNpy(b)
+		if stride := width * npySizes[descr]; e.Row != len(data)/stride || e.Row >= rows {
+			t.Fatalf("%v: %d bytes of rows of %d", err, len(data), stride)
+		}
+	})
+}
