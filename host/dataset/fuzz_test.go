@@ -47,12 +47,12 @@ type line struct {
 	text   string
 }
 
-// simpleLines splits a text as the README's formats are: lines end with a newline or CR and newline, empty ones do not count, nor
-// does a byte order mark.
+// simpleLines splits a text: lines end with a newline, before which there may be a CR, or two, as in a file that was converted
+// twice; empty ones do not count, nor does a byte order mark.
 func simpleLines(data []byte) (lines []line) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	for i, text := range strings.Split(string(data), "\n") {
-		if text = strings.TrimSuffix(text, "\r"); text != "" {
+		if text = strings.TrimSuffix(strings.TrimSuffix(text, "\r"), "\r"); text != "" {
 			lines = append(lines, line{i + 1, text})
 		}
 	}

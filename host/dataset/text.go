@@ -22,6 +22,7 @@ type lineReader struct {
 	scanner *bufio.Scanner
 	sum     hash.Hash
 	line    int
+	ended   bool // the line ended with a newline, not with what could be read
 }
 
 // maxLine is the longest line that is read: a document of 64 MiB.
@@ -41,13 +42,18 @@ func openLines(fsys fs.FS, name, path string) (*lineReader, error) {
 	l := &lineReader{path: path, file: f, sum: sha256.New()}
 	l.scanner = bufio.NewScanner(io.TeeReader(r, l.sum))
 	l.scanner.Buffer(make([]byte, 1<<16), maxLine)
+	l.scanner.Split(func(data []byte, atEOF bool) (advance int, line []byte, err error) {
+		advance, line, err = bufio.ScanLines(data, atEOF)
+		l.ended = advance > 0 && data[advance-1] == '\n'
+		return advance, line, err
+	})
 	return l, nil
 }
 
 // next returns the next line that is not empty, nil at the end.
 func (l *lineReader) next() ([]byte, error) {
-	// Where reading failed, what is left of the line is no line.
-	for l.scanner.Scan() && l.scanner.Err() == nil {
+	// Where reading failed, the lines before it are whole; what is left of the last is no line.
+	for l.scanner.Scan() && (l.ended || l.scanner.Err() == nil) {
 		l.line++
 		line := bytes.TrimSuffix(l.scanner.Bytes(), []byte("\r"))
 		if l.line == 1 {

@@ -1,0 +1,214 @@
+package dataset
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// fault is where the simple reading stops: a line, or 0 where the file as a whole is at fault; good is -1.
+const good = -1
+
+// simpleIDs reads ids by the README: one in each line, each once, at least one.
+func simpleIDs(data []byte, id func(text string) (string, bool)) (ids []string, fault int) {
+	for _, l := range simpleLines(data) {
+		s, ok := id(l.text)
+		if !ok || s == "" || !utf8.ValidString(s) || slices.Contains(ids, s) {
+			return nil, l.number
+		}
+		ids = append(ids, s)
+	}
+	if len(ids) == 0 {
+		return nil, 0
+	}
+	return ids, good
+}
+
+func wholeLine(text string) (string, bool) { return text, true }
+
+// simpleText reads one object key by key. As encoding/json does, it does not tell upper from lower case in names.
+func simpleText(text string) (t Text, ok bool) {
+	if !json.Valid([]byte(text)) {
+		return t, false
+	}
+	d := json.NewDecoder(strings.NewReader(text))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return t, false
+	}
+	for d.More() {
+		key, _ := d.Token()
+		var value any
+		if d.Decode(&value) != nil {
+			return t, false
+		}
+		for name, to := range map[string]*string{"_id": &t.ID, "title": &t.Title, "text": &t.Text} {
+			if !strings.EqualFold(key.(string), name) || value == nil {
+				continue
+			}
+			if *to, ok = value.(string); !ok {
+				return t, false
+			}
+		}
+	}
+	return t, t.ID != ""
+}
+
+func simpleTextID(text string) (string, bool) {
+	t, ok := simpleText(text)
+	return t.ID, ok
+}
+
+// checkIDs compares ids that were read, or the error, with the simple reading.
+func checkIDs(t testing.TB, ids *IDs, err error, path string, data []byte, id func(string) (string, bool)) {
+	t.Helper()
+	want, fault := simpleIDs(data, id)
+	if fault != good {
+		if e := asError(t, err, path); e.Line != fault {
+			t.Fatalf("%v: expected an error at line %d", err, fault)
+		}
+		return
+	}
+	sum := sha256.Sum256(data)
+	if err != nil || !slices.Equal(ids.List, want) || ids.SHA256 != hex.EncodeToString(sum[:]) || ids.Path != path {
+		t.Fatalf("%v, %v; expected %q", ids, err, want)
+	}
+	for i, s := range want {
+		if row, ok := ids.Row(s); !ok || row != i {
+			t.Fatalf("id %q is in row %d, %v; expected %d", s, row, ok, i)
+		}
+	}
+	if _, ok := ids.Row(strings.Join(want, "") + "x"); ok {
+		t.Fatal("an id that is not there has a row")
+	}
+}
+
+func readPlain(t testing.TB, data []byte) (ids *IDs, err error) {
+	t.Helper()
+	allocates(t, 32*len(data)+1<<18, func() { ids, err = readIDs(oneFile("docs.ids", data), "docs.ids", "dir/docs.ids", plainID) })
+	return ids, err
+}
+
+func readTexts(t testing.TB, name string, file []byte, uncompressed int) (ids *IDs, err error) {
+	t.Helper()
+	allocates(t, 64*uncompressed+1<<18, func() { ids, err = readIDs(oneFile(name, file), name, "dir/"+name, textID) })
+	return ids, err
+}
+
+// zip compresses data in pieces, so that cuts fall between them too.
+func zip(t testing.TB, data []byte, piece int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	for ; len(data) > 0; data = data[min(piece, len(data)):] {
+		if _, err := w.Write(data[:min(piece, len(data))]); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+const someTexts = "{\"_id\":\"d1\",\"title\":\"é\",\"text\":\"one\"}\n\n{\"_id\":\"d2\",\"text\":\"two\\u00e9\"}\r\n{\"_id\":\"d3\"}\n"
+
+const someIDs = "\xef\xbb\xbfd1\r\n\nd2é\n d3 \nd\r4\r\r\n"
+
+// TestTextsCutAnywhere cuts files of texts at every byte. A plain file that is cut within a line fails at that line. One that is
+// cut between lines is a sound file of fewer texts, which only the vectors' number of rows tells; so is a file of ids, cut in
+// any place but within a character. A compressed file says how long it is: every cut fails, at the line where the text ends.
+func TestTextsCutAnywhere(t *testing.T) {
+	eachCut([]byte(someTexts), func(n int, cut []byte) {
+		ids, err := readTexts(t, "corpus.jsonl", cut, n)
+		checkIDs(t, ids, err, "dir/corpus.jsonl", cut, simpleTextID)
+		if within := n > 0 && !strings.HasSuffix(strings.TrimRight(string(cut), "\r\n"), "}"); within && err == nil {
+			t.Fatalf("cut at %d, within a line: no error", n)
+		}
+	})
+	eachCut([]byte(someIDs), func(n int, cut []byte) {
+		ids, err := readPlain(t, cut)
+		checkIDs(t, ids, err, "dir/docs.ids", cut, wholeLine)
+		if !utf8.Valid(cut) && err == nil {
+			t.Fatalf("cut at %d, within a character: no error", n)
+		}
+	})
+	for _, piece := range []int{1, 7, 1000} {
+		eachCut(zip(t, []byte(someTexts), piece), func(n int, cut []byte) {
+			_, err := readTexts(t, "corpus.jsonl.gz", cut, 1000)
+			line := 0
+			if r, err := gzip.NewReader(bytes.NewReader(cut)); err == nil {
+				text, _ := io.ReadAll(r)
+				line = 1 + bytes.Count(text, []byte("\n"))
+			}
+			if e := asError(t, err, "dir/corpus.jsonl.gz"); e.Line != line || e.Hint == "" || line > 0 && !strings.Contains(e.Problem, "cut off") {
+				t.Fatalf("pieces of %d, cut at %d: %#v, expected line %d", piece, n, e, line)
+			}
+		})
+	}
+}
+
+func FuzzIDs(f *testing.F) {
+	f.Add([]byte(someIDs))
+	f.Add([]byte("a\nb\na\n"))
+	f.Add([]byte("a\n\xff\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ids, err := readPlain(t, data)
+		checkIDs(t, ids, err, "dir/docs.ids", data, wholeLine)
+	})
+}
+
+// FuzzTexts reads data as texts, plain and compressed, and as a compressed file.
+func FuzzTexts(f *testing.F) {
+	f.Add([]byte(someTexts))
+	f.Add([]byte("{\"_id\":\"a\",\"_id\":null,\"TITLE\":\"x\"}\n{\"_id\":\"b\",\"text\":1}"))
+	f.Add(zip(f, []byte(someTexts), 9))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for name, file := range map[string][]byte{"corpus.jsonl": data, "corpus.jsonl.gz": zip(t, data, 1+len(data)/3)} {
+			ids, err := readTexts(t, name, file, len(data))
+			checkIDs(t, ids, err, "dir/"+name, data, simpleTextID)
+			if err == nil {
+				checkTexts(t, &Folder{fsys: oneFile(name, file), root: "dir", corpus: name}, ids, data)
+			}
+		}
+		text, whole := []byte(nil), false
+		if r, err := gzip.NewReader(bytes.NewReader(data)); err == nil {
+			text, err = io.ReadAll(io.LimitReader(r, 1<<24))
+			whole = err == nil && len(text) < 1<<24
+		}
+		ids, err := readTexts(t, "corpus.jsonl.gz", data, 1<<26)
+		switch {
+		case whole:
+			checkIDs(t, ids, err, "dir/corpus.jsonl.gz", text, simpleTextID)
+		default:
+			asError(t, err, "dir/corpus.jsonl.gz")
+		}
+	})
+}
+
+// checkTexts asks for every other text, and compares each with the simple reading.
+func checkTexts(t testing.TB, f *Folder, ids *IDs, data []byte) {
+	t.Helper()
+	wanted := map[string]bool{}
+	for i := 0; i < len(ids.List); i += 2 {
+		wanted[ids.List[i]] = true
+	}
+	texts, err := f.DocumentTexts(wanted)
+	if err != nil || len(texts) != len(wanted) {
+		t.Fatalf("%d texts, %v; expected %d", len(texts), err, len(wanted))
+	}
+	for _, l := range simpleLines(data) {
+		if want, _ := simpleText(l.text); wanted[want.ID] && texts[want.ID] != want {
+			t.Fatalf("text %q; expected %q", texts[want.ID], want)
+		}
+	}
+}
