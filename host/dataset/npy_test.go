@@ -175,6 +175,7 @@ func TestNpyHeaders(t *testing.T) {
 		header("<i4", "(3, 2)"):                                                               "little endian",
 		"{'descr': '<f8', " + header("<f4", "(3, 2)")[1:]:                                     "no plain",
 		"{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2)}":                            "Fortran",
+		"{'descr': '<f4', 'descr': '<f4', 'shape': (3, 2)}":                                   "no plain",
 		"{'descr': '<f4', 'fortran_order': False}":                                            "no plain",
 		"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), 'more': 1}":                "no plain",
 		"{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3, 2)}":                  "no plain",

@@ -112,6 +112,7 @@ func TestQrelsFiles(t *testing.T) {
 func FuzzQrels(f *testing.F) {
 	f.Add([]byte(someQrels))
 	f.Add([]byte("q\td\tscore\nq\td\t0x1p-2\nq\td\t2\n"))
+	f.Add([]byte("q\td\t1\nq\te\tscore\n"))
 	f.Add([]byte("\xef\xbb\xbfq\td\tinf"))
 	f.Fuzz(func(t *testing.T, data []byte) { checkQrels(t, data) })
 }

@@ -161,6 +161,7 @@ func FuzzIDs(f *testing.F) {
 	f.Add([]byte(someIDs))
 	f.Add([]byte("a\nb\na\n"))
 	f.Add([]byte("a\n\xff\n"))
+	f.Add([]byte("a\n\xef\xbb\xbfb\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ids, err := readPlain(t, data)
 		checkIDs(t, ids, err, "dir/docs.ids", data, wholeLine)
