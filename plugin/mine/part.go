@@ -160,6 +160,11 @@ func ParsePart(b []byte) (*Part, error) {
 		return nil, abi.Errorf(abi.BadMessage, "ranges touch, or are not pairs").At("ranges", -1)
 	}
 	p.Ranges = covered
+	// Ranges do not overlap, so what is merged cannot count past 2^53 either.
+	documents := p.Documents() - p.Skipped
+	if documents < 0 {
+		return nil, abi.Errorf(abi.BadMessage, "%d documents were left out of %d", p.Skipped, p.Documents())
+	}
 	p.Window, p.Found = make([]bool, n), make([][]Negative, n)
 	for i := range n {
 		p.Window[i] = window[i] != 0
@@ -175,7 +180,7 @@ func ParsePart(b []byte) (*Part, error) {
 			found = append(found, new)
 		}
 		p.Found[i] = found
-		if window[i] > 1 || math.IsNaN(p.SQPD[i]) || p.Counts && !(int64(len(found)) <= p.Candidates[i] && p.Candidates[i] <= p.InWindow[i]) {
+		if window[i] > 1 || math.IsNaN(p.SQPD[i]) || p.Counts && !(int64(len(found)) <= p.Candidates[i] && p.Candidates[i] <= p.InWindow[i] && p.InWindow[i] <= documents) {
 			return nil, abi.Errorf(abi.BadMessage, "pair %d: window, s_q_pd or counts make no sense", i)
 		}
 	}

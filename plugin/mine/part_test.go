@@ -94,6 +94,24 @@ func TestMergeRefuses(t *testing.T) {
 	}
 }
 
+// TestCountsPastTheDocuments has parts claim more documents than their ranges hold: merged, such counts could overflow.
+func TestCountsPastTheDocuments(t *testing.T) {
+	for skipped, row := range map[int64]struct {
+		inWindow int64
+		sound    bool
+	}{0: {7, true}, 3: {4, true}, 4: {4, false}, 7: {0, true}, 8: {0, false}, math.MaxInt64: {0, false}, 1: {math.MaxInt64, false}} {
+		p := &Part{Options: Options{Rule: Rule{Name: "topk"}, Top: 1, Counts: true, SkipZero: true}, Ranges: []Range{{0, 3}, {10, 14}}, SQPD: []float64{0}, Window: []bool{true},
+			Found: [][]Negative{nil}, InWindow: []int64{row.inWindow}, Candidates: []int64{0}, Skipped: skipped}
+		b, err := p.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParsePart(b); (err == nil) != row.sound || err != nil && !errors.Is(err, &abi.Error{Code: abi.BadMessage}) {
+			t.Errorf("%d left out, %d in the window, of 7: %v", skipped, row.inWindow, err)
+		}
+	}
+}
+
 // TestPartCutAnywhereIsAnError cuts a part at every byte, and changes every byte: an error, or a part that is sound.
 func TestPartCutAnywhereIsAnError(t *testing.T) {
 	whole, err := parts(t, 3)[2].Marshal()
