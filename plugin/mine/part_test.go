@@ -106,6 +106,14 @@ func TestCountsPastTheDocuments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		p.Counts = false
+		uncounted, err := p.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParsePart(uncounted); (err == nil) != (skipped <= 7) {
+			t.Errorf("%d left out of 7: %v", skipped, err)
+		}
 		if _, err := ParsePart(b); (err == nil) != row.sound || err != nil && !errors.Is(err, &abi.Error{Code: abi.BadMessage}) {
 			t.Errorf("%d left out, %d in the window, of 7: %v", skipped, row.inWindow, err)
 		}
