@@ -1,6 +1,7 @@
 package mine
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -204,19 +205,23 @@ func parseOptions(m map[string]string) (*Part, error) {
 	}
 	p.Rule.Name, p.Projection, p.PairsID = m["rule"], m["projection"], m["pairs_id"]
 	p.Rule.Eq6, p.Counts, p.SkipZero = m["eq6"] == "true", m["counts"] == "true", m["zero"] == "skip"
-	for key, to := range map[string]**Bound{"floor": &p.Rule.Floor, "cap": &p.Rule.Cap} {
-		if text, ok := m[key]; ok {
-			if *to, err = ParseBound(text); err != nil {
-				return nil, bad(key)
+	for _, bound := range []struct {
+		key string
+		to  **Bound
+	}{{"floor", &p.Rule.Floor}, {"cap", &p.Rule.Cap}} {
+		if text, ok := m[bound.key]; ok {
+			if *bound.to, err = ParseBound(text); err != nil {
+				return nil, bad(bound.key)
 			}
 		}
 	}
-	for key, value := range p.metadata() {
-		if m[key] != value {
+	own := p.metadata()
+	for _, key := range slices.Sorted(maps.Keys(own)) { // of several that are wrong, the same is named each time
+		if m[key] != own[key] {
 			return nil, bad(key)
 		}
 	}
-	if len(m) != len(p.metadata()) {
+	if len(m) != len(own) {
 		return nil, abi.Errorf(abi.BadMessage, "not a part: it has metadata that does not belong")
 	}
 	return p, nil

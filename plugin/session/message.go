@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 
@@ -41,7 +42,7 @@ func (m *message) end() error {
 			return abi.Errorf(abi.BadMessage, "the operation knows no such tensor").At(t.Name, -1)
 		}
 	}
-	for key := range m.file.Metadata {
+	for _, key := range slices.Sorted(maps.Keys(m.file.Metadata)) { // of several, the same is named each time
 		if !m.used["option "+key] {
 			return abi.Errorf(abi.BadOption, "option %q is unknown", key)
 		}
