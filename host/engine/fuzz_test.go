@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"errors"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -14,6 +13,9 @@ import (
 // give the known answers.
 func differ(t testing.TB, code []byte, reference, other Instance, want []byte) {
 	t.Helper()
+	for _, i := range []Instance{reference, other} { // a program's failure is its own, not of what ran before
+		must(t, i, abi.OpReset, sessiontest.Known[0].Message)
+	}
 	program := sessiontest.Decode(code)
 	for n := 0; ; n++ {
 		step, ok := program.Next()
@@ -51,36 +53,13 @@ func knownAnswers(t testing.TB, i Instance) (answers []byte) {
 	return answers
 }
 
-// somePrograms are random: most steps are right, where the program's state is.
-func somePrograms(n int) (programs [][]byte) {
-	r := rand.New(rand.NewPCG(5, 11))
-	for range n {
-		var code []byte
-		for range 2 + r.IntN(sessiontest.MaxSteps-1) {
-			step := make([]byte, sessiontest.StepSize)
-			for i := range step {
-				step[i] = byte(r.Uint32())
-			}
-			if r.IntN(8) > 0 {
-				step[0] &= 0x7f
-			}
-			if r.IntN(3) > 0 {
-				step[2] = 0
-			}
-			code = append(code, step...)
-		}
-		programs = append(programs, code)
-	}
-	return programs
-}
-
 // TestPrograms runs random programs of calls on every engine, one instance of each for all: garbage leaves nothing behind.
 func TestPrograms(t *testing.T) {
 	all := engines(t)
 	for e, n := range map[int]int{1: 400, 2: 10} { // the interpreter is slow
 		reference, other := open(t, all[0]), open(t, all[e])
 		want := knownAnswers(t, open(t, all[0]))
-		for _, code := range somePrograms(n) {
+		for _, code := range sessiontest.Random(n) {
 			differ(t, code, reference, other, want)
 		}
 	}
@@ -102,7 +81,7 @@ func FuzzEngines(f *testing.F) {
 		instances = append(instances, i)
 	}
 	want := knownAnswers(f, instances[0])
-	for _, code := range somePrograms(4) {
+	for _, code := range sessiontest.Random(4) {
 		f.Add(code)
 	}
 	f.Fuzz(func(t *testing.T, code []byte) { differ(t, code, instances[0], instances[1], want) })

@@ -67,27 +67,39 @@ func FuzzCalls(f *testing.F) {
 	for _, seed := range seeds {
 		f.Add([]byte(seed))
 	}
-	f.Fuzz(func(t *testing.T, code []byte) {
-		s, twin := session.New(kernel.Plain), session.New(kernel.Plain)
-		program := sessiontest.Decode(code)
-		for {
-			step, ok := program.Next()
-			if !ok {
-				break
-			}
-			call(t, s, twin, step, program)
+	f.Fuzz(func(t *testing.T, code []byte) { run(t, code, want) })
+}
+
+// TestPrograms runs random programs.
+func TestPrograms(t *testing.T) {
+	want := known(t, session.New(kernel.Plain))
+	for _, code := range sessiontest.Random(3000) {
+		run(t, code, want)
+	}
+}
+
+// run runs a program; want are the known answers.
+func run(t testing.TB, code, want []byte) {
+	t.Helper()
+	s, twin := session.New(kernel.Plain), session.New(kernel.Plain)
+	program := sessiontest.Decode(code)
+	for {
+		step, ok := program.Next()
+		if !ok {
+			break
 		}
-		for _, step := range sessiontest.Probes {
-			got, err := s.Call(step.Op, step.Message)
-			expected, errTwin := twin.Call(step.Op, step.Message)
-			if !bytes.Equal(got, expected) || (err == nil) != (errTwin == nil) || err != nil && *err.(*abi.Error) != *errTwin.(*abi.Error) {
-				t.Fatalf("failed calls left something behind: %s gives %.100q, %v; without them %.100q, %v", step.Op, got, err, expected, errTwin)
-			}
+		call(t, s, twin, step, program)
+	}
+	for _, step := range sessiontest.Probes {
+		got, err := s.Call(step.Op, step.Message)
+		expected, errTwin := twin.Call(step.Op, step.Message)
+		if !bytes.Equal(got, expected) || (err == nil) != (errTwin == nil) || err != nil && *err.(*abi.Error) != *errTwin.(*abi.Error) {
+			t.Fatalf("failed calls left something behind: %s gives %.100q, %v; without them %.100q, %v", step.Op, got, err, expected, errTwin)
 		}
-		if got := known(t, s); !bytes.Equal(got, want) {
-			t.Fatal("after a reset the known sequence gives other answers")
-		}
-	})
+	}
+	if got := known(t, s); !bytes.Equal(got, want) {
+		t.Fatal("after a reset the known sequence gives other answers")
+	}
 }
 
 // call runs one step on the session, and on its twin where it goes through.
@@ -122,6 +134,9 @@ func call(t testing.TB, s, twin *session.Session, step sessiontest.Step, program
 	if again, err := twin.Call(step.Op, step.Message); err != nil || !bytes.Equal(again, out) {
 		t.Fatalf("%s: a session that did not see the failed calls gives another answer: %v", step.Op, err)
 	}
+	if s.Held() != twin.Held() {
+		t.Fatalf("%s: %d bytes are held, by the twin %d", step.Op, s.Held(), twin.Held())
+	}
 	program.Answered(step, out)
 }
 
@@ -140,6 +155,18 @@ var seeds = []string{
 // TestMemoryLimit lowers the limit until nothing fits: with more than some limit a sequence gives what it always does, with less
 // it ends in abi.Memory, and in no other error.
 func TestMemoryLimit(t *testing.T) {
+	s, held := session.New(kernel.Plain), []int64{}
+	for _, step := range sessiontest.Known {
+		if _, err := s.Call(step.Op, step.Message); err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, s.Held())
+	}
+	// What load_projection and begin hold counts from then on; loading anew forgets the pairs.
+	known(t, s)
+	if _, err := s.Call(abi.OpLoadProjection, sessiontest.Known[1].Message); err != nil || held[0] != 0 || held[1] <= 0 || held[2] <= held[1] || held[4] != held[2] || s.Held() != held[1] {
+		t.Fatalf("%v: %d are held, after loading anew %d", err, held, s.Held())
+	}
 	load, begin, push, finish := sessiontest.Known[1], sessiontest.Known[2], sessiontest.Known[3], sessiontest.Known[4]
 	transform, selectOnce := sessiontest.Probes[0], sessiontest.Probes[1]
 	for name, sequence := range map[string][]sessiontest.Step{

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 
@@ -36,6 +37,29 @@ const (
 // Decode returns the program of any bytes.
 func Decode(code []byte) *Program {
 	return &Program{code: code[:min(len(code), StepSize*MaxSteps)]}
+}
+
+// Random returns programs, the same each time; most of their steps are right, where the state before is.
+func Random(n int) (programs [][]byte) {
+	r := rand.New(rand.NewPCG(5, 11))
+	for range n {
+		var code []byte
+		for range 2 + r.IntN(MaxSteps-1) {
+			step := make([]byte, StepSize)
+			for i := range step {
+				step[i] = byte(r.Uint32())
+			}
+			if r.IntN(8) > 0 {
+				step[0] &= 0x7f
+			}
+			if r.IntN(3) > 0 {
+				step[2] = 0
+			}
+			code = append(code, step...)
+		}
+		programs = append(programs, code)
+	}
+	return programs
 }
 
 // Next returns the next step; ok is false at the end.
