@@ -82,13 +82,13 @@ func TestPrograms(t *testing.T) {
 func run(t testing.TB, code, want []byte) {
 	t.Helper()
 	s, twin := session.New(kernel.Plain), session.New(kernel.Plain)
-	program := sessiontest.Decode(code)
+	program, has := sessiontest.Decode(code), state{}
 	for {
 		step, ok := program.Next()
 		if !ok {
 			break
 		}
-		call(t, s, twin, step, program)
+		has = has.after(t, step, call(t, s, twin, step, program))
 	}
 	for _, step := range sessiontest.Probes {
 		got, err := s.Call(step.Op, step.Message)
@@ -103,7 +103,7 @@ func run(t testing.TB, code, want []byte) {
 }
 
 // call runs one step on the session, and on its twin where it goes through.
-func call(t testing.TB, s, twin *session.Session, step sessiontest.Step, program *sessiontest.Program) {
+func call(t testing.TB, s, twin *session.Session, step sessiontest.Step, program *sessiontest.Program) abi.Code {
 	t.Helper()
 	const most = 4 << 20 // no message of a program asks for more
 	message := bytes.Clone(step.Message)
@@ -122,7 +122,7 @@ func call(t testing.TB, s, twin *session.Session, step sessiontest.Step, program
 	}
 	if err != nil {
 		checkError(t, step, err)
-		return
+		return err.(*abi.Error).Code
 	}
 	out = bytes.Clone(out)
 	for i := range message {
@@ -138,6 +138,7 @@ func call(t testing.TB, s, twin *session.Session, step sessiontest.Step, program
 		t.Fatalf("%s: %d bytes are held, by the twin %d", step.Op, s.Held(), twin.Held())
 	}
 	program.Answered(step, out)
+	return abi.OK
 }
 
 // seeds are programs: an operation (below 0x80: the message's own), a message, a change, where (two bytes), what.
@@ -147,9 +148,33 @@ var seeds = []string{
 	"\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x0d\x00\x00\x00\x00\x00\x02\x05\x00\x03\x06\x00\x0d\x00\x00\x00\x00\x00\x02\x02\x00\x90\x00\x00\x03\x00\x00\x00\x00\x01\x06\x00\x00\x00\x00",
 	// two parts that each claim to have left out 2^63-1 documents, merged
 	"\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x0d\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x03\x06\x0d\x00\x0e\x02",
+	// zero vectors left out, pushed twice; two parts, the second empty
+	"\x00\x00\x00\x00\x00\x00\x00\x0b\x00\x00\x00\x00\x00\x0f\x00\x00\x00\x00\x00\x0f\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00",
 	// little memory; select; without PCA; projected; an operation that is none
 	"\x00\x13\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0a\x06\x00\x06\x03\x00\x08\x00\x00\x00\x00\x00\x09\x00\x00\x00\x00\x00\x12\x00\x00\x00\x00\x8a\x00\x00\x00\x00\x00",
 	"\x00\x0c\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x0f\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x11\x00\x00\x00\x00\x03\x06\x00\x00\x00\x00",
+}
+
+// state is what docs/ABI.md says an instance keeps.
+type state struct{ projection, pairs bool }
+
+// after is the state after a call that gave code, which is checked: there is no_pairs where there are none, and only there.
+func (s state) after(t testing.TB, step sessiontest.Step, code abi.Code) state {
+	t.Helper()
+	usesPairs := step.Op == abi.OpPush || step.Op == abi.OpFinish
+	if (code == abi.NoPairs) != (usesPairs && !s.pairs) || code == abi.NoProjection && s.projection {
+		t.Fatalf("%s gives %v; projection and pairs: %v", step.Op, code, s)
+	}
+	switch {
+	case code != abi.OK:
+	case step.Op == abi.OpReset:
+		return state{}
+	case step.Op == abi.OpLoadProjection:
+		return state{projection: true}
+	case step.Op == abi.OpBegin:
+		s.pairs = true
+	}
+	return s
 }
 
 // TestMemoryLimit lowers the limit until nothing fits: with more than some limit a sequence gives what it always does, with less
