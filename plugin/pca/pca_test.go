@@ -226,18 +226,25 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
-	p = &Projection{Models: []Model{{"a", 2, 1}}, PCA: noPCA, FitOn: "docs"}
+	p = &Projection{Models: []Model{{"a", 2, 1}}, PCA: noPCA, FitOn: "docs", Rows: math.MaxInt64}
 	if b, err = p.Marshal(); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	f.Add(bytes.Replace(b, []byte(`"rows":"9223372036854775807"`), []byte(`"rows":"9223372036854775808"`), 1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := Parse(b)
 		if err != nil {
 			return
 		}
-		if _, err := p.Marshal(); err != nil {
+		again, err := p.Marshal()
+		if err != nil {
 			t.Fatalf("accepted, and cannot be written: %v", err)
+		}
+		if q, err := Parse(again); err != nil {
+			t.Fatalf("what was accepted is not when written again: %v", err)
+		} else if third, _ := q.Marshal(); !bytes.Equal(again, third) {
+			t.Fatal("a projection changes when read and written")
 		}
 		d := p.Columns()
 		if d > 1<<12 {

@@ -134,8 +134,8 @@ func Parse(b []byte) (*Projection, error) {
 		PCA:              m.values["pca"],
 		Center:           m.oneOf("center", "mean", "none"),
 		FitOn:            m.values["fit_on"],
-		Seed:             m.uint("seed"),
-		Rows:             int(m.uint("rows")),
+		Seed:             m.uint("seed", 64),
+		Rows:             int(m.uint("rows", 63)),
 		TotalVariance:    m.float("total_variance"),
 		CapturedVariance: m.float("captured_variance"),
 		DataSHA256:       m.values["data_sha256"],
@@ -274,8 +274,8 @@ func (m *metadata) oneOf(key, yes, no string) bool {
 	return v == yes
 }
 
-func (m *metadata) uint(key string) uint64 {
-	n, err := strconv.ParseUint(m.values[key], 10, 64)
+func (m *metadata) uint(key string, bits int) uint64 {
+	n, err := strconv.ParseUint(m.values[key], 10, bits)
 	if err != nil && m.err == nil {
 		m.err = fmt.Errorf("metadata %s is %q; expected a whole number", key, m.values[key])
 	}
