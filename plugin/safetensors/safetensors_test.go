@@ -3,7 +3,9 @@ package safetensors
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -130,8 +132,17 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Parse(again, 1<<20); err != nil {
+		copied, err := Parse(again, 1<<20)
+		if err != nil {
 			t.Fatalf("what was accepted is not when written again: %v", err)
+		}
+		if !maps.Equal(copied.Metadata, file.Metadata) || len(copied.Tensors) != len(file.Tensors) {
+			t.Fatalf("%v when written again, and was %v", copied, file)
+		}
+		for i, tensor := range file.Tensors {
+			if c := copied.Tensors[i]; c.Name != tensor.Name || c.DType != tensor.DType || !slices.Equal(c.Shape, tensor.Shape) || !bytes.Equal(c.Data, tensor.Data) {
+				t.Fatalf("tensor %q changes when written again", tensor.Name)
+			}
 		}
 	})
 }
