@@ -8,7 +8,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo
 
-.PHONY: build demo test lint plugin plugin-check vulncheck bench clean
+.PHONY: build demo test fuzz lint plugin plugin-check vulncheck bench clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
@@ -19,6 +19,15 @@ demo: build ## mine the embedded example and show it
 test: $(VENV)/ready ## everything
 	QUARRY_PYTHON=$(CURDIR)/$(VENV)/bin/python go test -timeout 20m $(PACKAGES)
 	$(VENV)/bin/python testdata/golden/test_reference.py
+
+FUZZTIME ?= 20s
+
+# go fuzzes one target of one package at a time. Minimising an input that is new may take no longer than a second.
+fuzz: ## every fuzz target, for FUZZTIME each
+	@set -e; grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' host plugin | sort | while IFS=: read -r file name; do \
+		target=$${name#func }; echo "$$target in $${file%/*}"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "./$${file%/*}"; \
+	done
 
 # Python runs the tests of other hosts and of NumPy's reference.
 $(VENV)/ready: testdata/requirements.txt
