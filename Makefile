@@ -8,7 +8,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo
 
-.PHONY: build demo test fuzz lint plugin plugin-check vulncheck bench clean
+.PHONY: build demo test test-arm64 test-kill fuzz lint plugin plugin-check vulncheck bench clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
@@ -28,6 +28,18 @@ fuzz: ## every fuzz target, for FUZZTIME each
 		target=$${name#func }; echo "$$target in $${file%/*}"; \
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "./$${file%/*}"; \
 	done
+
+KILLS ?= 5000
+
+test-kill: ## runs killed at thousands of moments, and run again
+	QUARRY_KILLS=$(KILLS) go test -timeout 0 -run '^TestKilled$$' -v ./host/cmd/quarry
+
+# Those tests that compare bits, cross-compiled and run by an emulator; -short takes a sample of the table of engines, and -v says so.
+test-arm64: ## the same bytes on arm64
+	@command -v qemu-aarch64 >/dev/null || { echo "qemu-aarch64 is not here; on Debian: apt-get install qemu-user" >&2; exit 1; }
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go test -timeout 20m -exec qemu-aarch64 ./plugin/...
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go test -timeout 20m -exec qemu-aarch64 -v -short \
+		-run '^(TestGolden|TestOneTableEveryEngine|TestEnginesAgree|TestKernelsAgree)$$' ./host ./host/engine
 
 # Python runs the tests of other hosts and of NumPy's reference.
 $(VENV)/ready: testdata/requirements.txt
