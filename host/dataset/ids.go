@@ -24,9 +24,10 @@ type IDs struct {
 	read func(f func(l *lineReader, id []byte) error) (sha256 string, err error)
 }
 
-const (
-	keptBytes  = 32 << 20 // of ids, at most, that are kept
-	keptHashes = 4 << 20  // ids that are compared at a time
+// Bounds of what is held; variables for tests alone.
+var (
+	keptBytes  = 32 << 20 // of ids
+	keptHashes = 4 << 20  // of ids that are compared at a time
 )
 
 // readIDs reads the ids of a jsonl file, or of an ids file.
@@ -106,7 +107,7 @@ func (ids *IDs) each(f func(row int, id []byte) bool) error {
 		return nil
 	})
 	switch {
-	case err == stop:
+	case errors.Is(err, stop):
 		return nil
 	case err == nil && sum != ids.SHA256:
 		return fileError(ids.Path, "leave the files alone while they are read", "the file has changed since it was first read")

@@ -6,10 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"unicode/utf8"
 )
 
@@ -76,28 +78,73 @@ func checkIDs(t testing.TB, ids *IDs, err error, path string, data []byte, id fu
 		return
 	}
 	sum := sha256.Sum256(data)
-	if err != nil || !slices.Equal(ids.List, want) || ids.SHA256 != hex.EncodeToString(sum[:]) || ids.Path != path {
+	if err != nil || !slices.Equal(listed(t, ids), want) || ids.Len() != len(want) || ids.SHA256 != hex.EncodeToString(sum[:]) || ids.Path != path {
 		t.Fatalf("%v, %v; expected %q", ids, err, want)
 	}
+	wanted, all := map[string]bool{strings.Join(want, "") + "x": true}, map[int]bool{}
 	for i, s := range want {
-		if row, ok := ids.Row(s); !ok || row != i {
-			t.Fatalf("id %q is in row %d, %v; expected %d", s, row, ok, i)
+		wanted[s], all[i] = true, true
+	}
+	rows, err := ids.Rows(wanted)
+	names, err2 := ids.Names(all)
+	if err != nil || err2 != nil || len(rows) != len(want) || len(names) != len(want) {
+		t.Fatalf("%d rows, %d names, %v, %v; expected %d", len(rows), len(names), err, err2, len(want))
+	}
+	for i, s := range want {
+		if rows[s] != i || names[i] != s {
+			t.Fatalf("id %q is in row %d, and row %d is %q; expected %d", s, rows[s], i, names[i], i)
 		}
 	}
-	if _, ok := ids.Row(strings.Join(want, "") + "x"); ok {
-		t.Fatal("an id that is not there has a row")
+}
+
+func listed(t testing.TB, ids *IDs) []string {
+	t.Helper()
+	var err error
+	all := slices.Collect(ids.All(&err))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestMoreIDsThanAreKept reads lists of ids with bounds that are far too small for them.
+func TestMoreIDsThanAreKept(t *testing.T) {
+	defer func(bytes, hashes int) { keptBytes, keptHashes = bytes, hashes }(keptBytes, keptHashes)
+	keptBytes, keptHashes = 20, 3
+	var text strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&text, "d%d\n\n", i)
+	}
+	for name, data := range map[string]string{
+		"all differ": text.String(), "the last is the first": text.String() + "d0\n", "two in the middle": strings.Replace(text.String(), "d77\n", "d93\n", 1),
+		"three alike": text.String() + "d5\nd5\n", "one": "d1\n", "empty": "\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys := fstest.MapFS{"docs.ids": {Data: []byte(data)}}
+			ids, err := readIDs(fsys, "docs.ids", "dir/docs.ids", plainID)
+			checkIDs(t, ids, err, "dir/docs.ids", []byte(data), func(s string) (string, bool) { return s, true })
+			if err == nil && ids.Len() > 20 && ids.blob != nil {
+				t.Error("all ids were kept")
+			}
+			if err == nil {
+				fsys["docs.ids"] = &fstest.MapFile{Data: []byte(strings.Replace(data, "d1\n", "d_\n", 1))}
+				if _, err := ids.Rows(map[string]bool{"none": true}); ids.blob == nil && err == nil {
+					t.Error("another file in its place was not noticed")
+				}
+			}
+		})
 	}
 }
 
 func readPlain(t testing.TB, data []byte) (ids *IDs, err error) {
 	t.Helper()
-	allocates(t, 32*len(data)+1<<18, func() { ids, err = readIDs(oneFile("docs.ids", data), "docs.ids", "dir/docs.ids", plainID) })
+	allocates(t, 32*len(data)+1<<18+1<<13, func() { ids, err = readIDs(oneFile("docs.ids", data), "docs.ids", "dir/docs.ids", plainID) })
 	return ids, err
 }
 
 func readTexts(t testing.TB, name string, file []byte, uncompressed int) (ids *IDs, err error) {
 	t.Helper()
-	allocates(t, 64*uncompressed+1<<18, func() { ids, err = readIDs(oneFile(name, file), name, "dir/"+name, textID) })
+	allocates(t, 64*uncompressed+1<<18+1<<13, func() { ids, err = readIDs(oneFile(name, file), name, "dir/"+name, textID) })
 	return ids, err
 }
 
@@ -200,8 +247,10 @@ func FuzzTexts(f *testing.F) {
 func checkTexts(t testing.TB, f *Folder, ids *IDs, data []byte) {
 	t.Helper()
 	wanted := map[string]bool{}
-	for i := 0; i < len(ids.List); i += 2 {
-		wanted[ids.List[i]] = true
+	for i, id := range listed(t, ids) {
+		if i%2 == 0 {
+			wanted[id] = true
+		}
 	}
 	texts, err := f.DocumentTexts(wanted)
 	if err != nil || len(texts) != len(wanted) {
