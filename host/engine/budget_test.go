@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -149,4 +151,48 @@ func mergeParts(t *testing.T, i Instance, n int) error {
 	}
 	_, err := call(t, i, abi.OpMerge, marshal(t, nil, tensors...))
 	return err
+}
+
+// TestHeadersFilled sends headers of the largest size, which take many times that once they are read, to instances of little
+// memory: an error, of whichever kind, and the instance lives.
+func TestHeadersFilled(t *testing.T) {
+	size := abi.MaxHeader - 100
+	fill := func(start, end string, item func(i int) string) []byte {
+		b := append(make([]byte, 8, size+200), start...)
+		for i := 0; len(b) < size; i++ {
+			b = append(b, item(i)...)
+		}
+		b = append(b, end...)
+		binary.LittleEndian.PutUint64(b, uint64(len(b)-8))
+		return b
+	}
+	messages := map[string][]byte{
+		"shape":   fill(`{"x":{"dtype":"U8","data_offsets":[0,0],"shape":[0`, "]}}", func(int) string { return ",0" }),
+		"options": fill(`{"__metadata__":{"":""`, "}}", func(i int) string { return `,"` + strconv.FormatInt(int64(i), 36) + `":""` }),
+		"tensors": fill(`{"__metadata__":{"":""}`, "}", func(i int) string {
+			return `,"` + strconv.FormatInt(int64(i), 36) + `":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`
+		}),
+	}
+	for _, limit := range []int64{32 << 20, 256 << 20} {
+		e, err := Wasm(t.Context(), WasmOptions{Options: Options{MemoryLimit: limit}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, message := range messages {
+			i := open(t, e)
+			part := marshal(t, nil, safetensors.Tensor{Name: "x", DType: safetensors.U8, Shape: []int{len(message)}, Data: message})
+			for _, row := range []struct {
+				op      abi.Op
+				message []byte
+			}{{abi.OpTransform, message}, {abi.OpLoadProjection, message}, {abi.OpMerge, part}, {abi.OpSelect, message}} {
+				_, err := call(t, i, row.op, row.message)
+				if errors.Is(err, ErrLost) || err == nil || limit < 128<<20 && !errors.Is(err, &abi.Error{Code: abi.Memory}) {
+					t.Fatalf("%d MiB, a header full of %s, %s: %v", limit>>20, what, row.op, err)
+				}
+			}
+		}
+		if err := e.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
 }

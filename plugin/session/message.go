@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"maps"
 	"slices"
 	"strconv"
@@ -19,7 +20,23 @@ type message struct {
 	err  error
 }
 
+// checkHeader fails where a message's header, once it is read, is more than fits: up to 16 bytes for each of its own. Small
+// ones are in the runtime's share, so that reset works where nothing fits.
+func (s *Session) checkHeader(in []byte) error {
+	const small = 1 << 16
+	if len(in) < 8 {
+		return nil
+	}
+	if n := min(binary.LittleEndian.Uint64(in), uint64(len(in)-8), abi.MaxHeader); n > small {
+		return s.budget.check(16 * int64(n))
+	}
+	return nil
+}
+
 func (s *Session) parse(in []byte) (*message, error) {
+	if err := s.checkHeader(in); err != nil {
+		return nil, err
+	}
 	f, err := safetensors.Parse(in, abi.MaxHeader)
 	if err != nil {
 		return nil, abi.Errorf(abi.BadMessage, "not a safetensors message: %v", err)

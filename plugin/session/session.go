@@ -81,6 +81,9 @@ func (s *Session) nothing(in, out []byte) ([]byte, error) {
 }
 
 func (s *Session) loadProjection(in []byte) ([]byte, error) {
+	if err := s.checkHeader(in); err != nil {
+		return nil, err
+	}
 	p, err := pca.Parse(in)
 	if err != nil {
 		return nil, err
@@ -202,6 +205,9 @@ func (s *Session) merge(in []byte) ([]byte, error) {
 			return nil, abi.Errorf(abi.BadMessage, "has type %s; a part's bytes are U8", t.DType).At(t.Name, -1)
 		}
 		m.used[t.Name] = true
+		if err := s.checkHeader(t.Data); err != nil {
+			return nil, err
+		}
 		part, err := mine.ParsePart(t.Data)
 		if err == nil && merged != nil {
 			part, err = mine.Merge(merged, part)
