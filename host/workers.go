@@ -16,14 +16,15 @@ import (
 
 // workers are plugin instances with a projection loaded, one for each thread.
 type workers struct {
-	projection *Projection
-	instances  []engine.Instance
-	rows       int // of a block, where the caller says
+	projection  *Projection
+	instances   []engine.Instance
+	rows        int // of a block, where the caller says
+	interpreted bool
 }
 
 // newWorkers starts n instances, each of which may use limit bytes.
 func newWorkers(ctx context.Context, e engine.Engine, p *Projection, n int, limit int64, blockRows int) (_ *workers, err error) {
-	w := &workers{projection: p, rows: blockRows}
+	w := &workers{projection: p, rows: blockRows, interpreted: e.Name() == engine.InterpreterName}
 	for range n {
 		i, err := e.Open(ctx)
 		if err != nil {
@@ -58,18 +59,22 @@ func (w *workers) closeAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// blockRows is how many rows to send in a call: what takes some 10 ms, at the multiply-adds a second of a plain kernel.
+// blockRows is how many rows to send in a call: what takes some 10 ms at the multiply-adds a second of the module's kernels, in whole passes of
+// theirs, which read all pairs each time. An interpreter, a thousand times slower, gets what takes it a second.
 func (w *workers) blockRows(queries int) int {
 	if w.rows > 0 {
 		return w.rows
 	}
-	const callMultiplyAdds = 10_000_000
 	k, d := w.projection.Width(), w.projection.Columns()
 	perRow := k * queries
 	if w.projection.Components != nil {
 		perRow += k * d
 	}
-	return max(4, min(256, callMultiplyAdds/max(perRow, 1)))
+	if w.interpreted {
+		return max(1, min(32, 7_000_000/max(perRow, 1)))
+	}
+	const pass = 64
+	return max(1, min(256, 120_000_000/max(perRow, 1))/pass) * pass
 }
 
 // project projects rows of one side's matrices, in blocks on all threads. zero tells which rows are zero; none is unless they may be.

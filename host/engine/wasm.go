@@ -36,6 +36,9 @@ type WasmOptions struct {
 	Module []byte
 }
 
+// InterpreterName is the name of the engine that interprets the module.
+const InterpreterName = "wasm-interpreter"
+
 const pageSize = 65536
 
 var _ Engine = (*wasm)(nil)
@@ -125,7 +128,7 @@ func (e *wasm) load(ctx context.Context) (err error) {
 
 func (e *wasm) Name() string {
 	if e.options.Interpreter {
-		return "wasm-interpreter"
+		return InterpreterName
 	}
 	return "wasm"
 }

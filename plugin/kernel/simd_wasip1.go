@@ -5,8 +5,8 @@ func NewSIMD() Kernel { return &simd{} }
 
 // A pass takes that many vectors and kept rows at a time: their splats, totals and a panel's block of columns stay in a core's cache.
 const (
-	passVectors = 32
-	passRows    = 1024
+	passVectors = 64
+	passRows    = 512
 )
 
 // simd is scratch memory.

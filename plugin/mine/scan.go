@@ -52,8 +52,8 @@ type Scanner struct {
 
 // A block of the scan: documents by queries. Their vectors, and the scores, stay in the cache.
 const (
-	blockDocuments = 32
-	blockQueries   = 1024
+	blockDocuments = 64
+	blockQueries   = 512
 )
 
 // NewScanner prepares to mine those pairs. It keeps pairs' slices.
