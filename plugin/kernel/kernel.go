@@ -19,10 +19,10 @@ type Kernel interface {
 	// Name says which kernel this is, for reports.
 	Name() string
 
-	// Screen writes dst[i*n+j] = sum over c of vectors[i][c] * kept[first+j][c], for j < n, in float32: in any
+	// Screen writes dst[i*n+j] = sum over c < columns of vectors[i][c] * kept[first+j][c], for j < n, in float32: in any
 	// order and fused or not, so that its error is bounded by the sum of the products' magnitudes
 	// times g = k*u/(1-k*u), where u = 2^-24. first and n are multiples of PanelRows; kept rows past the last are zero.
-	Screen(dst []float32, kept Packed, first, n int, vectors []float32)
+	Screen(dst []float32, kept Packed, first, n int, vectors []float32, columns int)
 
 	// Project writes dst[i*kept.Rows+j] = sum over c of vectors[i][c] * kept[j][c] in canonical order: float32 sums, in
 	// ascending order and never fused, over blocks of BlockColumns columns; the blocks' sums added in

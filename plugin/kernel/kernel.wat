@@ -314,6 +314,26 @@
       (local.set $dst (i32.add (local.get $dst) (i32.const 16)))
       (br_if $four (local.tee $n (i32.sub (local.get $n) (i32.const 4))))))
 
+  ;; above writes those i to dst, as 32-bit numbers, for which x[i] >= floor[i] - tails[i]*tail, and returns how many they are.
+  (func (export "kernel_above") (param $dst i32) (param $x i32) (param $floor i32) (param $tails i32) (param $n i32) (param $tail f32) (result i32)
+    (local $i i32) (local $bits i32) (local $start i32) (local $t v128)
+    (local.set $t (f32x4.splat (local.get $tail)))
+    (local.set $start (local.get $dst))
+    (loop $four
+      (local.set $bits (i32x4.bitmask (f32x4.ge (v128.load (local.get $x))
+        (f32x4.sub (v128.load (local.get $floor)) (f32x4.mul (v128.load (local.get $tails)) (local.get $t))))))
+      (block $none
+        (br_if $none (i32.eqz (local.get $bits)))
+        (loop $bit
+          (i32.store (local.get $dst) (i32.add (local.get $i) (i32.ctz (local.get $bits))))
+          (local.set $dst (i32.add (local.get $dst) (i32.const 4)))
+          (br_if $bit (local.tee $bits (i32.and (local.get $bits) (i32.sub (local.get $bits) (i32.const 1)))))))
+      (local.set $x (i32.add (local.get $x) (i32.const 16)))
+      (local.set $floor (i32.add (local.get $floor) (i32.const 16)))
+      (local.set $tails (i32.add (local.get $tails) (i32.const 16)))
+      (br_if $four (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $n))))
+    (i32.shr_u (i32.sub (local.get $dst) (local.get $start)) (i32.const 2)))
+
   ;; finite is 1 where no x[i] is NaN or infinite, and 0 otherwise: the sum of x[i] - x[i] is 0, or NaN.
   (func (export "kernel_finite") (param $x i32) (param $n i32) (result i32)
     (local $sum v128) (local $v v128)

@@ -136,7 +136,8 @@ func TestScreenIsWithinItsBound(t *testing.T) {
 			for first := 0; first < n; first += PanelRows {
 				count := min(PanelRows*(1+k%3), PackedRows(n)-first)
 				dst, whole := shifted(m*count, k%4)
-				kernel.Screen(dst, packed, first, count, vectors)
+				columns := 1 + (k*first+count)%k
+				kernel.Screen(dst, packed, first, count, vectors, columns)
 				guarded(t, whole, k%4, m*count)
 				for i := range m {
 					for j := range count {
@@ -147,7 +148,7 @@ func TestScreenIsWithinItsBound(t *testing.T) {
 							continue
 						}
 						checkBound(t, fmt.Sprintf("%s, k %d, vector %d, row %d", kernel.Name(), k, i, first+j), dst[i*count+j],
-							vectors[i*k:(i+1)*k], rows[(first+j)*k:(first+j+1)*k])
+							vectors[i*k:i*k+columns], rows[(first+j)*k:(first+j)*k+columns])
 					}
 				}
 			}
@@ -181,7 +182,7 @@ func BenchmarkPlain(b *testing.B) {
 		name string
 		run  func()
 	}{
-		{"Screen", func() { Plain.Screen(dst, packed, 0, n, vectors) }},
+		{"Screen", func() { Plain.Screen(dst, packed, 0, n, vectors, k) }},
 		{"Project", func() { Plain.Project(dst, packed, vectors) }},
 	} {
 		b.Run(f.name, func(b *testing.B) {

@@ -54,6 +54,16 @@ func half(h uint16) float32 {
 	return math.Float32frombits(bits)
 }
 
+func above(dst []int32, x, floor, tails []float32, tail float32) (n int) {
+	for i, v := range x {
+		if v >= floor[i]-float32(tails[i]*tail) {
+			dst[n] = int32(i)
+			n++
+		}
+	}
+	return n
+}
+
 func finite(x []float32) bool {
 	sum := float32(0)
 	for _, v := range x {

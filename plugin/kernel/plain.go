@@ -12,9 +12,9 @@ type plain struct{}
 
 func (plain) Name() string { return "go" }
 
-func (plain) Screen(dst []float32, kept Packed, first, n int, vectors []float32) {
+func (plain) Screen(dst []float32, kept Packed, first, n int, vectors []float32, columns int) {
 	eachTile(kept, first, n, vectors, func(i, j, rows int, x0, x1, panel []float32) {
-		a, b := tile(x0, x1, panel)
+		a, b := tile(x0[:columns], x1[:columns], panel)
 		copy(dst[i*n+j:], a[:])
 		if rows == 2 {
 			copy(dst[(i+1)*n+j:], b[:])

@@ -18,8 +18,8 @@ type simd struct {
 
 func (*simd) Name() string { return "wasm simd128" }
 
-func (s *simd) Screen(dst []float32, kept Packed, first, n int, vectors []float32) {
-	s.eachPass(kept, first, n, vectors, func(i, j, rows, m, c, columns int, q *float32) {
+func (s *simd) Screen(dst []float32, kept Packed, first, n int, vectors []float32, columns int) {
+	s.eachPass(kept, first, n, vectors, columns, func(i, j, rows, m, c, columns int, q *float32) {
 		kernelScreen(&dst[i*n+j], uint32(4*n), 4*PanelRows, q, uint32(4*PanelRows*kept.Columns), uint32(rows/PanelRows),
 			&s.splats[0], uint32(m), uint32(columns), min(uint32(c), 1))
 	})
@@ -27,7 +27,7 @@ func (s *simd) Screen(dst []float32, kept Packed, first, n int, vectors []float3
 
 func (s *simd) Project(dst []float32, kept Packed, vectors []float32) {
 	n := kept.Rows
-	s.eachPass(kept, 0, PackedRows(n), vectors, func(i, j, rows, m, c, columns int, q *float32) {
+	s.eachPass(kept, 0, PackedRows(n), vectors, kept.Columns, func(i, j, rows, m, c, columns int, q *float32) {
 		totals := s.totals[:m*rows]
 		if c == 0 {
 			clear(totals)
@@ -46,16 +46,16 @@ func (s *simd) Project(dst []float32, kept Packed, vectors []float32) {
 	})
 }
 
-// eachPass visits kept rows [first, first+n) against all vectors: f gets the number of the pass's first vector, of its first kept
+// eachPass visits kept rows [first, first+n) against all vectors, in their first end columns: f gets the number of the pass's first vector, of its first kept
 // row less first, how many kept rows and vectors it has, a block of columns, ascending, and the panel with its first kept row and column. The
 // vectors' columns are splatted then.
-func (s *simd) eachPass(kept Packed, first, n int, vectors []float32, f func(i, j, rows, m, c, columns int, q *float32)) {
+func (s *simd) eachPass(kept Packed, first, n int, vectors []float32, end int, f func(i, j, rows, m, c, columns int, q *float32)) {
 	k := kept.Columns
 	for i := 0; i < len(vectors)/k; i += passVectors {
 		m := min(passVectors, len(vectors)/k-i)
 		for j := 0; j < n; j += passRows {
-			for c := 0; c < k; c += BlockColumns {
-				columns := min(BlockColumns, k-c)
+			for c := 0; c < end; c += BlockColumns {
+				columns := min(BlockColumns, end-c)
 				kernelSplat(&s.splats[0], &vectors[i*k+c], uint32(4*k), 4, uint32(m), uint32(columns))
 				f(i, j, min(passRows, n-j), m, c, columns, &kept.Data[(first+j)*k+c*PanelRows])
 			}

@@ -16,5 +16,11 @@ func Subtract(dst, x []float32) { subtract(dst, x) }
 // Widen writes the values of IEEE 754 binary16 numbers to dst, exactly.
 func Widen(dst []float32, x []uint16) { widen(dst, x) }
 
+// Above writes those i to dst, ascending, for which x[i] >= floor[i] - tails[i]*tail, in float32, and returns how many they are. The slices have one length,
+// a multiple of 4.
+func Above(dst []int32, x, floor, tails []float32, tail float32) int {
+	return above(dst, x, floor, tails, tail)
+}
+
 // Finite reports whether no value is NaN or infinite.
 func Finite(x []float32) bool { return finite(x) }

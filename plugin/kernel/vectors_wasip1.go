@@ -39,6 +39,11 @@ func Widen(dst []float32, x []uint16) {
 	widen(dst[n:], x[n:])
 }
 
+// Above writes those i to dst, ascending, for which x[i] >= floor[i] - tails[i]*tail, and returns how many they are.
+func Above(dst []int32, x, floor, tails []float32, tail float32) int {
+	return int(kernelAbove(&dst[0], &x[0], &floor[0], &tails[0], uint32(len(x)), tail))
+}
+
 // Finite reports whether no value is NaN or infinite.
 func Finite(x []float32) bool {
 	n := len(x) &^ 3
@@ -60,6 +65,10 @@ func kernelSubtract(dst, x *float32, n uint32)
 //go:wasmimport kernel kernel_widen
 //go:noescape
 func kernelWiden(dst *float32, x *uint16, n uint32)
+
+//go:wasmimport kernel kernel_above
+//go:noescape
+func kernelAbove(dst *int32, x, floor, tails *float32, n uint32, tail float32) uint32
 
 //go:wasmimport kernel kernel_finite
 //go:noescape

@@ -132,6 +132,13 @@ func TestWATVectors(t *testing.T) {
 		put(w.memory, b, x)
 		subtract(dst, x)
 		w.expect("subtract", a, raw(dst), "kernel_subtract", uint64(a), uint64(b), uint64(n))
+		tails, tail := made(r, n, special), float32(r.Float64())
+		put(w.memory, 1<<17, tails)
+		put(w.memory, a, dst)
+		want := make([]int32, n)
+		want = want[:above(want, dst, x, tails, tail)]
+		clear(w.memory[1<<18 : 1<<18+4*n])
+		w.expect("above", 1<<18, raw(want), "kernel_above", 1<<18, uint64(a), uint64(b), 1<<17, uint64(n), uint64(math.Float32bits(tail)))
 		by := r.NormFloat64()
 		scale(dst, x, by)
 		w.expect("scale", a, raw(dst), "kernel_scale", uint64(a), uint64(b), uint64(n), math.Float64bits(by))

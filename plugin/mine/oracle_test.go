@@ -236,7 +236,7 @@ func TestScreeningSlack(t *testing.T) {
 		ua, ub, approximate := make([]float32, k), make([]float32, k), make([]float32, kernel.PanelRows)
 		kernel.Scale(ua, a, 1/na)
 		kernel.Scale(ub, b, 1/nb)
-		kernel.Plain.Screen(approximate, kernel.Pack(ua, 1, k), 0, kernel.PanelRows, ub)
+		kernel.Plain.Screen(approximate, kernel.Pack(ua, 1, k), 0, kernel.PanelRows, ub, k)
 		if off := math.Abs(float64(approximate[0]) - s); off > screenSlack(k) {
 			t.Fatalf("k %d: %v is off %v by %v; the bound is %v", k, approximate[0], s, off, screenSlack(k))
 		}

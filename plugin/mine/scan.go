@@ -34,9 +34,10 @@ type Scanner struct {
 	queryPairs [][]int32 // pairs of each query
 	slack      float64   // bound on the screening error, see screenSlack
 
-	// Screening bounds of each query on the approximate score: what lies below low or above high is ruled
-	// out for every pair of that query. Their length is that of unitQueries, packed.
-	low, high []float32
+	// Screening bounds of each query on the approximate score: what lies below is ruled out for every pair of that query.
+	// Their length is that of unitQueries, packed.
+	low    []float32
+	prefix prefix
 
 	found      [][]Negative // of each pair, best first, at most Top
 	window     []bool       // of each pair: some document lay in the window
@@ -46,6 +47,7 @@ type Scanner struct {
 	skipped    int64
 
 	scores []float32 // of one block, reused
+	above  []int32   // of one document, reused
 	unit   []float32 // unit vectors of one block, reused
 	norms  []float64 // of one block, reused
 }
@@ -96,10 +98,11 @@ func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error)
 		}
 	}
 	packed := kernel.PackedRows(q)
-	s.low, s.high = make([]float32, packed), make([]float32, packed)
+	s.low = make([]float32, packed)
 	for i := q; i < packed; i++ { // what no document reaches
-		s.low[i], s.high[i] = float32(math.Inf(1)), float32(math.Inf(-1))
+		s.low[i] = float32(math.Inf(1))
 	}
+	s.prefix = newPrefix(unit, pairs.Width)
 	s.reset()
 	return s, nil
 }
@@ -183,22 +186,26 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 		kernel.Scale(s.row(s.unit, i), s.row(documents, i), 1/norm)
 	}
 	q := len(s.low)
+	s.above = slices.Grow(s.above[:0], blockQueries)[:blockQueries]
+	columns, queryTails := s.prefix.choose()
+	survivors, all := 0, 0
 	for j := 0; j < q; j += blockQueries {
 		n := min(blockQueries, q-j)
 		s.scores = slices.Grow(s.scores[:0], n*len(norms))[:n*len(norms)]
-		s.kernel.Screen(s.scores, s.unitQueries, j, n, s.unit)
-		low, high := s.low[j:j+n], s.high[j:j+n]
+		s.kernel.Screen(s.scores, s.unitQueries, j, n, s.unit, columns)
 		for i, norm := range norms {
 			if norm == 0 {
 				continue
 			}
-			for c, approximate := range s.scores[i*n : (i+1)*n] {
-				if approximate >= low[c] && approximate <= high[c] {
-					s.decide(j+c, first+int64(i), s.row(documents, i), norm)
-				}
+			tail := tailNorm(s.row(s.unit, i)[columns:])
+			found := kernel.Above(s.above, s.scores[i*n:(i+1)*n], s.low[j:j+n], queryTails[j:j+n], tail)
+			for _, c := range s.above[:found] {
+				s.decide(j+int(c), first+int64(i), s.row(documents, i), norm)
 			}
+			survivors, all = survivors+found, all+n
 		}
 	}
+	s.prefix.learn(survivors, all)
 }
 
 // decide scores a document that screening could not rule out, canonically, for all pairs of a query.
@@ -264,18 +271,18 @@ func (s *Scanner) meetsEq6(query int, n Negative, document []float32, norm float
 	return true
 }
 
-// setBounds recomputes a query's screening bounds from its pairs: the least floor, or m-th best so far where that
-// is higher and nothing needs to be counted, and the largest cap, both widened by the slack and rounded outwards.
+// setBounds recomputes a query's screening bound from its pairs: the least floor, or m-th best so far where that
+// is higher and nothing needs to be counted, less the slack, rounded down.
 func (s *Scanner) setBounds(query int) {
-	low, high := math.Inf(1), math.Inf(-1)
+	low := math.Inf(1)
 	for _, pair := range s.queryPairs[query] {
 		floor := s.floor[pair]
 		if found := s.found[pair]; len(found) == s.options.Top && !s.options.Counts {
 			floor = max(floor, found[len(found)-1].SQD)
 		}
-		low, high = min(low, floor), max(high, s.cap[pair])
+		low = min(low, floor)
 	}
-	s.low[query], s.high[query] = roundDown(low-s.slack), roundUp(high+s.slack)
+	s.low[query] = roundDown(low - s.slack)
 }
 
 // Finish returns the part for what was pushed, and starts anew with the same pairs.

@@ -1,6 +1,10 @@
 package mine
 
-import "math"
+import (
+	"math"
+
+	"github.com/quarry-hn/quarry/plugin/kernel"
+)
 
 // screenSlack bounds the screening error: how far the float32 dot product of two unit vectors of k values, as
 // Kernel.Screen gives it, can lie from the canonical s of the vectors that they were made of.
@@ -14,11 +18,15 @@ import "math"
 //     g = k*u/(1-k*u) (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 3.1): <= g * (1 + 3u) + u/1000;
 //   - the canonical s, with its three sums and two roundings, is within 2^-38 < u/1000 of a.b.
 //
-// Together less than g + 2.1u + 3gu, and k <= 2^16 gives g < 1/250; so g + 4u is enough.
+// Together less than g + 2.1u + 3gu, and k <= 2^16 gives g < 1/250; so g + 4u is enough for the whole sum.
+//
+// Of a prefix of the columns, P is the kernel's sum, and the rest of A.B is at most |A'||B'|, the product of the tails' norms
+// (Cauchy-Schwarz), which tailNorm rounds up: s <= P + |A'||B'| + g + 4u. kernel.Above compares P with floor - |A'||B'| in float32, with two roundings of
+// numbers up to about 2, hence off by at most 5u; so g + 9u is enough for both.
 func screenSlack(k int) float64 {
 	const u = 0x1p-24
 	ku := float64(k) * u
-	return ku/(1-ku) + 4*u
+	return ku/(1-ku) + 9*u
 }
 
 // roundDown returns the largest float32 that is at most x, roundUp the least that is at least x.
@@ -31,3 +39,63 @@ func roundDown(x float64) float32 {
 }
 
 func roundUp(x float64) float32 { return -roundDown(-x) }
+
+// tailNorm is the norm of a vector's last columns, rounded up.
+func tailNorm(x []float32) float32 { return roundUp(kernel.Norm(x) * (1 + 0x1p-40)) }
+
+// prefix chooses how many columns to screen by: few let much through that must be scored, many take long themselves. It tries what lies
+// next to the best so far now and then, since bounds rise while documents stream past. What it chooses never shows in a result.
+type prefix struct {
+	columns []int       // to choose from, ascending, all of them last
+	tails   [][]float32 // for each, the queries' tail norms, packed
+	cost    []float64   // of each, as last seen: multiply-adds for a query and document
+	best    int
+	now     int // in use
+	blocks  int
+}
+
+const (
+	scoreCost = 6000 // what scoring a survivor takes, in multiply-adds of the kernel
+	tryEvery  = 16   // blocks
+)
+
+func newPrefix(unit []float32, k int) prefix {
+	p := prefix{}
+	for _, share := range []float64{0.08, 0.12, 0.2, 0.3, 0.4, 0.6} {
+		if c := int(share*float64(k)) &^ 7; c >= 8 && (p.columns == nil || c > p.columns[len(p.columns)-1]) {
+			p.columns = append(p.columns, c)
+		}
+	}
+	p.columns = append(p.columns, k)
+	for _, c := range p.columns {
+		tails := make([]float32, kernel.PackedRows(len(unit)/k))
+		for i := range len(unit) / k {
+			tails[i] = tailNorm(unit[i*k+c : (i+1)*k])
+		}
+		p.tails = append(p.tails, tails)
+		p.cost = append(p.cost, float64(c))
+	}
+	p.best = len(p.columns) / 2
+	return p
+}
+
+// choose returns the number of columns for the next block, and the queries' tail norms beyond them.
+func (p *prefix) choose() (columns int, tails []float32) {
+	p.now = p.best
+	if p.blocks++; p.blocks%tryEvery == 0 {
+		next := p.best + 1 - 2*(p.blocks/tryEvery%2)
+		p.now = max(0, min(next, len(p.columns)-1))
+	}
+	return p.columns[p.now], p.tails[p.now]
+}
+
+// learn is told what the block came to.
+func (p *prefix) learn(survivors, all int) {
+	if all == 0 {
+		return
+	}
+	p.cost[p.now] = float64(p.columns[p.now]) + scoreCost*float64(survivors)/float64(all)
+	if p.cost[p.now] < p.cost[p.best] {
+		p.best = p.now
+	}
+}

@@ -60,7 +60,7 @@ def projection(o):
 
 def mine_seconds(o, folder, *flags):
     stats = o.work / "stats.json"
-    _, seconds, mib = run(QUARRY, "mine", folder, "-o", o.work / "negatives.jsonl", "--force", "-q", "--stats", stats, *flags)
+    _, seconds, mib = run(QUARRY, "mine", folder, "-o", o.work / "out" / "negatives.jsonl", "--force", "-q", "--stats", stats, *flags)
     return json.loads(stats.read_text())["seconds"]["mine"], seconds, mib
 
 
@@ -137,7 +137,7 @@ def main():
     p.add_argument("--columns", default="1536,5632,12800")
     p.add_argument("--documents", default="100000,1000000")
     o = p.parse_args()
-    o.work.mkdir(parents=True, exist_ok=True)
+    (o.work / "out").mkdir(parents=True, exist_ok=True)
     {"mine": bench_mine, "fit": bench_fit, "scan": bench_scan}[o.what](o)
 
 
