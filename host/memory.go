@@ -112,7 +112,7 @@ func groupMemory(p *Projection, set *pairSet, pairs, top int) (guest, host int64
 	if p.Components != nil {
 		projection += int64(4 * kernel.PackedLen(p.Width(), p.Columns()))
 	}
-	held := 4*k*(3*n+positives) + 8*excluded + 80*n + 16*positives + n*(128+24*int64(top))
+	held := 4*k*(4*n+positives) + 8*excluded + 112*n + 16*positives + n*(128+24*int64(top))
 	part := n * int64(64+48*top)
 	documents := int64(256) * 10 * int64(p.Columns()+p.Width()) // of a push, with its message
 	return 2*(projection+max(int64(len(p.File)), message)+held+part+documents) + instanceMemory, message + part + int64(len(p.File))

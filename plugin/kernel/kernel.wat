@@ -334,6 +334,54 @@
       (br_if $four (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $n))))
     (i32.shr_u (i32.sub (local.get $dst) (local.get $start)) (i32.const 2)))
 
+  ;; refine leaves those of count numbers i in kept, in order, for which sums[i] + the product of row i, rows being stride apart, with x, over n > 0
+  ;; columns, is at least floor[i], and returns how many they are.
+  (func (export "kernel_refine") (param $kept i32) (param $count i32) (param $sums i32) (param $rows i32) (param $stride i32) (param $x i32)
+    (param $n i32) (param $floor i32) (result i32)
+    (local $at i32) (local $left i32) (local $to i32) (local $i i32) (local $q i32) (local $d i32) (local $m i32) (local $s f32)
+    (local $s0 v128) (local $s1 v128) (local $s2 v128) (local $s3 v128)
+    (local.set $at (local.get $kept))
+    (local.set $to (local.get $kept))
+    (local.set $left (local.get $count))
+    (loop $next
+      (local.set $i (i32.load (local.get $at)))
+      (local.set $q (i32.add (local.get $rows) (i32.mul (local.get $i) (local.get $stride))))
+      (local.set $d (local.get $x))
+      (local.set $m (local.get $n))
+      (local.set $s0 (v128.const i32x4 0 0 0 0))
+      (local.set $s1 (local.get $s0))
+      (local.set $s2 (local.get $s0))
+      (local.set $s3 (local.get $s0))
+      (block $rest (loop $sixteen
+        (br_if $rest (i32.lt_u (local.get $m) (i32.const 16)))
+        (local.set $s0 (f32x4.add (local.get $s0) (f32x4.mul (v128.load offset=0 (local.get $q)) (v128.load offset=0 (local.get $d)))))
+        (local.set $s1 (f32x4.add (local.get $s1) (f32x4.mul (v128.load offset=16 (local.get $q)) (v128.load offset=16 (local.get $d)))))
+        (local.set $s2 (f32x4.add (local.get $s2) (f32x4.mul (v128.load offset=32 (local.get $q)) (v128.load offset=32 (local.get $d)))))
+        (local.set $s3 (f32x4.add (local.get $s3) (f32x4.mul (v128.load offset=48 (local.get $q)) (v128.load offset=48 (local.get $d)))))
+        (local.set $q (i32.add (local.get $q) (i32.const 64)))
+        (local.set $d (i32.add (local.get $d) (i32.const 64)))
+        (local.set $m (i32.sub (local.get $m) (i32.const 16)))
+        (br $sixteen)))
+      (local.set $s0 (f32x4.add (f32x4.add (local.get $s0) (local.get $s1)) (f32x4.add (local.get $s2) (local.get $s3))))
+      (local.set $s (f32.add
+        (f32.add (f32x4.extract_lane 0 (local.get $s0)) (f32x4.extract_lane 1 (local.get $s0)))
+        (f32.add (f32x4.extract_lane 2 (local.get $s0)) (f32x4.extract_lane 3 (local.get $s0)))))
+      (block $done (loop $one
+        (br_if $done (i32.eqz (local.get $m)))
+        (local.set $s (f32.add (local.get $s) (f32.mul (f32.load (local.get $q)) (f32.load (local.get $d)))))
+        (local.set $q (i32.add (local.get $q) (i32.const 4)))
+        (local.set $d (i32.add (local.get $d) (i32.const 4)))
+        (local.set $m (i32.sub (local.get $m) (i32.const 1)))
+        (br $one)))
+      (local.set $d (i32.shl (local.get $i) (i32.const 2)))
+      (if (f32.ge (f32.add (local.get $s) (f32.load (i32.add (local.get $sums) (local.get $d)))) (f32.load (i32.add (local.get $floor) (local.get $d))))
+        (then
+          (i32.store (local.get $to) (local.get $i))
+          (local.set $to (i32.add (local.get $to) (i32.const 4)))))
+      (local.set $at (i32.add (local.get $at) (i32.const 4)))
+      (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+    (i32.shr_u (i32.sub (local.get $to) (local.get $kept)) (i32.const 2)))
+
   ;; finite is 1 where no x[i] is NaN or infinite, and 0 otherwise: the sum of x[i] - x[i] is 0, or NaN.
   (func (export "kernel_finite") (param $x i32) (param $n i32) (result i32)
     (local $sum v128) (local $v v128)

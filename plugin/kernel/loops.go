@@ -64,6 +64,20 @@ func above(dst []int32, x, floor, tails []float32, tail float32) (n int) {
 	return n
 }
 
+func refine(kept []int32, sums, rows []float32, stride int, x, floor []float32) (n int) {
+	for _, i := range kept {
+		s := sums[i]
+		for c, v := range rows[int(i)*stride:][:len(x)] {
+			s += float32(v * x[c])
+		}
+		if s >= floor[i] {
+			kept[n] = i
+			n++
+		}
+	}
+	return n
+}
+
 func finite(x []float32) bool {
 	sum := float32(0)
 	for _, v := range x {

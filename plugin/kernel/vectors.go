@@ -22,5 +22,11 @@ func Above(dst []int32, x, floor, tails []float32, tail float32) int {
 	return above(dst, x, floor, tails, tail)
 }
 
+// Refine leaves those i in kept, in order, for which sums[i] + the sum over c of rows[i*stride+c] * x[c] >= floor[i], in float32 and in any order, and
+// returns how many they are. The last row may end with x.
+func Refine(kept []int32, sums, rows []float32, stride int, x, floor []float32) int {
+	return refine(kept, sums, rows, stride, x, floor)
+}
+
 // Finite reports whether no value is NaN or infinite.
 func Finite(x []float32) bool { return finite(x) }

@@ -44,6 +44,14 @@ func Above(dst []int32, x, floor, tails []float32, tail float32) int {
 	return int(kernelAbove(&dst[0], &x[0], &floor[0], &tails[0], uint32(len(x)), tail))
 }
 
+// Refine leaves those i in kept, in order, for which sums[i] + the sum over c of rows[i*stride+c] * x[c] >= floor[i], and returns how many they are.
+func Refine(kept []int32, sums, rows []float32, stride int, x, floor []float32) int {
+	if len(kept) == 0 || len(x) == 0 {
+		return refine(kept, sums, rows, stride, x, floor)
+	}
+	return int(kernelRefine(&kept[0], uint32(len(kept)), &sums[0], &rows[0], uint32(4*stride), &x[0], uint32(len(x)), &floor[0]))
+}
+
 // Finite reports whether no value is NaN or infinite.
 func Finite(x []float32) bool {
 	n := len(x) &^ 3
@@ -69,6 +77,10 @@ func kernelWiden(dst *float32, x *uint16, n uint32)
 //go:wasmimport kernel kernel_above
 //go:noescape
 func kernelAbove(dst *int32, x, floor, tails *float32, n uint32, tail float32) uint32
+
+//go:wasmimport kernel kernel_refine
+//go:noescape
+func kernelRefine(kept *int32, count uint32, sums, rows *float32, stride uint32, x *float32, columns uint32, floor *float32) uint32
 
 //go:wasmimport kernel kernel_finite
 //go:noescape

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -139,6 +140,7 @@ func TestWATVectors(t *testing.T) {
 		want = want[:above(want, dst, x, tails, tail)]
 		clear(w.memory[1<<18 : 1<<18+4*n])
 		w.expect("above", 1<<18, raw(want), "kernel_above", 1<<18, uint64(a), uint64(b), 1<<17, uint64(n), uint64(math.Float32bits(tail)))
+		checkRefine(w, r, n, a+1<<15, b+1<<18)
 		by := r.NormFloat64()
 		scale(dst, x, by)
 		w.expect("scale", a, raw(dst), "kernel_scale", uint64(a), uint64(b), uint64(n), math.Float64bits(by))
@@ -153,6 +155,46 @@ func TestWATVectors(t *testing.T) {
 		widen(dst, h)
 		w.expect("widen", a, raw(dst), "kernel_widen", uint64(a), uint64(b), uint64(n))
 	})
+}
+
+// checkRefine compares the numbers that are left with exact sums: what is above its floor by more than rounding is left, what is below is not.
+func checkRefine(w *wat, r *rand.Rand, n, x, rows int) {
+	w.Helper()
+	const kept, sums, floor, count = 1 << 17, 1<<17 + 1<<10, 1<<17 + 1<<11, 12
+	stride := n + r.IntN(3)
+	xs, ys := made(r, n, false), made(r, stride*count, false)
+	sum, low := made(r, count, false), make([]float32, count)
+	list, want := []int32{}, []int32{}
+	for i := range int32(count) {
+		total, magnitude := float64(sum[i]), math.Abs(float64(sum[i]))
+		for c, v := range xs {
+			p := float64(v) * float64(ys[int(i)*stride+c])
+			total, magnitude = total+p, magnitude+math.Abs(p)
+		}
+		below := r.IntN(2) == 0
+		low[i] = float32(total + magnitude*1e-4)
+		if below {
+			low[i] = float32(total - magnitude*1e-4)
+		}
+		if i%5 != 2 {
+			list = append(list, i)
+			if below {
+				want = append(want, i)
+			}
+		}
+	}
+	put(w.memory, x, xs)
+	put(w.memory, rows, ys)
+	put(w.memory, sums, sum)
+	put(w.memory, floor, low)
+	put(w.memory, kept, list)
+	got := w.call("kernel_refine", kept, uint64(len(list)), sums, uint64(rows), uint64(4*stride), uint64(x), uint64(n), floor)
+	if int(got) != len(want) || !bytes.Equal(w.memory[kept:kept+4*len(want)], raw(want)) {
+		w.Fatalf("refine of %d columns leaves %d numbers, expected %v", n, got, want)
+	}
+	if m := Refine(list, sum, ys, stride, xs, low); m != len(want) || !slices.Equal(list[:m], want) {
+		w.Fatalf("Refine of %d columns leaves %v, expected %v", n, list[:m], want)
+	}
 }
 
 // TestWidenIsExact checks every binary16 against its definition, in Go and in WAT.

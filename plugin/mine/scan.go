@@ -28,6 +28,7 @@ type Scanner struct {
 	queryNorms    []float64
 	positiveNorms []float64
 	unitQueries   kernel.Packed // for screening
+	unitRows      []float32     // the same, in rows
 
 	sQPD       []float64 // of each pair
 	floor, cap []float64 // of each pair
@@ -80,7 +81,7 @@ func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error)
 		kernel.Scale(unit[i*pairs.Width:], s.row(pairs.Queries, i), 1/norm)
 		slices.Sort(list(pairs.ExcludeOffsets, pairs.Exclude, i))
 	}
-	s.unitQueries = kernel.Pack(unit, q, pairs.Width)
+	s.unitQueries, s.unitRows = kernel.Pack(unit, q, pairs.Width), unit
 	s.queryPairs = make([][]int32, q)
 	s.sQPD, s.floor, s.cap = make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range n {
@@ -198,11 +199,13 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 				continue
 			}
 			tail := tailNorm(s.row(s.unit, i)[columns:])
-			found := kernel.Above(s.above, s.scores[i*n:(i+1)*n], s.low[j:j+n], queryTails[j:j+n], tail)
+			scores, low := s.scores[i*n:(i+1)*n], s.low[j:j+n]
+			found := kernel.Above(s.above, scores, low, queryTails[j:j+n], tail)
+			survivors, all = survivors+found, all+n
+			found = kernel.Refine(s.above[:found], scores, s.unitRows[j*s.pairs.Width+columns:], s.pairs.Width, s.row(s.unit, i)[columns:], low)
 			for _, c := range s.above[:found] {
 				s.decide(j+int(c), first+int64(i), s.row(documents, i), norm)
 			}
-			survivors, all = survivors+found, all+n
 		}
 	}
 	s.prefix.learn(survivors, all)

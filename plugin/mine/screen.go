@@ -22,7 +22,8 @@ import (
 //
 // Of a prefix of the columns, P is the kernel's sum, and the rest of A.B is at most |A'||B'|, the product of the tails' norms
 // (Cauchy-Schwarz), which tailNorm rounds up: s <= P + |A'||B'| + g + 4u. kernel.Above compares P with floor - |A'||B'| in float32, with two roundings of
-// numbers up to about 2, hence off by at most 5u; so g + 9u is enough for both.
+// numbers up to about 2, hence off by at most 5u; so g + 9u is enough for both. kernel.Refine adds the rest of the
+// columns in float32, again with an error of at most g of their magnitudes, and rounds a sum of at most about 1 once more: g + 9u has room for that too.
 func screenSlack(k int) float64 {
 	const u = 0x1p-24
 	ku := float64(k) * u
@@ -55,7 +56,7 @@ type prefix struct {
 }
 
 const (
-	scoreCost = 6000 // what scoring a survivor takes, in multiply-adds of the kernel
+	scoreCost = 3000 // what refining a survivor takes, in multiply-adds of the kernel
 	tryEvery  = 16   // blocks
 )
 

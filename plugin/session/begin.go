@@ -69,13 +69,13 @@ type beginning struct {
 	options            mine.Options
 }
 
-// bytes is what a scanner of those pairs holds: projected queries and positives, packed unit queries, indices, results; these a second time,
+// bytes is what a scanner of those pairs holds: projected queries and positives, unit queries twice, their tails, indices, results; these a second time,
 // for finish has them in memory and in the part.
 func (b *beginning) bytes() int64 {
 	k := int64(b.queries.width)
 	n := int64(len(b.pairs.PairQuery))
-	return 4*k*int64(b.queries.rows+b.positives.rows) + 4*int64(kernel.PackedLen(b.queries.rows, int(k))) +
-		8*int64(len(b.pairs.Exclude)+len(b.pairs.Together)) + 64*int64(b.queries.rows) + 16*int64(b.positives.rows) +
+	return 4*k*int64(2*b.queries.rows+b.positives.rows) + 4*int64(kernel.PackedLen(b.queries.rows, int(k))) +
+		8*int64(len(b.pairs.Exclude)+len(b.pairs.Together)) + 96*int64(b.queries.rows) + 16*int64(b.positives.rows) +
 		n*(128+2*24*int64(b.options.Top))
 }
 
