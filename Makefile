@@ -62,8 +62,12 @@ plugin-check: ## plugin.wasm is what its sources give, to the byte
 vulncheck:
 	go run $(GOVULNCHECK) ./...
 
-bench:
-	go test -run '^$$' -bench . -benchtime 3x ./plugin/kernel ./host/fit
+QUARRY_DATA ?= ../shared/data
+
+bench: build $(VENV)/ready ## kernels; then, where there is real data, mining beside NumPy, wide fits, scans of many documents
+	go test -run '^$$' -bench . ./plugin/kernel
+	@[ -d "$(QUARRY_DATA)/cloud-docs" ] || { echo "no data in QUARRY_DATA=$(QUARRY_DATA): only the kernels were timed"; exit 0; }; \
+		for what in mine fit scan; do $(VENV)/bin/python testdata/bench/bench.py $$what "$(QUARRY_DATA)/cloud-docs" || exit 1; done
 
 clean:
 	rm -rf bin $(VENV)

@@ -170,26 +170,3 @@ func checkBound(t *testing.T, what string, got float32, a, b []float32) {
 		t.Fatalf("%s: got %v, exactly %v: off by more than %v", what, got, want, bound)
 	}
 }
-
-func BenchmarkPlain(b *testing.B) {
-	const n, k, m = 1024, 654, 64
-	rows, vectors, dst := make([]float32, n*k), make([]float32, m*k), make([]float32, n*m)
-	r := rand.New(rand.NewPCG(4, 4))
-	fill(r, rows, false)
-	fill(r, vectors, false)
-	packed := Pack(rows, n, k)
-	for _, f := range []struct {
-		name string
-		run  func()
-	}{
-		{"Screen", func() { Plain.Screen(dst, packed, 0, n, vectors, k) }},
-		{"Project", func() { Plain.Project(dst, packed, vectors) }},
-	} {
-		b.Run(f.name, func(b *testing.B) {
-			for b.Loop() {
-				f.run()
-			}
-			b.ReportMetric(float64(b.N)*n*m*k/b.Elapsed().Seconds()/1e9, "Gmadd/s")
-		})
-	}
-}

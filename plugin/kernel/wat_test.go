@@ -20,13 +20,16 @@ type wat struct {
 	memory    []byte
 }
 
-func newWAT(t testing.TB) *wat {
+// pages of the memory: enough for the tests, and for the benchmarks.
+const testPages, benchPages = 12, 112
+
+func newWAT(t testing.TB, pages byte) *wat {
 	t.Helper()
 	ctx := context.Background()
 	runtime := wazero.NewRuntime(ctx)
 	t.Cleanup(func() { _ = runtime.Close(ctx) })
-	// A module that is a memory of 12 pages, exported.
-	guest, err := runtime.InstantiateWithConfig(ctx, []byte("\x00asm\x01\x00\x00\x00\x05\x03\x01\x00\x0c\x07\x0a\x01\x06memory\x02\x00"),
+	// A module that is a memory, exported.
+	guest, err := runtime.InstantiateWithConfig(ctx, []byte("\x00asm\x01\x00\x00\x00\x05\x03\x01\x00"+string(rune(pages))+"\x07\x0a\x01\x06memory\x02\x00"),
 		wazero.NewModuleConfig().WithName("guest"))
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +102,7 @@ func made(r *rand.Rand, n int, special bool) []float32 {
 
 // eachLength runs a check for every length up to 130, at every misalignment, with and without special values.
 func eachLength(t *testing.T, check func(w *wat, r *rand.Rand, n, a, b int, special bool)) {
-	w, r := newWAT(t), rand.New(rand.NewPCG(6, 6))
+	w, r := newWAT(t, testPages), rand.New(rand.NewPCG(6, 6))
 	for n := 1; n <= 130; n++ {
 		for shift := range 16 {
 			check(w, r, n, 1<<12+shift, 1<<14+15-shift, (n+shift)%2 == 1)
@@ -199,7 +202,7 @@ func checkRefine(w *wat, r *rand.Rand, n, x, rows int) {
 
 // TestWidenIsExact checks every binary16 against its definition, in Go and in WAT.
 func TestWidenIsExact(t *testing.T) {
-	w := newWAT(t)
+	w := newWAT(t, testPages)
 	h, want := make([]uint16, 1<<16), make([]float32, 1<<16)
 	for bits := range h {
 		h[bits] = uint16(bits)

@@ -2,7 +2,7 @@
 """Times quarry as whole processes, and NumPy in turn with it, and prints tables for docs/BENCHMARKS.md.
 
     bench.py mine  DATA [--rounds 3]           mining DATA beside NumPy's matrix products: the whole, and projected vectors alone
-    bench.py fit   DATA [--columns 1536,5632,12800]
+    bench.py fit   DATA [--columns 1536,5632,12800] [--exact]   --exact: beside all eigenvalues of the covariance, by NumPy
     bench.py scan  DATA [--documents 100000,1000000]   made vectors with the spectrum of DATA's, 256 wide, float16
 
 DATA is a folder that quarry reads. Seconds are of the wall clock, memory is the largest resident size the system saw. Folders that are made
@@ -83,8 +83,23 @@ def bench_mine(o):
         row(split, n["pairs"], *(f"{statistics.median(r):.2f}" for r in zip(*rounds)))
 
 
+def exact(folder, target=0.95):
+    """The exact number of components: NumPy's eigenvalues of the covariance."""
+    models = [np.load(m / "docs.npy", mmap_mode="r") for m in sorted((folder / "vectors").iterdir())]
+    n, d = len(models[0]), sum(m.shape[1] for m in models)
+    covariance, total = np.zeros((d, d), np.float32), np.zeros(d)
+    for at in range(0, n, 4096):
+        rows = [m[at : at + 4096].astype(np.float32) for m in models]
+        x = np.concatenate([r / np.linalg.norm(r, axis=1, keepdims=True) for r in rows], axis=1)
+        covariance += x.T @ x
+        total += x.sum(axis=0, dtype=np.float64)
+    covariance -= np.outer(total, total / n).astype(np.float32)
+    values = np.linalg.eigvalsh(covariance)[::-1]
+    return int(np.searchsorted(np.cumsum(values, dtype=np.float64), target * np.trace(covariance, dtype=np.float64)) + 1)
+
+
 def bench_fit(o):
-    header("columns", "rows", "seconds", "MiB", "components", "captured")
+    header("columns", "rows", "seconds", "MiB", "components", "captured", *(("exact components", "NumPy: seconds", "MiB") if o.exact else ()))
     for columns in map(int, o.columns.split(",")):
         folder = o.data
         if columns != 1536:
@@ -93,7 +108,11 @@ def bench_fit(o):
                 run(sys.executable, HERE / "wide.py", o.data, folder, "--columns", columns)
         out, seconds, mib = run(QUARRY, "fit", folder, "-o", o.work / "fit.safetensors", "--force", "--json")
         s = json.loads(out)
-        row(columns, s["rows"], seconds, mib, s["components"], f"{100 * s['captured_variance'] / s['total_variance']:.2f} %")
+        rival = ()
+        if o.exact:
+            k, numpy_seconds, numpy_mib = run(sys.executable, __file__, "exact", folder)
+            rival = (int(k), numpy_seconds, numpy_mib)
+        row(columns, s["rows"], seconds, mib, s["components"], f"{100 * s['captured_variance'] / s['total_variance']:.2f} %", *rival)
 
 
 def make_scan(folder, documents, scale):
@@ -130,13 +149,16 @@ def bench_scan(o):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=("mine", "fit", "scan"))
+    p.add_argument("what", choices=("mine", "fit", "scan", "exact"))
     p.add_argument("data", type=Path)
     p.add_argument("--work", type=Path, default=ROOT / "bin" / "bench")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--columns", default="1536,5632,12800")
     p.add_argument("--documents", default="100000,1000000")
+    p.add_argument("--exact", action="store_true")
     o = p.parse_args()
+    if o.what == "exact":
+        return print(exact(o.data))
     (o.work / "out").mkdir(parents=True, exist_ok=True)
     {"mine": bench_mine, "fit": bench_fit, "scan": bench_scan}[o.what](o)
 

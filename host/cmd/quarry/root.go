@@ -37,7 +37,7 @@ It reads a folder with texts in BEIR layout and vectors beside them:
 concatenates the models' vectors, reduces them by PCA, and takes for each (query, positive) pair the
 documents that its rule lets through, nearest to the query first.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 an input is missing or not sound; 4 an output exists
+Exit codes: 0 done; 1 failed; 2 wrong usage, or too little --memory; 3 an input is missing or not sound; 4 an output exists
 already (--force replaces it); 5 an output could not be written; 130 interrupted.`
 
 const rootExample = `  quarry demo                                     # a small example, with its texts, on the screen
