@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strconv"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -77,6 +78,7 @@ func NewJob(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOp
 	if j.plan, err = planMemory(o.RunOptions, p, j.set, o.Top); err != nil {
 		return nil, err
 	}
+	debug.FreeOSMemory() // what reading and fitting took is given back before the instances take theirs
 	e, closeEngine, err := o.open(ctx)
 	if err != nil {
 		return nil, err

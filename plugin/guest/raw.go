@@ -59,12 +59,16 @@ func quarryCall(op int32, size uint32) int32 {
 	return 0
 }
 
-// call runs an operation. Memory is short and never given back: what the last call left behind is freed before an operation
-// that will hold much, and the collector is told the limit.
+// call runs an operation. Memory is short and never given back: what calls left behind is freed before an operation that will hold much, and
+// after some calls that hold little. Left alone the collector hardly gets to work: it would need time between calls, of which the module has
+// none, and memory would grow to the limit. The limit it is told all the same.
 func call(op abi.Op, in []byte) ([]byte, error) {
-	const much = 1 << 20
-	if output = nil; len(in) > much && op != abi.OpPush && op != abi.OpTransform {
+	const much, some, perCall = 1 << 20, 32 << 20, 16 << 10
+	output = nil
+	sinceCollection += len(in) + perCall
+	if sinceCollection > some || len(in) > much && op != abi.OpPush && op != abi.OpTransform {
 		runtime.GC()
+		sinceCollection = 0
 	}
 	out, err := instance.Call(op, in)
 	if limit := instance.MemoryLimit(); limit != collectorLimit {
@@ -74,7 +78,10 @@ func call(op abi.Op, in []byte) ([]byte, error) {
 	return out, err
 }
 
-var collectorLimit int64 // the instance's limit that the collector knows of
+var (
+	collectorLimit  int64 // the instance's limit that the collector knows of
+	sinceCollection int   // bytes of messages, and an allowance for what calls leave behind
+)
 
 // quarryOutput returns address * 2^32 + length of what the last call gave.
 //

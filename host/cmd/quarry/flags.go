@@ -37,7 +37,7 @@ func (f *fitFlags) add(flags *pflag.FlagSet) {
 	own.BoolVar(&f.noPCA, "no-pca", false, "concatenate the models' vectors and reduce nothing")
 	own.StringVar(&f.fitOn, "fit-on", host.FitOnDocs, "what to fit on: docs, all (documents and queries), or sample:N documents")
 	own.BoolVar(&f.noCenter, "no-center", false, "do not subtract the mean (truncated SVD)")
-	own.Uint64Var(&f.seed, "seed", 0, "what chooses the sample")
+	own.Uint64Var(&f.seed, "seed", 0, "what chooses the sample, and the random subspace of a wide fit")
 	own.VisitAll(func(flag *pflag.Flag) { f.names = append(f.names, flag.Name) })
 	flags.AddFlagSet(own)
 }
