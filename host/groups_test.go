@@ -84,7 +84,7 @@ func TestPlanMemory(t *testing.T) {
 		groups    bool // more than one
 	}{
 		{j.set, 256 << 20, 2, 2, false},
-		{j.set, 400 << 20, 64, 6, false},
+		{j.set, 400 << 20, 64, 7, false},
 		{many, 1 << 30, 2, 2, true},
 		{many, 64 << 30, 2, 2, false},
 	} {
