@@ -37,10 +37,9 @@ type Done struct {
 	Finished   bool // an earlier run had finished everything; nothing was done, and there is no Result
 }
 
-// Kept is the error of a run that was cut short and left finished parts: the same run with Resume goes on from there.
+// Kept is the error of a run that was cut short and keeps what it had finished in Folder: the same run with Resume goes on from there.
 type Kept struct {
 	Folder string
-	Parts  int
 	error
 }
 
@@ -63,13 +62,6 @@ func (r Run) Do(ctx context.Context, folder *dataset.Folder) (done *Done, err er
 			return nil, err
 		}
 	}
-	defer func() {
-		if w != nil && err != nil {
-			if parts := w.count(); parts > 0 {
-				err = &Kept{w.folder, parts, err}
-			}
-		}
-	}()
 	if err := CheckPairs(folder, r.Mine); err != nil {
 		return nil, err
 	}
@@ -102,7 +94,10 @@ func (r Run) Do(ctx context.Context, folder *dataset.Folder) (done *Done, err er
 			return nil, err
 		}
 	}
-	return r.mine(ctx, j, p, w, pieces)
+	if done, err = r.mine(ctx, j, p, w, pieces); err != nil && w != nil {
+		err = &Kept{w.folder, err}
+	}
+	return done, err
 }
 
 // mine mines the pieces that are not there yet, and writes the outputs.

@@ -163,12 +163,6 @@ func escape(folder string) string {
 	return b.String()
 }
 
-// count is how many parts there are.
-func (w *work) count() int {
-	found, _ := filepath.Glob(filepath.Join(escape(w.folder), "part-*.safetensors"))
-	return len(found)
-}
-
 // remove removes the folder: run.json first, so that what is left of it is never taken for a run's.
 func (w *work) remove() error {
 	if w == nil {

@@ -106,7 +106,7 @@ func interruptedWithParts(t *testing.T) (whole string) {
 		t.Fatal(err)
 	}
 	o := quarry(t.Context(), resumeLine+" --projection p.safetensors --split train")
-	if o.code != exitInput || len(parts(t)) == 0 {
+	if o.code != exitInput || len(parts(t)) == 0 || !strings.Contains(o.stderr, "kept in "+partFolder) {
 		t.Fatalf("exit %d, %d parts: %s", o.code, len(parts(t)), o.stderr)
 	}
 	return whole

@@ -70,15 +70,20 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	}
 	code := exitCode(err)
+	kept := (*host.Kept)(nil)
+	isKept := errors.As(err, &kept)
 	if code == exitInterrupted {
-		if kept := (*host.Kept)(nil); errors.As(err, &kept) {
-			fmt.Fprintf(stderr, "quarry: interrupted; %d finished parts are kept in %s: --resume goes on from there\n", kept.Parts, kept.Folder)
+		if isKept {
+			fmt.Fprintf(stderr, "quarry: interrupted; what is finished is kept in %s: --resume goes on from there\n", kept.Folder)
 		} else {
 			fmt.Fprintln(stderr, "quarry: interrupted; nothing was written")
 		}
 		return code
 	}
 	fmt.Fprintf(stderr, "quarry: %v\n", err)
+	if isKept {
+		fmt.Fprintf(stderr, "What is finished is kept in %s: --resume goes on from there.\n", kept.Folder)
+	}
 	if code == exitUsage {
 		fmt.Fprintln(stderr, "Run the command with --help for its usage.")
 	}
