@@ -13,47 +13,43 @@ import (
 //go:embed testdata/peak.wasm
 var peakModule []byte
 
-// BenchmarkKernels runs the products as a scan and a projection do, on one core: 64 vectors against 512 kept rows of 654 columns, and 64 vectors of
-// 1,536 columns to 654, splatting included. share-of-peak is of a loop that only multiplies and adds in registers, run right before.
+// BenchmarkKernels runs the products on one core, splatting included: the scan's, 64 vectors against 512 kept rows of 654 columns in 16 bits; the
+// projection's, 64 vectors of 1,536 columns to 654; and the fit's, which has the projection's tile. share-of-peak is of a loop that only multiplies and
+// adds float32 in registers, run right before.
 func BenchmarkKernels(b *testing.B) {
 	r := rand.New(rand.NewPCG(4, 4))
-	for _, product := range []struct {
-		name                   string
-		rows, columns, vectors int
-		plain                  func(dst []float32, kept Packed, vectors []float32)
-		wat                    func(w *wat, rows, columns, vectors int)
-	}{
-		{"screen", 512, 654, 64, func(dst []float32, kept Packed, v []float32) { Plain.Screen(dst, kept, 0, kept.Rows, v, kept.Columns) }, watScreen},
-		{"project", 654, 1536, 64, func(dst []float32, kept Packed, v []float32) { Plain.Project(dst, kept, v) }, watProject},
-	} {
-		rows, vectors := made(r, product.rows*product.columns, false), made(r, product.vectors*product.columns, false)
-		kept := Pack(rows, product.rows, product.columns)
-		work := float64(product.rows) * float64(product.columns) * float64(product.vectors)
-		report := func(b *testing.B, peak float64) {
-			speed := work * float64(b.N) / b.Elapsed().Seconds() / 1e9
-			b.ReportMetric(speed, "Gmadd/s")
-			b.ReportMetric(speed/peak, "share-of-peak")
-			b.ReportMetric(0, "ns/op")
+	x, kept := made(r, benchVectors*1536, false), Pack(made(r, 654*1536, false), 654, 1536)
+	x16, kept16 := words(r, benchVectors*Words(654)), Pack(words(r, 512*Words(654)), 512, Words(654))
+	dst, dst16 := make([]float32, benchVectors*654), make([]int32, benchVectors*512)
+
+	speed(b, "screen/wat", 512*654, putBench(b, x16, kept16.Data), func(w *wat) { w.blocks(512, Words(654), w.screen("kernel_screen16")) })
+	speed(b, "screen/go", 512*654, nil, func(*wat) { Plain.Screen(dst16, kept16, 0, 512, x16, Words(654)) })
+	speed(b, "project/wat", 654*1536, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.project) })
+	speed(b, "project/go", 654*1536, nil, func(*wat) { Plain.Project(dst, kept, x) })
+	speed(b, "multiply/wat", 654*1536, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.screen("kernel_screen")) })
+}
+
+const benchVectors = 64
+
+// speed reports multiply-adds a second, perVector of them for each vector.
+func speed(b *testing.B, name string, perVector int, w *wat, run func(w *wat)) {
+	b.Run(name, func(b *testing.B) {
+		peak := peakSpeed(b)
+		for b.Loop() {
+			run(w)
 		}
-		b.Run(product.name+"/wat", func(b *testing.B) {
-			w := newWAT(b, benchPages)
-			put(w.memory, vectorsAt, vectors)
-			put(w.memory, keptAt, kept.Data)
-			peak := peakSpeed(b)
-			for b.Loop() {
-				product.wat(w, PackedRows(product.rows), product.columns, product.vectors)
-			}
-			report(b, peak)
-		})
-		b.Run(product.name+"/go", func(b *testing.B) {
-			peak := peakSpeed(b)
-			dst := make([]float32, product.vectors*PackedRows(product.rows))
-			for b.Loop() {
-				product.plain(dst, kept, vectors)
-			}
-			report(b, peak)
-		})
-	}
+		speed := float64(perVector) * benchVectors * float64(b.N) / b.Elapsed().Seconds() / 1e9
+		b.ReportMetric(speed, "Gmadd/s")
+		b.ReportMetric(speed/peak, "share-of-peak")
+		b.ReportMetric(0, "ns/op")
+	})
+}
+
+func putBench[T float32 | int32](b *testing.B, x, kept []T) *wat {
+	w := newWAT(b, benchPages)
+	put(w.memory, vectorsAt, x)
+	put(w.memory, keptAt, kept)
+	return w
 }
 
 // Addresses of the benchmark's matrices.
@@ -65,26 +61,25 @@ const (
 	keptAt    = 1 << 21
 )
 
-func eachBlock(w *wat, columns, vectors int, f func(c, n int)) {
+// blocks splats a block of columns at a time, and multiplies it with panels of kept rows.
+func (w *wat) blocks(rows, columns int, multiply func(rows, panels, columns, c, n int)) {
 	for c := 0; c < columns; c += BlockColumns {
 		n := min(BlockColumns, columns-c)
-		w.call("kernel_splat", splatsAt, uint64(vectorsAt+4*c), uint64(4*columns), 4, uint64(vectors), uint64(n))
-		f(c, n)
+		w.call("kernel_splat", splatsAt, uint64(vectorsAt+4*c), uint64(4*columns), 4, benchVectors, uint64(n))
+		multiply(PackedRows(rows), PackedRows(rows)/PanelRows, columns, c, n)
 	}
 }
 
-func watScreen(w *wat, rows, columns, vectors int) {
-	eachBlock(w, columns, vectors, func(c, n int) {
-		w.call("kernel_screen", sumsAt, uint64(4*rows), 4*PanelRows, uint64(keptAt+4*PanelRows*c), uint64(4*PanelRows*columns), uint64(rows/PanelRows),
-			splatsAt, uint64(vectors), uint64(n), uint64(min(c, 1)))
-	})
+func (w *wat) screen(name string) func(rows, panels, columns, c, n int) {
+	return func(rows, panels, columns, c, n int) {
+		w.call(name, sumsAt, uint64(4*rows), 4*PanelRows, uint64(keptAt+4*PanelRows*c), uint64(4*PanelRows*columns), uint64(panels),
+			splatsAt, benchVectors, uint64(n), uint64(min(c, 1)))
+	}
 }
 
-func watProject(w *wat, rows, columns, vectors int) {
-	eachBlock(w, columns, vectors, func(c, n int) {
-		w.call("kernel_project", sumsAt, uint64(8*rows), uint64(keptAt+4*PanelRows*c), uint64(4*PanelRows*columns), uint64(rows/PanelRows),
-			splatsAt, uint64(vectors), uint64(n), scratchAt)
-	})
+func (w *wat) project(rows, panels, columns, c, n int) {
+	w.call("kernel_project", sumsAt, uint64(8*rows), uint64(keptAt+4*PanelRows*c), uint64(4*PanelRows*columns), uint64(panels),
+		splatsAt, benchVectors, uint64(n), scratchAt)
 }
 
 // peakSpeed is the best of some runs of the loop, in billions of multiply-adds a second.

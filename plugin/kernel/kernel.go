@@ -19,37 +19,43 @@ type Kernel interface {
 	// Name says which kernel this is, for reports.
 	Name() string
 
-	// Screen writes dst[i*n+j] = sum over c < columns of vectors[i][c] * kept[first+j][c], for j < n, in float32: in any
-	// order and fused or not, so that its error is bounded by the sum of the products' magnitudes
-	// times g = k*u/(1-k*u), where u = 2^-24. first and n are multiples of PanelRows; kept rows past the last are zero.
-	Screen(dst []float32, kept Packed, first, n int, vectors []float32, columns int)
+	// Screen writes dst[i*n+j] = the sum over the first words of vectors[i] * kept[first+j], word by word, for j < n, exactly: a word is a pair of
+	// 16-bit numbers, low half first, and their products are added. Sums have to fit 32 bits. first and n are multiples of
+	// PanelRows; kept rows past the last are zero.
+	Screen(dst []int32, kept Packed[int32], first, n int, vectors []int32, words int)
 
 	// Project writes dst[i*kept.Rows+j] = sum over c of vectors[i][c] * kept[j][c] in canonical order: float32 sums, in
 	// ascending order and never fused, over blocks of BlockColumns columns; the blocks' sums added in
 	// float64, rounded to float32 once. See docs/ABI.md, Project.
-	Project(dst []float32, kept Packed, vectors []float32)
+	Project(dst []float32, kept Packed[float32], vectors []float32)
 }
+
+// Unit is what 1 becomes in 16 bits. Of vectors of norm 1 every sum of products then fits 32 bits.
+const Unit = 1<<15 - 1
+
+// Words is how many pairs of 16-bit numbers k columns take.
+func Words(k int) int { return (k + 1) / 2 }
 
 // PanelRows is how many kept rows lie interleaved in a panel.
 const PanelRows = 16
 
 // Packed is a matrix in panels of PanelRows rows: column c of row p*PanelRows+r is Data[(p*Columns+c)*PanelRows+r]. Past the last
 // row, the last panel is zero.
-type Packed struct {
+type Packed[T float32 | int32] struct {
 	Rows, Columns int
-	Data          []float32
+	Data          []T
 }
 
 // Pack lays out n rows of k values in panels.
-func Pack(rows []float32, n, k int) Packed {
-	data := make([]float32, PackedLen(n, k))
+func Pack[T float32 | int32](rows []T, n, k int) Packed[T] {
+	data := make([]T, PackedLen(n, k))
 	for j := range n {
 		panel := data[j/PanelRows*PanelRows*k:]
 		for c, v := range rows[j*k : (j+1)*k] {
 			panel[c*PanelRows+j%PanelRows] = v
 		}
 	}
-	return Packed{Rows: n, Columns: k, Data: data}
+	return Packed[T]{Rows: n, Columns: k, Data: data}
 }
 
 // PackedRows is the number of rows of an n-row matrix once packed.

@@ -177,6 +177,140 @@
       (local.set $sums (i32.add (local.get $sums) (local.get $sums_panel)))
       (br_if $panel (local.tee $panels (i32.sub (local.get $panels) (i32.const 1))))))
 
+  ;; tile16 is tile for words that are pairs of 16-bit numbers, and for 32-bit sums.
+  (func $tile16 (param $q i32) (param $s i32) (param $n i32) (param $out0 i32) (param $out1 i32) (param $more i32)
+    (local $a0 v128) (local $a1 v128) (local $a2 v128) (local $a3 v128)
+    (local $b0 v128) (local $b1 v128) (local $b2 v128) (local $b3 v128)
+    (local $x v128) (local $y v128) (local $p v128)
+    (if (local.get $more) (then
+      (local.set $a0 (v128.load offset=0 (local.get $out0)))
+      (local.set $b0 (v128.load offset=0 (local.get $out1)))
+      (local.set $a1 (v128.load offset=16 (local.get $out0)))
+      (local.set $b1 (v128.load offset=16 (local.get $out1)))
+      (local.set $a2 (v128.load offset=32 (local.get $out0)))
+      (local.set $b2 (v128.load offset=32 (local.get $out1)))
+      (local.set $a3 (v128.load offset=48 (local.get $out0)))
+      (local.set $b3 (v128.load offset=48 (local.get $out1)))))
+    (block $rest
+      (br_if $rest (i32.lt_u (local.get $n) (i32.const 4)))
+      (loop $four
+        ;; The largest offsets first: one bounds check then serves all.
+        (drop (i32.load8_u offset=255 (local.get $q)))
+        (drop (i32.load8_u offset=127 (local.get $s)))
+        ;; column 0
+        (local.set $x (v128.load offset=0 (local.get $s)))
+        (local.set $y (v128.load offset=16 (local.get $s)))
+        (local.set $p (v128.load offset=0 (local.get $q)))
+        (local.set $a0 (i32x4.add (local.get $a0) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b0 (i32x4.add (local.get $b0) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=16 (local.get $q)))
+        (local.set $a1 (i32x4.add (local.get $a1) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b1 (i32x4.add (local.get $b1) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=32 (local.get $q)))
+        (local.set $a2 (i32x4.add (local.get $a2) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b2 (i32x4.add (local.get $b2) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=48 (local.get $q)))
+        (local.set $a3 (i32x4.add (local.get $a3) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b3 (i32x4.add (local.get $b3) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        ;; column 1
+        (local.set $x (v128.load offset=32 (local.get $s)))
+        (local.set $y (v128.load offset=48 (local.get $s)))
+        (local.set $p (v128.load offset=64 (local.get $q)))
+        (local.set $a0 (i32x4.add (local.get $a0) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b0 (i32x4.add (local.get $b0) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=80 (local.get $q)))
+        (local.set $a1 (i32x4.add (local.get $a1) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b1 (i32x4.add (local.get $b1) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=96 (local.get $q)))
+        (local.set $a2 (i32x4.add (local.get $a2) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b2 (i32x4.add (local.get $b2) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=112 (local.get $q)))
+        (local.set $a3 (i32x4.add (local.get $a3) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b3 (i32x4.add (local.get $b3) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        ;; column 2
+        (local.set $x (v128.load offset=64 (local.get $s)))
+        (local.set $y (v128.load offset=80 (local.get $s)))
+        (local.set $p (v128.load offset=128 (local.get $q)))
+        (local.set $a0 (i32x4.add (local.get $a0) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b0 (i32x4.add (local.get $b0) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=144 (local.get $q)))
+        (local.set $a1 (i32x4.add (local.get $a1) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b1 (i32x4.add (local.get $b1) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=160 (local.get $q)))
+        (local.set $a2 (i32x4.add (local.get $a2) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b2 (i32x4.add (local.get $b2) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=176 (local.get $q)))
+        (local.set $a3 (i32x4.add (local.get $a3) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b3 (i32x4.add (local.get $b3) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        ;; column 3
+        (local.set $x (v128.load offset=96 (local.get $s)))
+        (local.set $y (v128.load offset=112 (local.get $s)))
+        (local.set $p (v128.load offset=192 (local.get $q)))
+        (local.set $a0 (i32x4.add (local.get $a0) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b0 (i32x4.add (local.get $b0) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=208 (local.get $q)))
+        (local.set $a1 (i32x4.add (local.get $a1) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b1 (i32x4.add (local.get $b1) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=224 (local.get $q)))
+        (local.set $a2 (i32x4.add (local.get $a2) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b2 (i32x4.add (local.get $b2) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=240 (local.get $q)))
+        (local.set $a3 (i32x4.add (local.get $a3) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b3 (i32x4.add (local.get $b3) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $q (i32.add (local.get $q) (i32.const 256)))
+        (local.set $s (i32.add (local.get $s) (i32.const 128)))
+        (local.set $n (i32.sub (local.get $n) (i32.const 4)))
+        (br_if $four (i32.ge_u (local.get $n) (i32.const 4)))))
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $one
+        (local.set $x (v128.load offset=0 (local.get $s)))
+        (local.set $y (v128.load offset=16 (local.get $s)))
+        (local.set $p (v128.load offset=0 (local.get $q)))
+        (local.set $a0 (i32x4.add (local.get $a0) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b0 (i32x4.add (local.get $b0) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=16 (local.get $q)))
+        (local.set $a1 (i32x4.add (local.get $a1) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b1 (i32x4.add (local.get $b1) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=32 (local.get $q)))
+        (local.set $a2 (i32x4.add (local.get $a2) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b2 (i32x4.add (local.get $b2) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $p (v128.load offset=48 (local.get $q)))
+        (local.set $a3 (i32x4.add (local.get $a3) (i32x4.dot_i16x8_s (local.get $x) (local.get $p))))
+        (local.set $b3 (i32x4.add (local.get $b3) (i32x4.dot_i16x8_s (local.get $y) (local.get $p))))
+        (local.set $q (i32.add (local.get $q) (i32.const 64)))
+        (local.set $s (i32.add (local.get $s) (i32.const 32)))
+        (br_if $one (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (v128.store offset=0 (local.get $out1) (local.get $b0))
+    (v128.store offset=0 (local.get $out0) (local.get $a0))
+    (v128.store offset=16 (local.get $out1) (local.get $b1))
+    (v128.store offset=16 (local.get $out0) (local.get $a1))
+    (v128.store offset=32 (local.get $out1) (local.get $b2))
+    (v128.store offset=32 (local.get $out0) (local.get $a2))
+    (v128.store offset=48 (local.get $out1) (local.get $b3))
+    (v128.store offset=48 (local.get $out0) (local.get $a3)))
+
+  ;; screen16 is screen for pairs of 16-bit numbers, a pair where there was a column; sums are 32-bit, and exact unless they overflow.
+  ;;
+  ;;   sums[i][j] += int32(x[i][2*c]) * int32(kept[j][2*c]) + int32(x[i][2*c+1]) * int32(kept[j][2*c+1])
+  (func (export "kernel_screen16") (param $sums i32) (param $sums_row i32) (param $sums_panel i32) (param $q i32) (param $stride i32) (param $panels i32)
+    (param $splats i32) (param $rows i32) (param $columns i32) (param $more i32)
+    (local $s i32) (local $i i32) (local $out i32)
+    (loop $panel
+      (local.set $s (local.get $splats))
+      (local.set $out (local.get $sums))
+      (local.set $i (local.get $rows))
+      (loop $pair
+        (call $tile16 (local.get $q) (local.get $s) (local.get $columns) (local.get $out)
+          (select (i32.add (local.get $out) (local.get $sums_row)) (local.get $out) (i32.gt_s (local.get $i) (i32.const 1)))
+          (local.get $more))
+        (local.set $s (i32.add (local.get $s) (i32.shl (local.get $columns) (i32.const 5))))
+        (local.set $out (i32.add (local.get $out) (i32.shl (local.get $sums_row) (i32.const 1))))
+        (br_if $pair (i32.gt_s (local.tee $i (i32.sub (local.get $i) (i32.const 2))) (i32.const 0))))
+      (local.set $q (i32.add (local.get $q) (local.get $stride)))
+      (local.set $sums (i32.add (local.get $sums) (local.get $sums_panel)))
+      (br_if $panel (local.tee $panels (i32.sub (local.get $panels) (i32.const 1))))))
+
   ;; project does the same, over one block of columns, and adds the sums to float64 totals, rows of which are totals_row apart. sums is
   ;; room for one tile, 128 bytes.
   ;;
@@ -314,13 +448,28 @@
       (local.set $dst (i32.add (local.get $dst) (i32.const 16)))
       (br_if $four (local.tee $n (i32.sub (local.get $n) (i32.const 4))))))
 
-  ;; above writes those i to dst, as 32-bit numbers, for which x[i] >= floor[i] - tails[i]*tail, and returns how many they are.
+  ;; quantize writes 16-bit numbers: x[i] times 32767, no further from 0 than that, rounded to the nearest; n is a multiple of 8.
+  (func (export "kernel_quantize") (param $dst i32) (param $x i32) (param $n i32)
+    (local $unit v128) (local $least v128)
+    (local.set $unit (f32x4.splat (f32.const 32767)))
+    (local.set $least (f32x4.splat (f32.const -32767)))
+    (loop $eight
+      (v128.store (local.get $dst) (i16x8.narrow_i32x4_s
+        (i32x4.trunc_sat_f32x4_s (f32x4.nearest (f32x4.min (local.get $unit) (f32x4.max (local.get $least)
+          (f32x4.mul (v128.load (local.get $x)) (local.get $unit))))))
+        (i32x4.trunc_sat_f32x4_s (f32x4.nearest (f32x4.min (local.get $unit) (f32x4.max (local.get $least)
+          (f32x4.mul (v128.load offset=16 (local.get $x)) (local.get $unit))))))))
+      (local.set $x (i32.add (local.get $x) (i32.const 32)))
+      (local.set $dst (i32.add (local.get $dst) (i32.const 16)))
+      (br_if $eight (local.tee $n (i32.sub (local.get $n) (i32.const 8))))))
+
+  ;; above writes those i to dst, as 32-bit numbers, for which float32(x[i]) >= floor[i] - tails[i]*tail, x being 32-bit, and returns how many they are.
   (func (export "kernel_above") (param $dst i32) (param $x i32) (param $floor i32) (param $tails i32) (param $n i32) (param $tail f32) (result i32)
     (local $i i32) (local $bits i32) (local $start i32) (local $t v128)
     (local.set $t (f32x4.splat (local.get $tail)))
     (local.set $start (local.get $dst))
     (loop $four
-      (local.set $bits (i32x4.bitmask (f32x4.ge (v128.load (local.get $x))
+      (local.set $bits (i32x4.bitmask (f32x4.ge (f32x4.convert_i32x4_s (v128.load (local.get $x)))
         (f32x4.sub (v128.load (local.get $floor)) (f32x4.mul (v128.load (local.get $tails)) (local.get $t))))))
       (block $none
         (br_if $none (i32.eqz (local.get $bits)))
@@ -334,10 +483,10 @@
       (br_if $four (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $n))))
     (i32.shr_u (i32.sub (local.get $dst) (local.get $start)) (i32.const 2)))
 
-  ;; refine leaves those of count numbers i in kept, in order, for which sums[i] + the product of row i, rows being stride apart, with x, over n > 0
-  ;; columns, is at least floor[i], and returns how many they are.
+  ;; refine leaves those of count numbers i in kept, in order, for which float32(sums[i]) + by times the product of row i, rows being stride apart, with
+  ;; x, over n > 0 columns, is at least floor[i], and returns how many they are. sums are 32-bit.
   (func (export "kernel_refine") (param $kept i32) (param $count i32) (param $sums i32) (param $rows i32) (param $stride i32) (param $x i32)
-    (param $n i32) (param $floor i32) (result i32)
+    (param $n i32) (param $floor i32) (param $by f32) (result i32)
     (local $at i32) (local $left i32) (local $to i32) (local $i i32) (local $q i32) (local $d i32) (local $m i32) (local $s f32)
     (local $s0 v128) (local $s1 v128) (local $s2 v128) (local $s3 v128)
     (local.set $at (local.get $kept))
@@ -374,7 +523,7 @@
         (local.set $m (i32.sub (local.get $m) (i32.const 1)))
         (br $one)))
       (local.set $d (i32.shl (local.get $i) (i32.const 2)))
-      (if (f32.ge (f32.add (local.get $s) (f32.load (i32.add (local.get $sums) (local.get $d)))) (f32.load (i32.add (local.get $floor) (local.get $d))))
+      (if (f32.ge (f32.add (f32.mul (local.get $s) (local.get $by)) (f32.convert_i32_s (i32.load (i32.add (local.get $sums) (local.get $d))))) (f32.load (i32.add (local.get $floor) (local.get $d))))
         (then
           (i32.store (local.get $to) (local.get $i))
           (local.set $to (i32.add (local.get $to) (i32.const 4)))))

@@ -54,9 +54,26 @@ func half(h uint16) float32 {
 	return math.Float32frombits(bits)
 }
 
-func above(dst []int32, x, floor, tails []float32, tail float32) (n int) {
+func quantize(dst []int32, x []float32) {
+	for i := range dst {
+		w := quantum(x[2*i])
+		if 2*i+1 < len(x) {
+			w |= quantum(x[2*i+1]) << 16
+		}
+		dst[i] = int32(w)
+	}
+}
+
+// quantum rounds by a number so large that float32 holds nothing below 1 beside it; the sum's last bits are the result.
+func quantum(x float32) uint32 {
+	const magic = 3 << 22
+	scaled := min(max(float32(x*Unit), -Unit), Unit)
+	return math.Float32bits(scaled+magic) & 0xffff
+}
+
+func above(dst, x []int32, floor, tails []float32, tail float32) (n int) {
 	for i, v := range x {
-		if v >= floor[i]-float32(tails[i]*tail) {
+		if float32(v) >= floor[i]-float32(tails[i]*tail) {
 			dst[n] = int32(i)
 			n++
 		}
@@ -64,13 +81,13 @@ func above(dst []int32, x, floor, tails []float32, tail float32) (n int) {
 	return n
 }
 
-func refine(kept []int32, sums, rows []float32, stride int, x, floor []float32) (n int) {
+func refine(kept, sums []int32, rows []float32, stride int, x, floor []float32, by float32) (n int) {
 	for _, i := range kept {
-		s := sums[i]
+		s := float32(0)
 		for c, v := range rows[int(i)*stride:][:len(x)] {
 			s += float32(v * x[c])
 		}
-		if s >= floor[i] {
+		if float32(sums[i])+float32(s*by) >= floor[i] {
 			kept[n] = i
 			n++
 		}

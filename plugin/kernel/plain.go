@@ -12,9 +12,9 @@ type plain struct{}
 
 func (plain) Name() string { return "go" }
 
-func (plain) Screen(dst []float32, kept Packed, first, n int, vectors []float32, columns int) {
-	eachTile(kept, first, n, vectors, func(i, j, rows int, x0, x1, panel []float32) {
-		a, b := tile(x0[:columns], x1[:columns], panel)
+func (plain) Screen(dst []int32, kept Packed[int32], first, n int, vectors []int32, words int) {
+	eachTile(kept, first, n, vectors, func(i, j, rows int, x0, x1, panel []int32) {
+		a, b := tile16(x0[:words], x1[:words], panel)
 		copy(dst[i*n+j:], a[:])
 		if rows == 2 {
 			copy(dst[(i+1)*n+j:], b[:])
@@ -22,7 +22,7 @@ func (plain) Screen(dst []float32, kept Packed, first, n int, vectors []float32,
 	})
 }
 
-func (plain) Project(dst []float32, kept Packed, vectors []float32) {
+func (plain) Project(dst []float32, kept Packed[float32], vectors []float32) {
 	k, n := kept.Columns, kept.Rows
 	eachTile(kept, 0, n, vectors, func(i, j, rows int, x0, x1, panel []float32) {
 		var a, b [tileRows]float64
@@ -46,7 +46,7 @@ func (plain) Project(dst []float32, kept Packed, vectors []float32) {
 // eachTile visits the tiles of kept rows [first, first+n) against all vectors: f gets the number of the
 // tile's first vector, of its first kept row less first, how many vectors it has (where that is 1, x1 repeats
 // x0), the vectors, and the panel from the tile's first row on. A panel stays in the cache while all the vectors pass.
-func eachTile(kept Packed, first, n int, vectors []float32, f func(i, j, rows int, x0, x1, panel []float32)) {
+func eachTile[T float32 | int32](kept Packed[T], first, n int, vectors []T, f func(i, j, rows int, x0, x1, panel []T)) {
 	k := kept.Columns
 	m := len(vectors) / k
 	for j := 0; j < n; j += tileRows {
@@ -87,4 +87,22 @@ func tile(x0, x1, panel []float32) (a, b [tileRows]float32) {
 		b3 += float32(y * p[3])
 	}
 	return [tileRows]float32{a0, a1, a2, a3}, [tileRows]float32{b0, b1, b2, b3}
+}
+
+// tile16 is tile for pairs of 16-bit numbers:
+//
+//	a[r] += int32(low(x0[c]))*int32(low(panel[PanelRows*c+r])) + int32(high(x0[c]))*int32(high(panel[PanelRows*c+r]))
+func tile16(x0, x1, panel []int32) (a, b [tileRows]int32) {
+	x1 = x1[:len(x0)]
+	for c, x := range x0 {
+		xl, xh := int32(int16(x)), x>>16
+		yl, yh := int32(int16(x1[c])), x1[c]>>16
+		p := (*[tileRows]int32)(panel[c*PanelRows:])
+		for r, w := range p {
+			l, h := int32(int16(w)), w>>16
+			a[r] += xl*l + xh*h
+			b[r] += yl*l + yh*h
+		}
+	}
+	return a, b
 }

@@ -1,5 +1,7 @@
 package kernel
 
+import "unsafe"
+
 // NewSIMD returns the kernel of kernel.wat, which is linked into the module.
 func NewSIMD() Kernel { return &simd{} }
 
@@ -18,16 +20,16 @@ type simd struct {
 
 func (*simd) Name() string { return "wasm simd128" }
 
-func (s *simd) Screen(dst []float32, kept Packed, first, n int, vectors []float32, columns int) {
-	s.eachPass(kept, first, n, vectors, columns, func(i, j, rows, m, c, columns int, q *float32) {
-		kernelScreen(&dst[i*n+j], uint32(4*n), 4*PanelRows, q, uint32(4*PanelRows*kept.Columns), uint32(rows/PanelRows),
-			&s.splats[0], uint32(m), uint32(columns), min(uint32(c), 1))
+func (s *simd) Screen(dst []int32, kept Packed[int32], first, n int, vectors []int32, words int) {
+	eachPass(s, kept, first, n, vectors, words, func(i, j, rows, m, c, words int, q *int32) {
+		kernelScreen16(&dst[i*n+j], uint32(4*n), 4*PanelRows, q, uint32(4*PanelRows*kept.Columns), uint32(rows/PanelRows),
+			&s.splats[0], uint32(m), uint32(words), min(uint32(c), 1))
 	})
 }
 
-func (s *simd) Project(dst []float32, kept Packed, vectors []float32) {
+func (s *simd) Project(dst []float32, kept Packed[float32], vectors []float32) {
 	n := kept.Rows
-	s.eachPass(kept, 0, PackedRows(n), vectors, kept.Columns, func(i, j, rows, m, c, columns int, q *float32) {
+	eachPass(s, kept, 0, PackedRows(n), vectors, kept.Columns, func(i, j, rows, m, c, columns int, q *float32) {
 		totals := s.totals[:m*rows]
 		if c == 0 {
 			clear(totals)
@@ -49,14 +51,14 @@ func (s *simd) Project(dst []float32, kept Packed, vectors []float32) {
 // eachPass visits kept rows [first, first+n) against all vectors, in their first end columns: f gets the number of the pass's first vector, of its first kept
 // row less first, how many kept rows and vectors it has, a block of columns, ascending, and the panel with its first kept row and column. The
 // vectors' columns are splatted then.
-func (s *simd) eachPass(kept Packed, first, n int, vectors []float32, end int, f func(i, j, rows, m, c, columns int, q *float32)) {
+func eachPass[T float32 | int32](s *simd, kept Packed[T], first, n int, vectors []T, end int, f func(i, j, rows, m, c, columns int, q *T)) {
 	k := kept.Columns
 	for i := 0; i < len(vectors)/k; i += passVectors {
 		m := min(passVectors, len(vectors)/k-i)
 		for j := 0; j < n; j += passRows {
 			for c := 0; c < end; c += BlockColumns {
 				columns := min(BlockColumns, end-c)
-				kernelSplat(&s.splats[0], &vectors[i*k+c], uint32(4*k), 4, uint32(m), uint32(columns))
+				kernelSplat(&s.splats[0], unsafe.Pointer(&vectors[i*k+c]), uint32(4*k), 4, uint32(m), uint32(columns))
 				f(i, j, min(passRows, n-j), m, c, columns, &kept.Data[(first+j)*k+c*PanelRows])
 			}
 		}
@@ -65,11 +67,11 @@ func (s *simd) eachPass(kept Packed, first, n int, vectors []float32, end int, f
 
 //go:wasmimport kernel kernel_splat
 //go:noescape
-func kernelSplat(dst, x *float32, row, column, rows, columns uint32)
+func kernelSplat(dst *float32, x unsafe.Pointer, row, column, rows, columns uint32)
 
-//go:wasmimport kernel kernel_screen
+//go:wasmimport kernel kernel_screen16
 //go:noescape
-func kernelScreen(sums *float32, sumsRow, sumsPanel uint32, q *float32, stride, panels uint32, splats *float32, rows, columns, more uint32)
+func kernelScreen16(sums *int32, sumsRow, sumsPanel uint32, q *int32, stride, panels uint32, splats *float32, rows, columns, more uint32)
 
 //go:wasmimport kernel kernel_project
 //go:noescape

@@ -39,17 +39,27 @@ func Widen(dst []float32, x []uint16) {
 	widen(dst[n:], x[n:])
 }
 
-// Above writes those i to dst, ascending, for which x[i] >= floor[i] - tails[i]*tail, and returns how many they are.
-func Above(dst []int32, x, floor, tails []float32, tail float32) int {
+// Quantize writes x * Unit, rounded to the nearest, as pairs of 16-bit numbers; the last is filled up with 0. Values go from -1 to 1, and
+// what rounding has put beyond that is taken back.
+func Quantize(dst []int32, x []float32) {
+	n := len(x) &^ 7
+	if n > 0 {
+		kernelQuantize(&dst[0], &x[0], uint32(n))
+	}
+	quantize(dst[n/2:], x[n:])
+}
+
+// Above writes those i to dst, ascending, for which float32(x[i]) >= floor[i] - tails[i]*tail, and returns how many they are.
+func Above(dst, x []int32, floor, tails []float32, tail float32) int {
 	return int(kernelAbove(&dst[0], &x[0], &floor[0], &tails[0], uint32(len(x)), tail))
 }
 
-// Refine leaves those i in kept, in order, for which sums[i] + the sum over c of rows[i*stride+c] * x[c] >= floor[i], and returns how many they are.
-func Refine(kept []int32, sums, rows []float32, stride int, x, floor []float32) int {
+// Refine leaves those i in kept, in order, for which float32(sums[i]) + by times the sum over c of rows[i*stride+c] * x[c] >= floor[i], and returns how many they are.
+func Refine(kept, sums []int32, rows []float32, stride int, x, floor []float32, by float32) int {
 	if len(kept) == 0 || len(x) == 0 {
-		return refine(kept, sums, rows, stride, x, floor)
+		return refine(kept, sums, rows, stride, x, floor, by)
 	}
-	return int(kernelRefine(&kept[0], uint32(len(kept)), &sums[0], &rows[0], uint32(4*stride), &x[0], uint32(len(x)), &floor[0]))
+	return int(kernelRefine(&kept[0], uint32(len(kept)), &sums[0], &rows[0], uint32(4*stride), &x[0], uint32(len(x)), &floor[0], by))
 }
 
 // Finite reports whether no value is NaN or infinite.
@@ -74,13 +84,17 @@ func kernelSubtract(dst, x *float32, n uint32)
 //go:noescape
 func kernelWiden(dst *float32, x *uint16, n uint32)
 
+//go:wasmimport kernel kernel_quantize
+//go:noescape
+func kernelQuantize(dst *int32, x *float32, n uint32)
+
 //go:wasmimport kernel kernel_above
 //go:noescape
-func kernelAbove(dst *int32, x, floor, tails *float32, n uint32, tail float32) uint32
+func kernelAbove(dst, x *int32, floor, tails *float32, n uint32, tail float32) uint32
 
 //go:wasmimport kernel kernel_refine
 //go:noescape
-func kernelRefine(kept *int32, count uint32, sums, rows *float32, stride uint32, x *float32, columns uint32, floor *float32) uint32
+func kernelRefine(kept *int32, count uint32, sums *int32, rows *float32, stride uint32, x *float32, columns uint32, floor *float32, by float32) uint32
 
 //go:wasmimport kernel kernel_finite
 //go:noescape

@@ -136,14 +136,31 @@ func TestWATVectors(t *testing.T) {
 		put(w.memory, b, x)
 		subtract(dst, x)
 		w.expect("subtract", a, raw(dst), "kernel_subtract", uint64(a), uint64(b), uint64(n))
-		tails, tail := made(r, n, special), float32(r.Float64())
+		tails, tail, sums := made(r, n, special), float32(r.Float64()), words(r, n)
 		put(w.memory, 1<<17, tails)
-		put(w.memory, a, dst)
+		put(w.memory, a, sums)
+		floor := made(r, n, special)
+		for i := range floor {
+			floor[i] *= float32(sums[i])
+		}
+		put(w.memory, b, floor)
 		want := make([]int32, n)
-		want = want[:above(want, dst, x, tails, tail)]
+		want = want[:above(want, sums, floor, tails, tail)]
 		clear(w.memory[1<<18 : 1<<18+4*n])
 		w.expect("above", 1<<18, raw(want), "kernel_above", 1<<18, uint64(a), uint64(b), 1<<17, uint64(n), uint64(math.Float32bits(tail)))
+		put(w.memory, a, dst)
+		put(w.memory, b, x)
 		checkRefine(w, r, n, a+1<<15, b+1<<18)
+		units := make([]float32, (n+7)&^7)
+		for i := range units {
+			units[i] = float32(2.00001*r.Float64() - 1.000005)
+		}
+		put(w.memory, b, units)
+		quantized := make([]int32, len(units)/2)
+		quantize(quantized, units)
+		w.expect("quantize", a, raw(quantized), "kernel_quantize", uint64(a), uint64(b), uint64(len(units)))
+		put(w.memory, a, dst)
+		put(w.memory, b, x)
 		by := r.NormFloat64()
 		scale(dst, x, by)
 		w.expect("scale", a, raw(dst), "kernel_scale", uint64(a), uint64(b), uint64(n), math.Float64bits(by))
@@ -166,12 +183,12 @@ func checkRefine(w *wat, r *rand.Rand, n, x, rows int) {
 	const kept, sums, floor, count = 1 << 17, 1<<17 + 1<<10, 1<<17 + 1<<11, 12
 	stride := n + r.IntN(3)
 	xs, ys := made(r, n, false), made(r, stride*count, false)
-	sum, low := made(r, count, false), make([]float32, count)
+	sum, low, by := words(r, count), make([]float32, count), float32(1+r.IntN(1000))
 	list, want := []int32{}, []int32{}
 	for i := range int32(count) {
-		total, magnitude := float64(sum[i]), math.Abs(float64(sum[i]))
+		total, magnitude := float64(sum[i]), math.Abs(float64(sum[i]))+1
 		for c, v := range xs {
-			p := float64(v) * float64(ys[int(i)*stride+c])
+			p := float64(by) * float64(v) * float64(ys[int(i)*stride+c])
 			total, magnitude = total+p, magnitude+math.Abs(p)
 		}
 		below := r.IntN(2) == 0
@@ -191,11 +208,11 @@ func checkRefine(w *wat, r *rand.Rand, n, x, rows int) {
 	put(w.memory, sums, sum)
 	put(w.memory, floor, low)
 	put(w.memory, kept, list)
-	got := w.call("kernel_refine", kept, uint64(len(list)), sums, uint64(rows), uint64(4*stride), uint64(x), uint64(n), floor)
+	got := w.call("kernel_refine", kept, uint64(len(list)), sums, uint64(rows), uint64(4*stride), uint64(x), uint64(n), floor, uint64(math.Float32bits(by)))
 	if int(got) != len(want) || !bytes.Equal(w.memory[kept:kept+4*len(want)], raw(want)) {
 		w.Fatalf("refine of %d columns leaves %d numbers, expected %v", n, got, want)
 	}
-	if m := Refine(list, sum, ys, stride, xs, low); m != len(want) || !slices.Equal(list[:m], want) {
+	if m := Refine(list, sum, ys, stride, xs, low, by); m != len(want) || !slices.Equal(list[:m], want) {
 		w.Fatalf("Refine of %d columns leaves %v, expected %v", n, list[:m], want)
 	}
 }
@@ -306,6 +323,36 @@ func TestWATScreen(t *testing.T) {
 			}
 			w.expect("screen", to, raw(sums), "kernel_screen", to, uint64(row), uint64(panel), uint64(m.packed), uint64(m.stride), uint64(m.panels),
 				uint64(m.splats), uint64(m.rows), uint64(m.columns), uint64(more))
+		}
+	})
+}
+
+func TestWATScreen16(t *testing.T) {
+	eachTiles(t, func(w *wat, r *rand.Rand, m tiles) {
+		const to = 1 << 19
+		x, kept := words(r, len(m.x)), words(r, len(m.kept))
+		put(w.memory, 1<<15, x)
+		w.call("kernel_splat", uint64(m.splats), 1<<15, uint64(4*m.columns), 4, uint64(m.rows), uint64(m.columns))
+		packed := Pack(kept, PanelRows*m.panels, m.columns).Data
+		for p := range m.panels {
+			put(w.memory, m.packed+p*m.stride, packed[p*PanelRows*m.columns:(p+1)*PanelRows*m.columns])
+		}
+		width := PanelRows*m.panels + m.columns%3
+		for more := range int32(2) {
+			sums := words(r, m.rows*width)
+			put(w.memory, to, sums)
+			for i := range m.rows {
+				for j := range PanelRows * m.panels {
+					sums[i*width+j] = sum16(more*sums[i*width+j], x[i*m.columns:(i+1)*m.columns], kept[j*m.columns:(j+1)*m.columns])
+				}
+			}
+			after := bytes.Clone(w.memory)
+			copy(after[to:], raw(sums))
+			w.call("kernel_screen16", to, uint64(4*width), 4*PanelRows, uint64(m.packed), uint64(m.stride), uint64(m.panels),
+				uint64(m.splats), uint64(m.rows), uint64(m.columns), uint64(more))
+			if !bytes.Equal(after, w.memory) {
+				t.Fatalf("%d rows, %d panels, %d columns: the sums, or what lies beside them, differ", m.rows, m.panels, m.columns)
+			}
 		}
 	})
 }

@@ -233,11 +233,27 @@ func TestScreeningSlack(t *testing.T) {
 		}
 		na, nb := kernel.Norm(a), kernel.Norm(b)
 		s := kernel.Dot(a, b) / (na * nb)
-		ua, ub, approximate := make([]float32, k), make([]float32, k), make([]float32, kernel.PanelRows)
+		ua, ub, approximate := make([]float32, k), make([]float32, k), make([]int32, kernel.PanelRows)
 		kernel.Scale(ua, a, 1/na)
 		kernel.Scale(ub, b, 1/nb)
-		kernel.Plain.Screen(approximate, kernel.Pack(ua, 1, k), 0, kernel.PanelRows, ub, k)
-		if off := math.Abs(float64(approximate[0]) - s); off > screenSlack(k) {
+		words := kernel.Words(k)
+		wa, wb := make([]int32, words), make([]int32, words)
+		kernel.Quantize(wa, ua)
+		kernel.Quantize(wb, ub)
+		prefix := (1 + r.IntN(k)) &^ 1
+		kernel.Plain.Screen(approximate, kernel.Pack(wa, 1, words), 0, kernel.PanelRows, wb, prefix/2)
+		// What the scan compares: the prefix and the tails, and the prefix and the rest in float32, against a floor at s itself.
+		floor := []float32{roundDown((s - screenSlack(k)) * unitSquare), 0, 0, 0}
+		tails := []float32{kernel.Unit * tailNorm(ua[prefix:]), 0, 0, 0}
+		above, rest := make([]int32, 4), []int32{0}
+		if kernel.Above(above, approximate[:4], floor, tails, kernel.Unit*tailNorm(ub[prefix:])) == 0 || above[0] != 0 {
+			t.Fatalf("k %d, prefix %d: s %v was ruled out by its tails", k, prefix, s)
+		}
+		if kernel.Refine(rest, approximate, ua[prefix:], k, ub[prefix:], floor, unitSquare) != 1 {
+			t.Fatalf("k %d, prefix %d: s %v was ruled out", k, prefix, s)
+		}
+		kernel.Plain.Screen(approximate, kernel.Pack(wa, 1, words), 0, kernel.PanelRows, wb, words)
+		if off := math.Abs(float64(approximate[0])/unitSquare - s); off > screenSlack(k) {
 			t.Fatalf("k %d: %v is off %v by %v; the bound is %v", k, approximate[0], s, off, screenSlack(k))
 		}
 	}

@@ -27,8 +27,8 @@ type Scanner struct {
 
 	queryNorms    []float64
 	positiveNorms []float64
-	unitQueries   kernel.Packed // for screening
-	unitRows      []float32     // the same, in rows
+	unitQueries   kernel.Packed[int32] // for screening, in 16 bits
+	unitRows      []float32            // the same, in rows of float32
 
 	sQPD       []float64 // of each pair
 	floor, cap []float64 // of each pair
@@ -47,9 +47,10 @@ type Scanner struct {
 	ranges     ranges
 	skipped    int64
 
-	scores []float32 // of one block, reused
+	scores []int32   // of one block, reused
 	above  []int32   // of one document, reused
 	unit   []float32 // unit vectors of one block, reused
+	words  []int32   // the same, in 16 bits
 	norms  []float64 // of one block, reused
 }
 
@@ -81,7 +82,12 @@ func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error)
 		kernel.Scale(unit[i*pairs.Width:], s.row(pairs.Queries, i), 1/norm)
 		slices.Sort(list(pairs.ExcludeOffsets, pairs.Exclude, i))
 	}
-	s.unitQueries, s.unitRows = kernel.Pack(unit, q, pairs.Width), unit
+	words := kernel.Words(pairs.Width)
+	quantized := make([]int32, q*words)
+	for i := range q {
+		kernel.Quantize(quantized[i*words:(i+1)*words], s.row(unit, i))
+	}
+	s.unitQueries, s.unitRows = kernel.Pack(quantized, q, words), unit
 	s.queryPairs = make([][]int32, q)
 	s.sQPD, s.floor, s.cap = make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range n {
@@ -179,12 +185,15 @@ func (s *Scanner) Push(first int64, documents []float32) (skipped int, err error
 
 func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 	s.unit = slices.Grow(s.unit[:0], len(documents))[:len(documents)]
+	words := s.unitQueries.Columns
+	s.words = slices.Grow(s.words[:0], len(norms)*words)[:len(norms)*words]
 	for i, norm := range norms {
 		if norm == 0 {
 			clear(s.row(s.unit, i))
-			continue
+		} else {
+			kernel.Scale(s.row(s.unit, i), s.row(documents, i), 1/norm)
 		}
-		kernel.Scale(s.row(s.unit, i), s.row(documents, i), 1/norm)
+		kernel.Quantize(s.words[i*words:(i+1)*words], s.row(s.unit, i))
 	}
 	q := len(s.low)
 	s.above = slices.Grow(s.above[:0], blockQueries)[:blockQueries]
@@ -193,16 +202,16 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 	for j := 0; j < q; j += blockQueries {
 		n := min(blockQueries, q-j)
 		s.scores = slices.Grow(s.scores[:0], n*len(norms))[:n*len(norms)]
-		s.kernel.Screen(s.scores, s.unitQueries, j, n, s.unit, columns)
+		s.kernel.Screen(s.scores, s.unitQueries, j, n, s.words, kernel.Words(columns))
 		for i, norm := range norms {
 			if norm == 0 {
 				continue
 			}
-			tail := tailNorm(s.row(s.unit, i)[columns:])
+			tail := kernel.Unit * tailNorm(s.row(s.unit, i)[columns:])
 			scores, low := s.scores[i*n:(i+1)*n], s.low[j:j+n]
 			found := kernel.Above(s.above, scores, low, queryTails[j:j+n], tail)
 			survivors, all = survivors+found, all+n
-			found = kernel.Refine(s.above[:found], scores, s.unitRows[j*s.pairs.Width+columns:], s.pairs.Width, s.row(s.unit, i)[columns:], low)
+			found = kernel.Refine(s.above[:found], scores, s.unitRows[j*s.pairs.Width+columns:], s.pairs.Width, s.row(s.unit, i)[columns:], low, unitSquare)
 			for _, c := range s.above[:found] {
 				s.decide(j+int(c), first+int64(i), s.row(documents, i), norm)
 			}
@@ -275,7 +284,7 @@ func (s *Scanner) meetsEq6(query int, n Negative, document []float32, norm float
 }
 
 // setBounds recomputes a query's screening bound from its pairs: the least floor, or m-th best so far where that
-// is higher and nothing needs to be counted, less the slack, rounded down.
+// is higher and nothing needs to be counted, less the slack, rounded down, on the scale of the 16-bit products.
 func (s *Scanner) setBounds(query int) {
 	low := math.Inf(1)
 	for _, pair := range s.queryPairs[query] {
@@ -285,7 +294,7 @@ func (s *Scanner) setBounds(query int) {
 		}
 		low = min(low, floor)
 	}
-	s.low[query] = roundDown(low - s.slack)
+	s.low[query] = roundDown((low - s.slack) * unitSquare)
 }
 
 // Finish returns the part for what was pushed, and starts anew with the same pairs.

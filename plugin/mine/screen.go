@@ -6,28 +6,35 @@ import (
 	"github.com/quarry-hn/quarry/plugin/kernel"
 )
 
-// screenSlack bounds the screening error: how far the float32 dot product of two unit vectors of k values, as
-// Kernel.Screen gives it, can lie from the canonical s of the vectors that they were made of.
+// unitSquare is what a product of 1 is on the scale of the 16-bit products.
+const unitSquare = kernel.Unit * kernel.Unit
+
+// screenSlack bounds the screening error: how far what screening computes of two vectors of k values can lie below the canonical s of them, on the scale
+// where unit vectors have products of at most 1.
 //
-// Let u = 2^-24, a and b be the exact unit vectors, and A and B what kernel.Scale makes of them, with the reciprocal of the norm. A value of A is off by a factor of
-// at most 1+v, where v = u + 2^-39: one rounding to float32, and before it, in float64, a reciprocal, a product, and the
+// Let u = 2^-24, a and b be the exact unit vectors, and A and B what kernel.Scale makes of them, with the reciprocal of the norm. A value of A is off by a
+// factor of at most 1+v, where v = u + 2^-39: one rounding to float32, and before it, in float64, a reciprocal, a product, and the
 // canonical norm, whose error is at most (k/8+4) * 2^-53 <= 2^-39.9 for k <= 2^16; where it is denormal, by 2^-150. Then
 //
 //   - |A.B - a.b| <= (2v + v^2) * sum|a_i b_i| + k * 2^-149 <= 2.001u, since sum|a_i b_i| <= 1 (Cauchy-Schwarz);
-//   - the kernel's sum of k products, in any order, fused or not, is off by at most g * sum|A_i B_i| + k * 2^-149, where
-//     g = k*u/(1-k*u) (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 3.1): <= g * (1 + 3u) + u/1000;
 //   - the canonical s, with its three sums and two roundings, is within 2^-38 < u/1000 of a.b.
 //
-// Together less than g + 2.1u + 3gu, and k <= 2^16 gives g < 1/250; so g + 4u is enough for the whole sum.
+// Of a prefix of the columns, kernel.Quantize makes whole numbers, off from Unit*A and Unit*B by at most 0.51 each: half, and the rounding of a product
+// below 2^15 to float32. Their sum of products P is exact, and P/Unit^2 is off from the prefix of A.B by at most
 //
-// Of a prefix of the columns, P is the kernel's sum, and the rest of A.B is at most |A'||B'|, the product of the tails' norms
-// (Cauchy-Schwarz), which tailNorm rounds up: s <= P + |A'||B'| + g + 4u. kernel.Above compares P with floor - |A'||B'| in float32, with two roundings of
-// numbers up to about 2, hence off by at most 5u; so g + 9u is enough for both. kernel.Refine adds the rest of the
-// columns in float32, again with an error of at most g of their magnitudes, and rounds a sum of at most about 1 once more: g + 9u has room for that too.
+//	e = 2 * h * sqrt(k) + h^2 * k, h = 0.51/Unit
+//
+// since the sum of |A_i| is at most sqrt(k) (1+3u), and 0.51 leaves room for the factor. The rest of A.B is at most |A'||B'|, the product of the tails' norms
+// (Cauchy-Schwarz), which tailNorm rounds up; kernel.Refine computes it in float32 instead, off by at most g = k*u/(1-k*u) of the sum of
+// magnitudes, which is at most 1+3u (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 3.1).
+// The comparisons round P, floors, tails and sums to float32, each at most about 2 on this scale: six roundings, at most 12u.
+//
+// Together less than e + g + 15u.
 func screenSlack(k int) float64 {
-	const u = 0x1p-24
-	ku := float64(k) * u
-	return ku/(1-ku) + 9*u
+	const u, h = 0x1p-24, 0.51 / kernel.Unit
+	ku := float64(float64(k) * u)
+	e := float64(2*h*math.Sqrt(float64(k))) + float64(h*h*float64(k))
+	return ku/(1-ku) + 15*u + e
 }
 
 // roundDown returns the largest float32 that is at most x, roundUp the least that is at least x.
@@ -56,7 +63,7 @@ type prefix struct {
 }
 
 const (
-	scoreCost = 3000 // what refining a survivor takes, in multiply-adds of the kernel
+	scoreCost = 5000 // what refining a survivor takes, in multiply-adds of the kernel
 	tryEvery  = 16   // blocks
 )
 
@@ -71,7 +78,7 @@ func newPrefix(unit []float32, k int) prefix {
 	for _, c := range p.columns {
 		tails := make([]float32, kernel.PackedRows(len(unit)/k))
 		for i := range len(unit) / k {
-			tails[i] = tailNorm(unit[i*k+c : (i+1)*k])
+			tails[i] = kernel.Unit * tailNorm(unit[i*k+c:(i+1)*k])
 		}
 		p.tails = append(p.tails, tails)
 		p.cost = append(p.cost, float64(c))

@@ -27,7 +27,7 @@ type Raw struct {
 type Transformer struct {
 	*Projection
 	kernel     kernel.Kernel
-	components kernel.Packed
+	components kernel.Packed[float32]
 }
 
 // NewTransformer prepares a valid projection for that kernel. It keeps none of p's memory, and its own Components are nil.

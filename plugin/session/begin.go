@@ -74,7 +74,7 @@ type beginning struct {
 func (b *beginning) bytes() int64 {
 	k := int64(b.queries.width)
 	n := int64(len(b.pairs.PairQuery))
-	return 4*k*int64(2*b.queries.rows+b.positives.rows) + 4*int64(kernel.PackedLen(b.queries.rows, int(k))) +
+	return 4*k*int64(2*b.queries.rows+b.positives.rows) + 4*int64(kernel.PackedLen(b.queries.rows, kernel.Words(int(k)))) +
 		8*int64(len(b.pairs.Exclude)+len(b.pairs.Together)) + 96*int64(b.queries.rows) + 16*int64(b.positives.rows) +
 		n*(128+2*24*int64(b.options.Top))
 }
