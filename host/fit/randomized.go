@@ -95,8 +95,8 @@ type subspace struct {
 	total   float64   // variance over all columns
 }
 
-// subspaceRows is how many rows are multiplied at a time.
-const subspaceRows = 512
+// subspaceRows is how many rows are multiplied at a time: no power of two, for panels that far apart would fall into the same few cache lines.
+const subspaceRows = 500
 
 func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error) {
 	d := rows.Columns()
