@@ -107,6 +107,7 @@ func (f *Folder) readSide(texts, vectors string) (ids *IDs, jsonl string, err er
 		if ids, err = readIDs(f.fsys, jsonl, f.path(jsonl), textID); err != nil {
 			return nil, "", err
 		}
+		f.open = append(f.open, ids)
 	}
 	places := []string{vectors + ".ids", "vectors/" + vectors + ".ids"}
 	for _, m := range f.Models {
@@ -117,6 +118,7 @@ func (f *Folder) readSide(texts, vectors string) (ids *IDs, jsonl string, err er
 		if err != nil {
 			return nil, "", err
 		}
+		f.open = append(f.open, listed)
 		if ids == nil {
 			ids = listed
 		} else if err := sameIDs(ids, listed); err != nil {

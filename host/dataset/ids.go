@@ -1,38 +1,43 @@
 package dataset
 
 import (
+	"container/heap"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash/maphash"
+	"io"
 	"io/fs"
 	"iter"
 	"slices"
 	"unicode/utf8"
 )
 
-// IDs are the ids of a corpus or of queries, in the order of their rows; no two are the same. They are kept in memory up to a bound, and read
-// again from their file where there are more.
+// IDs are the ids of a corpus or of queries, in the order of their rows; no two are the same. They are kept in memory up to a bound, and in a
+// temporary file where there are more.
 type IDs struct {
 	Path   string // of the file they come from
 	SHA256 string // of that file's uncompressed bytes
 
-	n    int
-	blob []byte   // all ids, one after the other; nil where they are too many
-	ends []uint32 // of each id in blob
-	sum  string   // fingerprint of the ids alone, whatever file they come from
-	read func(f func(l *lineReader, id []byte) error) (sha256 string, err error)
+	n     int
+	blob  []byte   // all ids, one after the other, where they are few
+	ends  []uint32 // of each id in blob
+	spilt *scratch // all ids, where they are many
+	sum   string   // fingerprint of the ids alone, whatever file they come from
+	read  func(f func(l *lineReader, id []byte) error) (sha256 string, err error)
 }
 
 // Bounds of what is held; variables for tests alone.
 var (
-	keptBytes  = 32 << 20 // of ids
-	keptHashes = 4 << 20  // of ids that are compared at a time
+	keptBytes  = 2 << 20   // of ids
+	keptHashes = 256 << 10 // of ids, for finding those that are given twice
 )
 
-// readIDs reads the ids of a jsonl file, or of an ids file.
-func readIDs(fsys fs.FS, name, path string, id func(l *lineReader, line []byte) ([]byte, error)) (*IDs, error) {
-	ids := &IDs{Path: path, blob: []byte{}}
+// readIDs reads the ids of a jsonl file, or of an ids file. Close them after use.
+func readIDs(fsys fs.FS, name, path string, id func(l *lineReader, line []byte) ([]byte, error)) (_ *IDs, err error) {
+	ids := &IDs{Path: path}
 	ids.read = func(f func(l *lineReader, id []byte) error) (string, error) {
 		return eachLine(fsys, name, path, func(l *lineReader, line []byte) error {
 			id, err := id(l, line)
@@ -42,9 +47,13 @@ func readIDs(fsys fs.FS, name, path string, id func(l *lineReader, line []byte) 
 			return f(l, id)
 		})
 	}
-	sum := sha256.New()
-	same := newTwins()
-	var err error
+	sum, same := sha256.New(), &twins{seed: maphash.MakeSeed()}
+	defer func() {
+		err = errors.Join(err, same.close())
+		if err != nil {
+			err = errors.Join(err, ids.Close())
+		}
+	}()
 	ids.SHA256, err = ids.read(func(l *lineReader, id []byte) error {
 		switch {
 		case len(id) == 0:
@@ -54,9 +63,7 @@ func readIDs(fsys fs.FS, name, path string, id func(l *lineReader, line []byte) 
 		}
 		sum.Write(id)
 		sum.Write([]byte{'\n'})
-		same.add(id)
-		ids.keep(id)
-		return nil
+		return errors.Join(ids.keep(id), same.add(id))
 	})
 	if err != nil {
 		return nil, err
@@ -65,21 +72,35 @@ func readIDs(fsys fs.FS, name, path string, id func(l *lineReader, line []byte) 
 		return nil, fileError(path, "it needs a line for each text", "the file is empty")
 	}
 	ids.sum = hex.EncodeToString(sum.Sum(nil))
-	return ids, same.check(ids)
+	if err := same.check(ids); err != nil {
+		return nil, err
+	}
+	return ids, nil
 }
 
-// keep appends an id, and forgets all where they are too many.
-func (ids *IDs) keep(id []byte) {
+// Close removes the temporary file, if there is one.
+func (ids *IDs) Close() error { return ids.spilt.close() }
+
+// keep appends an id; where they are too many for memory, all go to a file.
+func (ids *IDs) keep(id []byte) (err error) {
 	ids.n++
-	if ids.blob == nil {
-		return
+	if ids.spilt == nil && len(ids.blob)+len(id)+4*ids.n <= keptBytes {
+		ids.blob = append(ids.blob, id...)
+		ids.ends = append(ids.ends, uint32(len(ids.blob)))
+		return nil
 	}
-	if len(ids.blob)+len(id)+4*ids.n > keptBytes {
-		ids.blob, ids.ends = nil, nil
-		return
+	if ids.spilt == nil {
+		spilt, err := newScratch()
+		if err != nil {
+			return err
+		}
+		_ = ids.each(func(_ int, id []byte) bool { err = spilt.writeID(id); return err == nil })
+		ids.spilt, ids.blob, ids.ends = spilt, nil, nil
+		if err != nil {
+			return err
+		}
 	}
-	ids.blob = append(ids.blob, id...)
-	ids.ends = append(ids.ends, uint32(len(ids.blob)))
+	return ids.spilt.writeID(id)
 }
 
 // Len is how many ids there are.
@@ -87,32 +108,17 @@ func (ids *IDs) Len() int { return ids.n }
 
 // each calls f for all rows, in order, until it returns false. An id is valid only during the call.
 func (ids *IDs) each(f func(row int, id []byte) bool) error {
-	if ids.blob != nil {
-		start := uint32(0)
-		for row, end := range ids.ends {
-			if !f(row, ids.blob[start:end]) {
-				return nil
-			}
-			start = end
-		}
-		return nil
+	if ids.spilt != nil {
+		return ids.spilt.eachID(f)
 	}
-	stop := errors.New("stop")
-	row := 0
-	sum, err := ids.read(func(_ *lineReader, id []byte) error {
-		row++
-		if !f(row-1, id) {
-			return stop
+	start := uint32(0)
+	for row, end := range ids.ends {
+		if !f(row, ids.blob[start:end]) {
+			break
 		}
-		return nil
-	})
-	switch {
-	case errors.Is(err, stop):
-		return nil
-	case err == nil && sum != ids.SHA256:
-		return fileError(ids.Path, "leave the files alone while they are read", "the file has changed since it was first read")
+		start = end
 	}
-	return err
+	return nil
 }
 
 // Rows returns the rows of those ids that are there.
@@ -167,67 +173,128 @@ func sameIDs(ids, listed *IDs) error {
 	return errors.Join(err, differ)
 }
 
-// twins finds ids that are given twice, by their hashes: those of one class, modulo a power of two that grows so that they stay few, are kept; the
-// other classes take further readings.
+// twins finds ids that are given twice, by their hashes: sorted some at a time, in runs on disk where they are many, and merged.
 type twins struct {
-	seed    maphash.Seed
-	modulus uint64
-	hashes  []uint64
-	limit   int
+	seed   maphash.Seed
+	hashes []uint64
+	runs   *scratch
+	ends   []int64 // of each run, in bytes
 }
 
-func newTwins() *twins { return &twins{seed: maphash.MakeSeed(), modulus: 1, limit: keptHashes} }
-
-func (t *twins) add(id []byte) {
-	h := maphash.Bytes(t.seed, id)
-	if h%t.modulus != 0 {
-		return
+func (t *twins) add(id []byte) error {
+	if t.hashes = append(t.hashes, maphash.Bytes(t.seed, id)); len(t.hashes) < keptHashes {
+		return nil
 	}
-	if t.hashes = append(t.hashes, h); len(t.hashes) > t.limit {
-		t.modulus *= 2
-		t.hashes = slices.DeleteFunc(t.hashes, func(h uint64) bool { return h%t.modulus != 0 })
-	}
-}
-
-// check fails where an id is given twice.
-func (t *twins) check(ids *IDs) error {
-	for class := range t.modulus {
-		if class > 0 {
-			t.hashes = t.hashes[:0]
-			err := ids.each(func(_ int, id []byte) bool {
-				if h := maphash.Bytes(t.seed, id); h%t.modulus == class {
-					t.hashes = append(t.hashes, h)
-				}
-				return true
-			})
-			if err != nil {
-				return err
-			}
-		}
-		slices.Sort(t.hashes)
-		suspects := map[uint64]bool{}
-		for i := 1; i < len(t.hashes); i++ {
-			if t.hashes[i] == t.hashes[i-1] {
-				suspects[t.hashes[i]] = true
-			}
-		}
-		if len(suspects) == 0 {
-			continue
-		}
-		first := map[string]int{} // lines, of ids whose hash two have
-		_, err := ids.read(func(l *lineReader, id []byte) error {
-			if !suspects[maphash.Bytes(t.seed, id)] {
-				return nil
-			}
-			if line, twice := first[string(id)]; twice {
-				return l.errorf("ids must differ", "id %q is given twice, first in line %d", id, line)
-			}
-			first[string(id)] = l.line
-			return nil
-		})
-		if err != nil {
+	slices.Sort(t.hashes)
+	if t.runs == nil {
+		var err error
+		if t.runs, err = newScratch(); err != nil {
 			return err
 		}
 	}
+	b := make([]byte, 8)
+	for _, h := range t.hashes {
+		binary.LittleEndian.PutUint64(b, h)
+		if err := t.runs.write(b); err != nil {
+			return err
+		}
+	}
+	t.ends, t.hashes = append(t.ends, t.runs.size), t.hashes[:0]
 	return nil
+}
+
+func (t *twins) close() error { return t.runs.close() }
+
+// suspects are the hashes that more than one id has.
+func (t *twins) suspects() (map[uint64]bool, error) {
+	slices.Sort(t.hashes)
+	suspects := map[uint64]bool{}
+	next := []func() (uint64, bool){sliceOf(t.hashes)}
+	begin := int64(0)
+	for _, end := range t.ends {
+		r, err := t.runs.section(begin, end)
+		if err != nil {
+			return nil, err
+		}
+		next = append(next, func() (uint64, bool) {
+			var b [8]byte
+			_, err := io.ReadFull(r, b[:])
+			return binary.LittleEndian.Uint64(b[:]), err == nil
+		})
+		begin = end
+	}
+	var heads heads
+	for _, f := range next {
+		if h, ok := f(); ok {
+			heads = append(heads, head{h, f})
+		}
+	}
+	heap.Init(&heads)
+	seen, last := 0, uint64(0)
+	for ; len(heads) > 0; seen++ {
+		h := heads[0].hash
+		if seen > 0 && h == last {
+			suspects[h] = true
+		}
+		last = h
+		if following, ok := heads[0].next(); ok {
+			heads[0].hash = following
+			heap.Fix(&heads, 0)
+		} else {
+			heap.Pop(&heads)
+		}
+	}
+	if want := len(t.hashes) + int(begin/8); seen != want {
+		return nil, fmt.Errorf("%d of %d hashes came back from %s", seen, want, t.runs.file.Name())
+	}
+	return suspects, nil
+}
+
+func sliceOf(hashes []uint64) func() (uint64, bool) {
+	return func() (uint64, bool) {
+		if len(hashes) == 0 {
+			return 0, false
+		}
+		h := hashes[0]
+		hashes = hashes[1:]
+		return h, true
+	}
+}
+
+// head is the first hash that is left of a run, and what gives the next.
+type head struct {
+	hash uint64
+	next func() (uint64, bool)
+}
+
+type heads []head
+
+func (h heads) Len() int           { return len(h) }
+func (h heads) Less(i, j int) bool { return h[i].hash < h[j].hash }
+func (h heads) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *heads) Push(x any)        { *h = append(*h, x.(head)) }
+func (h *heads) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// check fails where an id is given twice. Ids whose hashes are the same are compared themselves.
+func (t *twins) check(ids *IDs) error {
+	suspects, err := t.suspects()
+	if err != nil || len(suspects) == 0 {
+		return err
+	}
+	first := map[string]int{} // lines, of ids whose hash two have
+	_, err = ids.read(func(l *lineReader, id []byte) error {
+		if !suspects[maphash.Bytes(t.seed, id)] {
+			return nil
+		}
+		if line, twice := first[string(id)]; twice {
+			return l.errorf("ids must differ", "id %q is given twice, first in line %d", id, line)
+		}
+		first[string(id)] = l.line
+		return nil
+	})
+	return err
 }

@@ -123,14 +123,18 @@ func TestMoreIDsThanAreKept(t *testing.T) {
 			fsys := fstest.MapFS{"docs.ids": {Data: []byte(data)}}
 			ids, err := readIDs(fsys, "docs.ids", "dir/docs.ids", plainID)
 			checkIDs(t, ids, err, "dir/docs.ids", []byte(data), func(s string) (string, bool) { return s, true })
-			if err == nil && ids.Len() > 20 && ids.blob != nil {
+			if err != nil {
+				return
+			}
+			if ids.Len() > 20 && ids.spilt == nil {
 				t.Error("all ids were kept")
 			}
-			if err == nil {
-				fsys["docs.ids"] = &fstest.MapFile{Data: []byte(strings.Replace(data, "d1\n", "d_\n", 1))}
-				if _, err := ids.Rows(map[string]bool{"none": true}); ids.blob == nil && err == nil {
-					t.Error("another file in its place was not noticed")
-				}
+			if err := ids.Close(); err != nil {
+				t.Error(err)
+			}
+			odd, err := readIDs(fstest.MapFS{"c.jsonl": {Data: []byte(strings.Repeat("\n", 3) + `{"_id":"a\nb"}` + "\n" + `{"_id":"` + strings.Repeat("x", 300) + `"}` + "\n" + `{"_id":"c"}`)}}, "c.jsonl", "c.jsonl", textID)
+			if err != nil || odd.spilt == nil || !slices.Equal(listed(t, odd), []string{"a\nb", strings.Repeat("x", 300), "c"}) {
+				t.Errorf("ids with odd contents: %v", err)
 			}
 		})
 	}
