@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strconv"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -78,7 +77,6 @@ func NewJob(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOp
 	if j.plan, err = planMemory(o.RunOptions, p, j.set, o.Top); err != nil {
 		return nil, err
 	}
-	debug.FreeOSMemory() // what reading and fitting took is given back before the instances take theirs
 	e, closeEngine, err := o.open(ctx)
 	if err != nil {
 		return nil, err
@@ -172,12 +170,8 @@ func (j *Job) pieceDocuments() int {
 		return j.options.PartDocuments
 	}
 	const partMultiplyAdds = 6e11
-	k := j.projection.Width()
-	perRow := float64(k) * float64(j.groups[0].end-j.groups[0].first)
-	if j.projection.Components != nil {
-		perRow += float64(k) * float64(j.projection.Columns())
-	}
-	return int(max(4096, min(partMultiplyAdds/perRow, 1<<30)))
+	perRow := j.workers.multiplyAdds(j.groups[0].end - j.groups[0].first)
+	return int(max(4096, min(partMultiplyAdds/float64(perRow), 1<<30)))
 }
 
 // pairsID names a group's pairs, in parts.
@@ -264,13 +258,12 @@ func (j *Job) Part(ctx context.Context, p Piece) (*mine.Part, error) {
 			return nil, err
 		}
 		part, err := mine.ParsePart(bytes.Clone(out))
-		if err == nil && merged != nil {
-			part, err = mine.Merge(merged, part)
-		}
 		if err != nil {
-			return nil, fmt.Errorf("merge the parts: %w", err)
+			return nil, fmt.Errorf("answer to finish: %w", err)
 		}
-		merged = part
+		if merged, err = plus(merged, part); err != nil {
+			return nil, err
+		}
 	}
 	return merged, nil
 }

@@ -150,16 +150,15 @@ func (s *pairSet) drop(queries, positives map[int]bool) {
 
 // pairGroup is consecutive pairs, as a begin message has them: each query and each positive once.
 type pairGroup struct {
-	first, end int        // pairs of the set
-	queries    []int      // rows of the query vectors
-	positives  []int      // rows of the document vectors
-	pairs      [][2]int64 // of each pair: index into queries, into positives
-	exclude    [][]int64  // of each query
-	together   [][]int64  // of each query: indices into positives
+	queries   []int      // rows of the query vectors
+	positives []int      // rows of the document vectors
+	pairs     [][2]int64 // of each pair: index into queries, into positives
+	exclude   [][]int64  // of each query
+	together  [][]int64  // of each query: indices into positives
 }
 
 func (s *pairSet) group(first, end int) *pairGroup {
-	g := &pairGroup{first: first, end: end}
+	g := &pairGroup{}
 	queries, positives := map[int]int64{}, map[int]int64{}
 	index := func(of map[int]int64, rows *[]int, row int) int64 {
 		i, ok := of[row]

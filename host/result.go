@@ -68,13 +68,16 @@ func Mine(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOpti
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, j.Close(ctx)) }()
-	var parts []*mine.Part
-	for _, piece := range j.Pieces() {
+	pieces := j.Pieces()
+	parts := make([]*mine.Part, len(j.groups))
+	for _, piece := range pieces {
 		part, err := j.Part(ctx, piece)
+		if err == nil {
+			err = j.add(parts, part)
+		}
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, part)
 	}
 	return j.Result(parts...)
 }
@@ -134,22 +137,36 @@ func (r *Result) add(p Pair, window bool) {
 func (j *Job) merge(parts []*mine.Part) ([]*mine.Part, error) {
 	merged := make([]*mine.Part, len(j.groups))
 	for _, part := range parts {
-		g := slices.IndexFunc(j.groups, func(g pairRange) bool { return part.PairsID == j.pairsID(g) })
-		if g < 0 {
-			return nil, fmt.Errorf("%w: a part is of another job: its pairs are %q", ErrOption, part.PairsID)
+		if err := j.add(merged, part); err != nil {
+			return nil, err
 		}
-		if merged[g] != nil {
-			var err error
-			if part, err = mine.Merge(merged[g], part); err != nil {
-				return nil, fmt.Errorf("merge the parts: %w", err)
-			}
-		}
-		merged[g] = part
 	}
 	for g, part := range merged {
 		if part == nil || part.Documents() != int64(j.Documents()) {
 			return nil, fmt.Errorf("%w: the parts of pairs %d to %d do not cover all %d documents", ErrOption, j.groups[g].first, j.groups[g].end-1, j.Documents())
 		}
+	}
+	return merged, nil
+}
+
+// add merges a part with those of its group, which are merged already.
+func (j *Job) add(merged []*mine.Part, part *mine.Part) (err error) {
+	g := slices.IndexFunc(j.groups, func(g pairRange) bool { return part.PairsID == j.pairsID(g) })
+	if g < 0 {
+		return fmt.Errorf("%w: a part is of another job: its pairs are %q", ErrOption, part.PairsID)
+	}
+	merged[g], err = plus(merged[g], part)
+	return err
+}
+
+// plus merges two parts; the first may be nil, no part yet.
+func plus(sum, part *mine.Part) (*mine.Part, error) {
+	if sum == nil {
+		return part, nil
+	}
+	merged, err := mine.Merge(sum, part)
+	if err != nil {
+		return nil, fmt.Errorf("merge the parts: %w", err)
 	}
 	return merged, nil
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -62,13 +63,11 @@ func (r Run) Do(ctx context.Context, folder *dataset.Folder) (done *Done, err er
 			return nil, err
 		}
 	}
-	if err := CheckPairs(folder, r.Mine); err != nil {
-		return nil, err
-	}
 	p, err := r.projection(ctx, folder, w, finished)
 	if err != nil {
 		return nil, err
 	}
+	debug.FreeOSMemory() // what reading and fitting took is given back before the plugin's instances take theirs
 	j, err := NewJob(ctx, folder, p, r.Mine)
 	if err != nil {
 		return nil, err
@@ -120,12 +119,9 @@ func (r Run) mine(ctx context.Context, j *Job, p *Projection, w *work, pieces []
 				return nil, err
 			}
 		}
-		if parts[piece.Group] != nil {
-			if part, err = mine.Merge(parts[piece.Group], part); err != nil {
-				return nil, err
-			}
+		if err := j.add(parts, part); err != nil {
+			return nil, err
 		}
-		parts[piece.Group] = part
 	}
 	var err error
 	if done.Result, err = j.Result(parts...); err != nil {
@@ -160,6 +156,9 @@ func (r Run) projection(ctx context.Context, folder *dataset.Folder, w *work, fi
 		return r.fitted(folder, filepath.Join(w.folder, workProjectionFile))
 	case finished:
 		return r.fitted(folder, r.Outputs.Projection)
+	}
+	if err := CheckPairs(folder, r.Mine); err != nil { // a job does too, but after what may be a long fit
+		return nil, err
 	}
 	return Fit(ctx, folder, r.Fit)
 }

@@ -65,16 +65,20 @@ func (w *workers) blockRows(queries int) int {
 	if w.rows > 0 {
 		return w.rows
 	}
-	k, d := w.projection.Width(), w.projection.Columns()
-	perRow := k * queries
-	if w.projection.Components != nil {
-		perRow += k * d
-	}
 	if w.interpreted {
-		return max(1, min(32, 7_000_000/max(perRow, 1)))
+		return max(1, min(32, 7_000_000/w.multiplyAdds(queries)))
 	}
 	const pass = 64
-	return max(1, min(256, 120_000_000/max(perRow, 1))/pass) * pass
+	return max(1, min(256, 120_000_000/w.multiplyAdds(queries))/pass) * pass
+}
+
+// multiplyAdds is what a row takes: to project it, and to hold it against that many queries.
+func (w *workers) multiplyAdds(queries int) int {
+	n := w.projection.Width() * queries
+	if w.projection.Components != nil {
+		n += w.projection.Width() * w.projection.Columns()
+	}
+	return max(n, 1)
 }
 
 // project projects rows of one side's matrices, in blocks on all threads. zero tells which rows are zero; none is unless they may be.

@@ -109,7 +109,7 @@ func (f *runFlags) addMemory(flags *pflag.FlagSet) {
 	flags.StringVar(&f.memory, "memory", "", "memory the process may take, as 512MiB or 4GiB (default half of the machine's, at most 4GiB); the result is the same")
 }
 
-// bytes reads --memory; 0 is the default.
+// bytes reads --memory, or returns its default.
 func (f *runFlags) bytes() (int64, error) {
 	if f.memory == "" {
 		return host.DefaultMemory(), nil

@@ -48,15 +48,10 @@ const (
 	sumBytes   = 128
 )
 
-// MemoryNeed is how much memory a machine takes for matrices of that many bytes together.
-func MemoryNeed(matrices, workers int) int {
-	return matrices + workers*(splatBytes+sumBytes) + pageSize
-}
-
 // New returns a machine with room for matrices of that many bytes together, each rounded up to 64. Memory that is not touched
 // costs nothing.
 func New(ctx context.Context, matrices, workers int) (_ *Machine, err error) {
-	pages := (MemoryNeed(matrices, workers) + pageSize - 1) / pageSize
+	pages := (matrices+workers*(splatBytes+sumBytes)+pageSize-1)/pageSize + 1 // one for address 0, and for rounding up
 	if pages > 1<<16 {
 		return nil, fmt.Errorf("%d MiB of matrices were asked for; there is room for 4096", matrices>>20)
 	}
