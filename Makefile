@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo
 
@@ -16,9 +17,16 @@ build: ## bin/quarry
 demo: build ## mine the embedded example and show it
 	bin/quarry demo -o bin/demo --force
 
-test: $(VENV)/ready ## everything
+test: $(VENV)/ready bin/versitygw ## everything
 	QUARRY_PYTHON=$(CURDIR)/$(VENV)/bin/python go test -timeout 20m $(PACKAGES)
 	$(VENV)/bin/python testdata/golden/test_reference.py
+
+# An S3 server, for tests. Its version goes into a stamp, so that another is built.
+bin/versitygw: Makefile
+	@mkdir -p bin
+	@[ -x $@ ] && [ "$$(cat $@.version 2>/dev/null)" = "$(VERSITYGW)" ] || \
+		{ echo "building $(VERSITYGW)" && GOBIN=$(CURDIR)/bin GOFLAGS= go install $(VERSITYGW) && echo "$(VERSITYGW)" >$@.version; }
+	@touch $@
 
 FUZZTIME ?= 20s
 
