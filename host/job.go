@@ -155,7 +155,7 @@ func (j *Job) pieceDocuments() int {
 }
 
 // pairsID names a group's pairs, in parts.
-func (j *Job) pairsID(g pairRange) string { return fmt.Sprintf("%s %d-%d", j.identity, g.first, g.end) }
+func (j *Job) pairsID(g pairRange) string { return PairsID(j.identity, g.first, g.end) }
 
 // Group projects a group's pairs.
 func (j *Job) Group(ctx context.Context, number int) (*PairGroup, error) {

@@ -85,6 +85,17 @@ func newManifest(o MineOptions, rule mine.Rule, p *Projection, inputs map[string
 	return m
 }
 
+// CheckRule fails where the rule is not the one of its name.
+func (m *Manifest) CheckRule() error {
+	_, err := m.beginOptions()
+	return err
+}
+
+// PairsID names pairs first to end-1 of the run of that fingerprint, in parts.
+func PairsID(fingerprint string, first, end int) string {
+	return fmt.Sprintf("%s %d-%d", fingerprint, first, end)
+}
+
 // beginOptions are the manifest's options as a begin message has them.
 func (m *Manifest) beginOptions() (map[string]string, error) {
 	options := map[string]string{
@@ -103,7 +114,7 @@ func (m *Manifest) beginOptions() (map[string]string, error) {
 		err = fmt.Errorf("%w: its floor, cap or eq6 are not those of rule %q", ErrOption, m.Rule.Name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
+		return nil, err
 	}
 	return options, nil
 }

@@ -91,7 +91,7 @@ func OpenNpy(fsys fs.FS, name, path string) (_ *Npy, err error) {
 		}
 	}()
 	n := &Npy{path: path, file: f}
-	n.sum = sync.OnceValues(func() (string, error) { return fingerprint(n) })
+	n.sum = sync.OnceValues(func() (string, error) { return Fingerprint(n) })
 	var ok bool
 	if n.at, ok = f.(io.ReaderAt); !ok {
 		return nil, &Error{Path: path, Row: -1, Problem: "its file system cannot read at an offset"}
@@ -230,12 +230,13 @@ func (m *memory) ReadRows(dst []byte, first, n int) error {
 	return nil
 }
 
-func (m *memory) SHA256() (string, error) { return fingerprint(m) }
+func (m *memory) SHA256() (string, error) { return Fingerprint(m) }
 
 // SHA256 reads the file once, the first time.
 func (n *Npy) SHA256() (string, error) { return n.sum() }
 
-func fingerprint(x Matrix) (string, error) {
+// Fingerprint is what SHA256 of a Matrix returns.
+func Fingerprint(x Matrix) (string, error) {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s %d %d\n", x.DType(), x.Rows(), x.Width())
 	stride := x.Width() * x.DType().Size()

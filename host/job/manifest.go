@@ -1,0 +1,217 @@
+package job
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/plugin"
+	"github.com/quarry-hn/quarry/plugin/abi"
+)
+
+// Format is what a job's manifest of this version gives as its format.
+const Format = "quarry.job.v1"
+
+// Manifest fixes a job: what is mined, from which bytes. Nothing but it decides the result.
+type Manifest struct {
+	Format string `json:"format"`
+	// Result is the manifest of the negatives, as far as it is known before mining: all but zero documents, what became of the pairs, and
+	// the fingerprint of the negatives.
+	Result     host.Manifest `json:"result"`
+	Projection File          `json:"projection"`
+	Pairs      []Pairs       `json:"pairs"`  // groups, in order
+	Shards     []Shard       `json:"shards"` // by first position
+
+	identity string // SHA-256 of the manifest's bytes
+	run      string // fingerprint of Result, which parts name
+}
+
+// File is an object of the job: its key below the job's, its bytes.
+type File struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+// Pairs is a group of pairs that go through the documents together: First to End-1 of all.
+type Pairs struct {
+	File
+	First int `json:"first"`
+	End   int `json:"end"`
+	host.GroupSize
+}
+
+// Shard is documents First to First+Rows-1.
+type Shard struct {
+	File
+	First int64 `json:"first"`
+	Rows  int   `json:"rows"`
+}
+
+// Keys of a job, below its own; docs/JOBS.md.
+const (
+	ManifestKey   = "manifest.json"
+	projectionKey = "projection.safetensors"
+	pairsPrefix   = "pairs/"
+	ShardsPrefix  = "shards/"
+
+	partsPrefix    = "parts/"
+	refusedPrefix  = "refused/"
+	cancelledKey   = "cancelled.json"
+	negativesKey   = "negatives.jsonl"
+	resultKey      = "negatives.manifest.json" // the last to be written: where it is, the job is finished
+	maxManifest    = 256 << 20
+	maxShardHeader = abi.MaxHeader
+)
+
+// ErrManifest is returned, wrapped, for a manifest that is not sound. All that is wrong with it is reported together, up to ten problems.
+var ErrManifest = errors.New("not a job's manifest")
+
+// ParseManifest reads a manifest and checks it throughout.
+func ParseManifest(b []byte) (*Manifest, error) {
+	m := &Manifest{}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	err := d.Decode(m)
+	if err == nil {
+		if _, end := d.Token(); !errors.Is(end, io.EOF) {
+			err = errors.New("it goes on after the object")
+		}
+	}
+	if err == nil && m.Format != Format {
+		err = fmt.Errorf("its format is %q; expected %q", m.Format, Format)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrManifest, err)
+	}
+	sum := sha256.Sum256(b)
+	m.identity, m.run = hex.EncodeToString(sum[:]), m.Result.Fingerprint()
+	slices.SortStableFunc(m.Shards, func(a, b Shard) int { return cmp.Compare(a.First, b.First) })
+	return m, m.validate()
+}
+
+// marshal returns the manifest's bytes.
+func (m *Manifest) marshal() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	err := e.Encode(m)
+	return b.Bytes(), err
+}
+
+// Documents is how many documents all shards hold.
+func (m *Manifest) Documents() int64 { return m.Result.Tallies.Documents }
+
+// Parts is how many parts make the result: one for each shard and group of pairs.
+func (m *Manifest) Parts() int { return len(m.Shards) * len(m.Pairs) }
+
+// problems collects what is wrong with a manifest.
+type problems []string
+
+func (p *problems) check(ok bool, format string, args ...any) {
+	if !ok {
+		*p = append(*p, fmt.Sprintf(format, args...))
+	}
+}
+
+var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func (m *Manifest) validate() error {
+	var p problems
+	r := m.Result
+	p.check(r.Format == host.ManifestFormat, "result: format is %q; expected %q", r.Format, host.ManifestFormat)
+	p.check(r.Plugin.ABI == abi.Version, "result: it is for a plugin of ABI %q; this one has %q", r.Plugin.ABI, abi.Version)
+	p.check(r.Plugin.SHA256 == "" || r.Plugin.SHA256 == plugin.SHA256(),
+		"result: it is for plugin %.12s; this program has %.12s: make the job with this program, or mine it with the other", r.Plugin.SHA256, plugin.SHA256())
+	p.check(r.Top >= 1 && r.Top <= abi.MaxTop, "result: top is %d; it goes from 1 to %d", r.Top, abi.MaxTop)
+	p.check(r.Zero == host.ZeroError || r.Zero == host.ZeroSkip, "result: zero is %q; it is %s or %s", r.Zero, host.ZeroError, host.ZeroSkip)
+	if err := r.CheckRule(); err != nil {
+		p.check(false, "result: %v", err)
+	}
+	t := r.Tallies
+	p.check(t.ZeroDocuments == 0 && t.WithNegatives == 0 && t.NoneEq6 == 0 && t.NoneWindow == 0 && t.Negatives == 0 && r.Negatives == "",
+		"result: it has tallies or a fingerprint of negatives that are not mined yet")
+	p.check(r.Projection.SHA256 == m.Projection.SHA256, "projection: sha256 is %.12q; that of result is %.12q", m.Projection.SHA256, r.Projection.SHA256)
+	names := map[string]bool{}
+	m.Projection.check(&p, "projection", "", names)
+	m.checkPairs(&p, names)
+	m.checkShards(&p, names)
+	if len(p) == 0 {
+		return nil
+	}
+	if more := len(p) - 10; more > 0 {
+		p = append(p[:10], fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Errorf("%w: %s", ErrManifest, strings.Join(p, "; "))
+}
+
+func (m *Manifest) checkPairs(p *problems, names map[string]bool) {
+	next := 0
+	for i, g := range m.Pairs {
+		what := fmt.Sprintf("pairs %d", i)
+		g.check(p, what, pairsPrefix, names)
+		p.check(g.First == next && g.End > g.First && g.End-g.First == g.Pairs, "%s: pairs %d to %d, %d of them; expected to go on from %d", what, g.First, g.End-1, g.Pairs, next)
+		p.check(g.Positives >= 1 && g.Excluded >= 0, "%s: %d positives and %d excluded documents make no sense", what, g.Positives, g.Excluded)
+		next = g.End
+	}
+	p.check(len(m.Pairs) > 0 && next == m.Result.Tallies.Pairs, "pairs: the groups end at pair %d; result has %d", next-1, m.Result.Tallies.Pairs)
+}
+
+func (m *Manifest) checkShards(p *problems, names map[string]bool) {
+	next, last := int64(0), "the start"
+	for _, s := range m.Shards {
+		what := fmt.Sprintf("shard %q", s.Name)
+		s.check(p, what, ShardsPrefix, names)
+		p.check(s.Rows >= 1 && s.Rows <= abi.MaxRows && s.First >= 0, "%s: %d rows from position %d; it has at least one", what, s.Rows, s.First)
+		p.check(s.First >= next, "%s: position %d is in %s too, which ends at %d: positions overlap", what, s.First, last, next-1)
+		p.check(s.First <= next, "%s: positions %d to %d, between it and %s, are in no shard: a gap", what, next, s.First-1, last)
+		next, last = max(next, s.First+int64(s.Rows)), fmt.Sprintf("%q", s.Name)
+	}
+	p.check(len(m.Shards) > 0 && next == m.Documents(), "shards: they end at position %d; result has %d documents", next-1, m.Documents())
+}
+
+// check checks a name, size and fingerprint. Names are below prefix, and differ.
+func (f File) check(p *problems, what, prefix string, names map[string]bool) {
+	p.check(strings.HasPrefix(f.Name, prefix) && ValidName(f.Name), "%s: name %q; expected a path below %q without empty parts, . or ..", what, f.Name, prefix)
+	p.check(!names[f.Name], "%s: %q is named twice", what, f.Name)
+	names[f.Name] = true
+	p.check(f.Size > 0, "%s: size is %d", what, f.Size)
+	p.check(sha256Form.MatchString(f.SHA256), "%s: sha256 is %.70q; expected 64 hexadecimal digits", what, f.SHA256)
+}
+
+// ValidName reports whether a name can be a key's part on every store: parts that are not empty, "." or "..", and no control characters.
+func ValidName(name string) bool {
+	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }) {
+		return false
+	}
+	return !slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return part == "" || part == "." || part == ".." })
+}
+
+// shard finds a shard by its name, and its number.
+func (m *Manifest) shard(name string) (int, bool) {
+	i := slices.IndexFunc(m.Shards, func(s Shard) bool { return s.Name == name })
+	return i, i >= 0
+}
+
+// pairsID names a group of pairs, in parts: as it is named where a job is mined on one machine.
+func (m *Manifest) pairsID(group int) string {
+	return host.PairsID(m.run, m.Pairs[group].First, m.Pairs[group].End)
+}
+
+// partKey is where the part of a shard and a group goes: under the identities of job and shard.
+func (m *Manifest) partKey(shard, group int) string {
+	return fmt.Sprintf("%s%.16s/%05d-%07d-%.16s.safetensors", partsPrefix, m.identity, group, shard, m.Shards[shard].SHA256)
+}
+
+// partsOf is what the keys of all parts of the job begin with.
+func (m *Manifest) partsOf() string { return fmt.Sprintf("%s%.16s/", partsPrefix, m.identity) }

@@ -1,0 +1,318 @@
+package job
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/plugin/abi"
+)
+
+// heads is how many objects are looked up at a time.
+const heads = 16
+
+// lacks says what the manifest names, shards aside, and is not there; nothing where it is all there.
+func (w *Worker) lacks(ctx context.Context) (string, error) {
+	files := []File{w.manifest.Projection}
+	for _, g := range w.manifest.Pairs {
+		files = append(files, g.File)
+	}
+	there, err := w.there(ctx, files)
+	if err != nil {
+		return "", err
+	}
+	if i := slices.Index(there, false); i >= 0 {
+		return fmt.Sprintf("there is no %s yet", files[i].Name), nil
+	}
+	return "", nil
+}
+
+// missing sorts the shards without parts: those that are uploaded, and those that are not.
+func (w *Worker) missing(ctx context.Context) (uploaded, absent []string, err error) {
+	have := map[string]bool{}
+	for object, err := range w.out.List(ctx, w.manifest.partsOf(), "") {
+		if err != nil {
+			return nil, nil, err
+		}
+		have[object.Key] = true
+	}
+	var files []File
+	for s, shard := range w.manifest.Shards {
+		for g := range w.manifest.Pairs {
+			if !have[w.manifest.partKey(s, g)] {
+				files = append(files, shard.File)
+				break
+			}
+		}
+	}
+	there, err := w.there(ctx, files)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, f := range files {
+		if there[i] {
+			uploaded = append(uploaded, f.Name)
+		} else {
+			absent = append(absent, f.Name)
+		}
+	}
+	return uploaded, absent, nil
+}
+
+func (w *Worker) there(ctx context.Context, files []File) ([]bool, error) {
+	there := make([]bool, len(files))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(heads)
+	for i, f := range files {
+		group.Go(func() (err error) {
+			there[i], err = w.has(ctx, w.in, f.Name)
+			return err
+		})
+	}
+	return there, group.Wait()
+}
+
+// unlike is an input that is not what the manifest says.
+type unlike struct{ file, problem, hint string }
+
+func (u *unlike) Error() string { return u.file + ": " + u.problem }
+
+// mine mines a shard for those groups of pairs, and puts its parts.
+func (w *Worker) mine(ctx context.Context, o *Outcome, shard int, groups []int) (*Outcome, error) {
+	began := time.Now()
+	s := w.manifest.Shards[shard]
+	o.Rows, o.Bytes = s.Rows, s.Size
+	limited, cancel := w.limit(ctx)
+	defer cancel()
+	err := w.mineGroups(limited, ctx, o, shard, groups, began)
+	u, d, a := (*unlike)(nil), (*dataset.Error)(nil), (*abi.Error)(nil)
+	switch {
+	case err == nil:
+		o.Action = Mined
+		return o, nil
+	case ctx.Err() == nil && limited.Err() != nil:
+		return nil, fmt.Errorf("%s, %d documents, %d bytes: %w: it was given up after %v\n  hint: give workers more time or memory, or make the job with more shards",
+			s.Name, s.Rows, s.Size, ErrDeadline, time.Since(began).Round(time.Millisecond))
+	case errors.As(err, &u):
+		return w.refuse(ctx, o, u.file, u.problem, u.hint)
+	case errors.As(err, &d):
+		return w.refuse(ctx, o, s.Name, d.Error(), "make the vectors and the job again")
+	case errors.As(err, &a) && a.Code != abi.Internal && a.Code != abi.Memory:
+		return w.refuse(ctx, o, s.Name, a.Error(), "make the job again")
+	case absent(err):
+		o.Action, o.Problem = Waits, err.Error()
+		return o, nil
+	}
+	return nil, fmt.Errorf("%s: %w", s.Name, err)
+}
+
+// limit is a context that ends when mining must.
+func (w *Worker) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if end, ok := ctx.Deadline(); ok && w.options.Reserve > 0 {
+		return context.WithDeadline(ctx, end.Add(-w.options.Reserve))
+	}
+	return context.WithCancel(ctx)
+}
+
+// mineGroups reads within limited, which leaves time for putting.
+func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int, groups []int, began time.Time) (err error) {
+	s := w.manifest.Shards[shard]
+	if most := w.options.MaxShard; most > 0 && s.Size > most {
+		return &unlike{s.Name, fmt.Sprintf("%d bytes; this worker takes at most %d", s.Size, most), "make the job with more shards, or give workers more room"}
+	}
+	if err := w.start(limited); err != nil {
+		return err
+	}
+	path := filepath.Join(w.dir, "shard")
+	defer func() { err = errors.Join(err, os.RemoveAll(path)) }()
+	if err := w.download(limited, s.File, path); err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	file, err := openShard(f, s.Size, s.Name, w.projection.Models, s.Rows)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		id := w.manifest.pairsID(g)
+		if !w.miner.Has(id) {
+			pairs, err := w.pairs(limited, g)
+			if err == nil {
+				err = w.miner.Begin(limited, pairs.PairGroup)
+			}
+			if err != nil {
+				return w.brokenPairs(ctx, g, err)
+			}
+		}
+		part, err := w.miner.Mine(limited, file.documents, s.First, w.options.Progress)
+		if err != nil {
+			return errors.Join(err, w.drop(ctx))
+		}
+		work := Work{Milliseconds: time.Since(began).Milliseconds(), MemoryMiB: w.options.PaidMemoryMiB, Rows: s.Rows, Bytes: s.Size}
+		began = time.Now()
+		object, err := w.manifest.marshalPart(shard, g, part, file.ids, work)
+		if err != nil {
+			return err
+		}
+		if err := w.putPart(ctx, shard, g, object); err != nil {
+			return err
+		}
+		o.Pairs += len(part.Found)
+		for _, found := range part.Found {
+			o.Negatives += len(found)
+		}
+	}
+	return nil
+}
+
+// brokenPairs is the error of pairs that the plugin refuses.
+func (w *Worker) brokenPairs(ctx context.Context, group int, err error) error {
+	if a := (*abi.Error)(nil); errors.As(err, &a) && a.Code != abi.Internal && a.Code != abi.Memory {
+		err = &unlike{w.manifest.Pairs[group].Name, a.Error(), "make the job again"}
+	}
+	return errors.Join(err, w.drop(ctx))
+}
+
+// start loads the projection and starts the plugin's instances, where that is not done.
+func (w *Worker) start(ctx context.Context) error {
+	if w.projection == nil {
+		f := w.manifest.Projection
+		b, err := w.small(ctx, f)
+		if err != nil {
+			return err
+		}
+		p, err := host.ParseProjection(b)
+		if err != nil {
+			return &unlike{f.Name, err.Error(), "make the job again with the projection's own bytes"}
+		}
+		w.projection = p
+	}
+	if w.miner != nil {
+		return nil
+	}
+	var largest host.GroupSize
+	for _, g := range w.manifest.Pairs {
+		largest.Pairs, largest.Positives, largest.Excluded = max(largest.Pairs, g.Pairs), max(largest.Positives, g.Positives), max(largest.Excluded, g.Excluded)
+	}
+	var err error
+	w.miner, err = host.NewMiner(ctx, w.projection, &w.manifest.Result, w.options.RunOptions, largest)
+	return err
+}
+
+// pairs reads a group of pairs, from disk where it was read before.
+func (w *Worker) pairs(ctx context.Context, group int) (*pairsFile, error) {
+	of := w.manifest.Pairs[group]
+	path := filepath.Join(w.dir, of.SHA256)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		if b, err = w.small(ctx, of.File); err != nil {
+			return nil, err
+		}
+		_ = os.WriteFile(path, b, 0o600) // without it the next time takes longer
+	}
+	p, err := parsePairs(b, w.manifest.pairsID(group), of)
+	if err != nil {
+		return nil, &unlike{of.Name, err.Error(), "make the job again"}
+	}
+	return p, nil
+}
+
+// small reads an input into memory and checks its fingerprint.
+func (w *Worker) small(ctx context.Context, f File) ([]byte, error) {
+	var b bytes.Buffer
+	err := w.fetch(ctx, f, &b, b.Reset)
+	return b.Bytes(), err
+}
+
+// download writes an input to a file and checks its fingerprint.
+func (w *Worker) download(ctx context.Context, f File, path string) error {
+	to, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	err = w.fetch(ctx, f, to, func() {
+		_, _ = to.Seek(0, io.SeekStart)
+		_ = to.Truncate(0)
+	})
+	return errors.Join(err, to.Close())
+}
+
+// fetch reads an input, a second time where its bytes are not those of the manifest: it may have been the way here, or a moment before.
+func (w *Worker) fetch(ctx context.Context, f File, to io.Writer, again func()) error {
+	for try := 1; ; try++ {
+		sum := &measured{to: to, sum: sha256.New(), most: f.Size}
+		_, err := objstore.Fetch(ctx, w.in, f.Name, sum)
+		got := hex.EncodeToString(sum.sum.Sum(nil))
+		switch {
+		case err != nil && !errors.Is(err, errTooMuch):
+			return err
+		case err == nil && got == f.SHA256 && sum.n == f.Size:
+			return nil
+		case try == 2 && (err != nil || sum.n != f.Size):
+			return &unlike{f.Name, fmt.Sprintf("its size is not the %d bytes that the manifest says", f.Size), "upload the file that the manifest was made of"}
+		case try == 2:
+			return &unlike{f.Name, fmt.Sprintf("its sha256 is %s; the manifest says %s", got, f.SHA256), "upload the file that the manifest was made of"}
+		}
+		again()
+	}
+}
+
+var errTooMuch = errors.New("more bytes than the manifest says")
+
+// measured hashes what it passes on, which is at most most bytes.
+type measured struct {
+	to      io.Writer
+	sum     hash.Hash
+	n, most int64
+}
+
+func (m *measured) Write(p []byte) (int, error) {
+	if m.n += int64(len(p)); m.n > m.most {
+		return 0, errTooMuch
+	}
+	m.sum.Write(p)
+	return m.to.Write(p)
+}
+
+// putPart puts a part's object. One that is there must say the same: it is another worker's, or this one's, whose answer was lost.
+func (w *Worker) putPart(ctx context.Context, shard, group int, object []byte) error {
+	key := w.manifest.partKey(shard, group)
+	err := w.out.PutNew(ctx, key, bytes.NewReader(object))
+	if !errors.Is(err, objstore.ErrExists) {
+		return err
+	}
+	there, _, err := objstore.ReadAll(ctx, w.out, key, int64(len(object))+1<<16)
+	if err != nil {
+		return err
+	}
+	own, err := w.manifest.parsePart(object, shard, group)
+	if err != nil {
+		return err
+	}
+	other, err := w.manifest.parsePart(there, shard, group)
+	if err == nil && !own.same(other) {
+		err = errors.New("its negatives differ from this worker's")
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s/%s: %v", ErrConflict, w.out.URL(), key, err)
+	}
+	return nil
+}
