@@ -3,6 +3,7 @@ package job
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
@@ -215,3 +217,25 @@ func (m *Manifest) partKey(shard, group int) string {
 
 // partsOf is what the keys of all parts of the job begin with.
 func (m *Manifest) partsOf() string { return fmt.Sprintf("%s%.16s/", partsPrefix, m.identity) }
+
+// listParts returns the keys of the job's parts that are there.
+func (m *Manifest) listParts(ctx context.Context, out objstore.Store) (map[string]bool, error) {
+	there := map[string]bool{}
+	for object, err := range out.List(ctx, m.partsOf(), "") {
+		if err != nil {
+			return nil, err
+		}
+		there[object.Key] = true
+	}
+	return there, nil
+}
+
+// mined reports whether all parts of a shard are among those.
+func (m *Manifest) mined(shard int, there map[string]bool) bool {
+	for g := range m.Pairs {
+		if !there[m.partKey(shard, g)] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,8 +1,10 @@
 package job
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -25,7 +27,7 @@ type section struct {
 	read       func(p []byte, at int64) error // len(p) bytes from at, counted from begin
 }
 
-// made is a file of sections, one after another.
+// made is a file of sections, in order and without gaps.
 type made []section
 
 // ReadAt reads across sections.
@@ -84,6 +86,7 @@ func newShard(models []pca.Model, documents []dataset.Matrix, first, n int, name
 			return err
 		}})
 	}
+	slices.SortFunc(file, func(a, b section) int { return cmp.Compare(a.begin, b.begin) })
 	return io.NewSectionReader(file, 0, int64(layout.Size)), nil
 }
 

@@ -43,20 +43,14 @@ func (w *Worker) lacks(ctx context.Context) (string, error) {
 
 // missing sorts the shards without parts: those that are uploaded, and those that are not.
 func (w *Worker) missing(ctx context.Context) (uploaded, absent []string, err error) {
-	have := map[string]bool{}
-	for object, err := range w.out.List(ctx, w.manifest.partsOf(), "") {
-		if err != nil {
-			return nil, nil, err
-		}
-		have[object.Key] = true
+	parts, err := w.manifest.listParts(ctx, w.out)
+	if err != nil {
+		return nil, nil, err
 	}
 	var files []File
-	for s, shard := range w.manifest.Shards {
-		for g := range w.manifest.Pairs {
-			if !have[w.manifest.partKey(s, g)] {
-				files = append(files, shard.File)
-				break
-			}
+	for i, shard := range w.manifest.Shards {
+		if !w.manifest.mined(i, parts) {
+			files = append(files, shard.File)
 		}
 	}
 	there, err := w.there(ctx, files)

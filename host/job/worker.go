@@ -72,7 +72,6 @@ type Worker struct {
 
 	manifest   *Manifest
 	pinned     string // identity of the object that the manifest was read from
-	parts      map[string]bool
 	projection *host.Projection
 	miner      *host.Miner
 }
@@ -217,12 +216,7 @@ func (w *Worker) loadPinned(ctx context.Context) error {
 	if err := w.drop(ctx); err != nil {
 		return err
 	}
-	w.manifest, w.pinned, w.projection, w.parts = m, object.Identity, nil, map[string]bool{}
-	for s := range m.Shards {
-		for g := range m.Pairs {
-			w.parts[m.partKey(s, g)] = true
-		}
-	}
+	w.manifest, w.pinned, w.projection = m, object.Identity, nil
 	return nil
 }
 
@@ -273,12 +267,15 @@ func (w *Worker) refuse(ctx context.Context, o *Outcome, name, problem, hint str
 
 // finish counts the parts that are there and, where they are all, merges and commits.
 func (w *Worker) finish(ctx context.Context, o *Outcome) error {
-	for object, err := range w.out.List(ctx, w.manifest.partsOf(), "") {
-		if err != nil {
-			return err
-		}
-		if w.parts[object.Key] {
-			o.Parts++
+	there, err := w.manifest.listParts(ctx, w.out)
+	if err != nil {
+		return err
+	}
+	for s := range w.manifest.Shards {
+		for g := range w.manifest.Pairs {
+			if there[w.manifest.partKey(s, g)] {
+				o.Parts++
+			}
 		}
 	}
 	if o.Parts < o.Of {

@@ -1,0 +1,220 @@
+package job
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/objstore"
+)
+
+// uploads is how many shards are uploaded at a time; each holds its ids in memory.
+const uploads = 4
+
+// InitOptions say how a job is made of a folder.
+type InitOptions struct {
+	Mine   host.MineOptions // its Memory is what a worker may take: the pairs go in groups that fit it
+	Shards int              // how many shards the documents are cut into
+	Force  bool             // replace a job of that name, and what came of it
+}
+
+// Init makes a job of a folder: it selects and projects the pairs and uploads them, the projection, the manifest and then the shards. It may be
+// called again where it was cut short, with the same inputs: what is there stays.
+func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *host.Projection, o InitOptions) (m *Manifest, err error) {
+	j, err := host.NewJob(ctx, folder, p, o.Mine)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, j.Close(ctx)) }()
+	if o.Shards < 1 || o.Shards > j.Documents() {
+		return nil, fmt.Errorf("%w: %d shards of %d documents; each has one document at least", host.ErrOption, o.Shards, j.Documents())
+	}
+	m = &Manifest{Format: Format, Result: j.Manifest(), Projection: fileOf(projectionKey, p.File)}
+	m.run = m.Result.Fingerprint()
+	if err := m.cut(ctx, j, folder, p, o); err != nil {
+		return nil, err
+	}
+	groups, err := m.addPairs(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	file, err := m.marshal()
+	if err != nil {
+		return nil, err
+	}
+	if m, err = ParseManifest(file); err != nil {
+		return nil, err
+	}
+	if err := at.vacate(ctx, file, o.Force); err != nil {
+		return nil, err
+	}
+	for g, b := range groups {
+		if err := at.In.Put(ctx, m.Pairs[g].Name, bytes.NewReader(b)); err != nil {
+			return nil, err
+		}
+	}
+	if err := at.In.Put(ctx, projectionKey, bytes.NewReader(p.File)); err != nil {
+		return nil, err
+	}
+	if err := at.In.PutNew(ctx, ManifestKey, bytes.NewReader(file)); err != nil && !errors.Is(err, objstore.ErrExists) {
+		return nil, err
+	}
+	return m, m.upload(ctx, at, j, folder, p, o)
+}
+
+func fileOf(name string, b []byte) File {
+	sum := sha256.Sum256(b)
+	return File{Name: name, Size: int64(len(b)), SHA256: hex.EncodeToString(sum[:])}
+}
+
+// vacate fails where another job has the name, unless it may be replaced.
+func (p *Place) vacate(ctx context.Context, manifest []byte, force bool) error {
+	if force {
+		return errors.Join(removeAll(ctx, p.In, ""), removeAll(ctx, p.Out, ""))
+	}
+	there, _, err := objstore.ReadAll(ctx, p.In, ManifestKey, maxManifest)
+	if err == nil && !bytes.Equal(there, manifest) {
+		return fmt.Errorf("%s is another job's, or was made of other inputs or options, and %w\n  hint: choose another --job, or replace it with --force",
+			p.In.URL(), host.ErrExists)
+	}
+	if err != nil && !errors.Is(err, objstore.ErrNotExist) {
+		return err
+	}
+	if _, err := p.Out.Head(ctx, cancelledKey); err == nil {
+		return fmt.Errorf("%s was cancelled, and its records %w\n  hint: choose another --job, or replace it with --force", p.In.URL(), host.ErrExists)
+	} else if !errors.Is(err, objstore.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// removeAll removes every object whose key begins with prefix.
+func removeAll(ctx context.Context, s objstore.Store, prefix string) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(heads)
+	for object, err := range s.List(ctx, prefix, "") {
+		if err != nil {
+			return errors.Join(err, group.Wait())
+		}
+		group.Go(func() error { return s.Delete(ctx, object.Key) })
+	}
+	return group.Wait()
+}
+
+// addPairs describes the groups of pairs and returns their files.
+func (m *Manifest) addPairs(ctx context.Context, j *host.Job) (files [][]byte, err error) {
+	first := 0
+	for number := range j.Groups() {
+		g, err := j.Group(ctx, number)
+		if err != nil {
+			return nil, err
+		}
+		queries, positives, err := j.Names(g)
+		if err != nil {
+			return nil, err
+		}
+		b, err := marshalPairs(g, queries, positives)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, b)
+		name := fmt.Sprintf("%s%05d.safetensors", pairsPrefix, number)
+		m.Pairs = append(m.Pairs, Pairs{File: fileOf(name, b), First: first, End: first + g.Pairs(), GroupSize: sizeOf(g)})
+		first += g.Pairs()
+	}
+	return files, nil
+}
+
+// files gives the shards' files, in order; each is made as it is read.
+func (m *Manifest) files(j *host.Job, folder *dataset.Folder, p *host.Projection) iter.Seq2[*io.SectionReader, error] {
+	return func(yield func(*io.SectionReader, error) bool) {
+		var err error
+		next, stop := iter.Pull(folder.Documents.All(&err))
+		defer stop()
+		for _, s := range m.Shards {
+			names := make([]string, 0, s.Rows)
+			for range s.Rows {
+				id, ok := next()
+				if !ok {
+					yield(nil, errors.Join(err, fmt.Errorf("%s changed while it was read", folder.Documents.Path)))
+					return
+				}
+				names = append(names, id)
+			}
+			if !yield(newShard(p.Models, j.Matrices(), int(s.First), s.Rows, names)) {
+				return
+			}
+		}
+	}
+}
+
+// cut describes the shards: as many, as alike in size as can be. Their bytes are made once here, for the fingerprints, and again to be uploaded.
+func (m *Manifest) cut(ctx context.Context, j *host.Job, folder *dataset.Folder, p *host.Projection, o InitOptions) error {
+	n := j.Documents()
+	for i := range o.Shards {
+		first, end := i*n/o.Shards, (i+1)*n/o.Shards
+		m.Shards = append(m.Shards, Shard{File: File{Name: fmt.Sprintf("%s%06d.safetensors", ShardsPrefix, i)}, First: int64(first), Rows: end - first})
+	}
+	i := 0
+	for file, err := range m.files(j, folder, p) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		sum := sha256.New()
+		if m.Shards[i].Size, err = io.Copy(sum, file); err != nil {
+			return err
+		}
+		m.Shards[i].SHA256 = hex.EncodeToString(sum.Sum(nil))
+		i++
+		report(o.Mine.Progress, "cut shards", i, o.Shards)
+	}
+	return nil
+}
+
+// upload puts the shards that are not mined yet.
+func (m *Manifest) upload(ctx context.Context, at *Place, j *host.Job, folder *dataset.Folder, p *host.Projection, o InitOptions) error {
+	mined, err := m.listParts(ctx, at.Out)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(uploads)
+	var done atomic.Int64
+	i := 0
+	for file, err := range m.files(j, folder, p) {
+		if err != nil {
+			return errors.Join(err, group.Wait())
+		}
+		number := i
+		i++
+		if m.mined(number, mined) {
+			report(o.Mine.Progress, "upload shards", int(done.Add(1)), o.Shards)
+			continue
+		}
+		group.Go(func() error {
+			err := at.In.Put(ctx, m.Shards[number].Name, file)
+			report(o.Mine.Progress, "upload shards", int(done.Add(1)), o.Shards)
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+func report(p host.Progress, stage string, done, total int) {
+	if p != nil {
+		p(stage, int64(done), int64(total))
+	}
+}

@@ -1,0 +1,251 @@
+package job
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+)
+
+// Prices, in US dollars: AWS's list for us-east-1, arm64, in November 2026; without free tiers.
+const (
+	PriceGBSecond  = 0.0000133334
+	PriceInvoke    = 0.20 / 1e6
+	PricePut       = 0.005 / 1e3 // put and list
+	PriceGet       = 0.0004 / 1e3
+	getsOfAShard   = 6 // that a worker makes for one: see docs/SCALE.md
+	putsOfAShard   = 1
+	partHeader     = 16 << 10 // bytes of a part's object that hold its header, unless it is unusual
+	listPage       = 1000
+	statusRequests = 16
+)
+
+// Status is how far a job is, as its buckets tell.
+type Status struct {
+	Job       string        `json:"job"`
+	State     Action        `json:"state"` // Waits, Pending, Finished or Cancelled
+	Problem   string        `json:"problem,omitempty"`
+	Documents int64         `json:"documents"`
+	Pairs     int           `json:"pairs"`
+	Shards    int           `json:"shards"`
+	Mined     int           `json:"shards_mined"`
+	Uploaded  []string      `json:"uploaded_not_mined"`
+	Absent    []string      `json:"not_uploaded"`
+	Refused   []Record      `json:"refused"`
+	Rows      int64         `json:"documents_mined"`
+	Seconds   float64       `json:"seconds"`    // of mining, of all shards
+	GBSeconds float64       `json:"gb_seconds"` // that are paid for
+	Dollars   float64       `json:"dollars"`    // about: memory and time, invocations, requests of S3
+	Tallies   *host.Tallies `json:"tallies"`    // of a finished job
+}
+
+// Record is of an object that was refused, and is not mended yet.
+type Record struct {
+	Name    string `json:"name"`
+	Problem string `json:"problem"`
+	Hint    string `json:"hint"`
+}
+
+// ReadStatus reads manifest, parts and records. It needs no more than to get and list both stores.
+func ReadStatus(ctx context.Context, at *Place) (*Status, error) {
+	w := &Worker{in: at.In, out: at.Out}
+	s := &Status{Job: at.Name, State: Pending, Uploaded: []string{}, Absent: []string{}, Refused: []Record{}}
+	b, _, err := objstore.ReadAll(ctx, at.Out, ManifestKey, maxManifest)
+	if absent(err) {
+		b, _, err = objstore.ReadAll(ctx, at.In, ManifestKey, maxManifest)
+		if absent(err) {
+			s.State, s.Problem = Waits, fmt.Sprintf("there is no %s/%s", at.In.URL(), ManifestKey)
+			return s, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if w.manifest, err = ParseManifest(b); err != nil {
+		return nil, fmt.Errorf("%s: %w", at.In.URL(), err)
+	}
+	m := w.manifest
+	s.Documents, s.Pairs, s.Shards = m.Documents(), m.Result.Tallies.Pairs, len(m.Shards)
+	parts, err := m.listParts(ctx, at.Out)
+	if err != nil {
+		return nil, err
+	}
+	mined := map[string]bool{}
+	for i, shard := range m.Shards {
+		if m.mined(i, parts) {
+			mined[shard.Name] = true
+			s.Mined++
+			s.Rows += int64(shard.Rows)
+		}
+	}
+	if err := s.addWork(ctx, m, at.Out, parts); err != nil {
+		return nil, err
+	}
+	if s.Refused, err = readRefused(ctx, at.Out, mined); err != nil {
+		return nil, err
+	}
+	return s, s.settle(ctx, w)
+}
+
+// settle finds out how the job stands.
+func (s *Status) settle(ctx context.Context, w *Worker) error {
+	if there, err := w.has(ctx, w.out, cancelledKey); err != nil || there {
+		s.State = Cancelled
+		return err
+	}
+	b, _, err := objstore.ReadAll(ctx, w.out, resultKey, maxManifest)
+	if err == nil {
+		var result host.Manifest
+		if err := json.Unmarshal(b, &result); err != nil {
+			return fmt.Errorf("%s/%s: %w", w.out.URL(), resultKey, err)
+		}
+		s.State, s.Tallies = Finished, &result.Tallies
+		return nil
+	}
+	if !absent(err) {
+		return err
+	}
+	if s.Problem, err = w.lacks(ctx); err != nil {
+		return err
+	}
+	if s.Problem != "" {
+		s.State = Waits
+	}
+	uploaded, missing, err := w.missing(ctx)
+	s.Uploaded, s.Absent = append(s.Uploaded, uploaded...), append(s.Absent, missing...)
+	return err
+}
+
+// addWork adds up what the parts say they took; it reads the start of each alone.
+func (s *Status) addWork(ctx context.Context, m *Manifest, out objstore.Store, parts map[string]bool) error {
+	works := make([]Work, m.Parts())
+	group, limited := errgroup.WithContext(ctx)
+	group.SetLimit(statusRequests)
+	paid := 0
+	for i := range m.Shards {
+		for g := range m.Pairs {
+			if key := m.partKey(i, g); parts[key] {
+				group.Go(func() (err error) {
+					works[i*len(m.Pairs)+g], err = readWork(limited, out, key)
+					return err
+				})
+			}
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, work := range works {
+		s.Seconds += float64(work.Milliseconds) / 1e3
+		s.GBSeconds += float64(work.Milliseconds) / 1e3 * float64(work.MemoryMiB) / 1024
+		if work.MemoryMiB > 0 {
+			paid++
+		}
+	}
+	lists := (m.Parts() + listPage - 1) / listPage
+	s.Dollars = s.GBSeconds*PriceGBSecond + float64(paid)*(PriceInvoke+getsOfAShard*PriceGet+float64(putsOfAShard+lists)*PricePut)
+	return nil
+}
+
+func readWork(ctx context.Context, out objstore.Store, key string) (Work, error) {
+	r, object, err := out.Get(ctx, key, 0, "")
+	if err != nil {
+		return Work{}, err
+	}
+	defer r.Close()
+	header := make([]byte, min(partHeader, object.Size))
+	if _, err := io.ReadFull(r, header); err != nil {
+		return Work{}, err
+	}
+	bad := func(err error) error { return fmt.Errorf("%s/%s: not a part: %w", out.URL(), key, err) }
+	length, err := safetensors.HeaderLen(header, int(object.Size), partHeader-8)
+	if err != nil {
+		return Work{}, bad(err)
+	}
+	f, _, err := safetensors.ParseHeader(header[:length], int(object.Size))
+	if err != nil {
+		return Work{}, bad(err)
+	}
+	work, err := parseWork(f.Metadata[workMetadata])
+	if err != nil {
+		return Work{}, bad(err)
+	}
+	return work, nil
+}
+
+// readRefused reads the records of what was refused, but for shards that are mined now.
+func readRefused(ctx context.Context, out objstore.Store, mined map[string]bool) ([]Record, error) {
+	records := []Record{}
+	for object, err := range out.List(ctx, refusedPrefix, "") {
+		if err != nil {
+			return nil, err
+		}
+		b, _, err := objstore.ReadAll(ctx, out, object.Key, 1<<20)
+		if err != nil {
+			return nil, err
+		}
+		var r refusal
+		if err := json.Unmarshal(b, &r); err != nil || r.Format != refusalFormat {
+			return nil, fmt.Errorf("%s/%s: not the record of a refused object", out.URL(), object.Key)
+		}
+		if !mined[r.Name] {
+			records = append(records, Record{r.Name, r.Problem, r.Hint})
+		}
+	}
+	return records, nil
+}
+
+// Cancel makes later deliveries do nothing, and removes the parts. A result that is there stays; it reports whether there is one. A worker that is at
+// work may leave a part: to cancel again removes it.
+func Cancel(ctx context.Context, at *Place) (finished bool, err error) {
+	if err := at.Out.Put(ctx, cancelledKey, strings.NewReader("{\"format\":\"quarry.cancelled.v1\"}\n")); err != nil {
+		return false, err
+	}
+	if err := removeAll(ctx, at.Out, partsPrefix); err != nil {
+		return false, err
+	}
+	_, err = at.Out.Head(ctx, resultKey)
+	if errors.Is(err, objstore.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// ErrUnfinished is returned, wrapped, by Fetch where there is no result yet.
+var ErrUnfinished = errors.New("the job is not finished")
+
+// Fetch writes the negatives to w and returns their manifest. What was written is checked against it.
+func Fetch(ctx context.Context, at *Place, w io.Writer) (*host.Manifest, error) {
+	b, _, err := objstore.ReadAll(ctx, at.Out, resultKey, maxManifest)
+	if errors.Is(err, objstore.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w\n  hint: see quarry job status", at.Out.URL(), ErrUnfinished)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m := &host.Manifest{}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(m); err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", at.Out.URL(), resultKey, err)
+	}
+	sum := sha256.New()
+	if _, err := objstore.Fetch(ctx, at.Out, negativesKey, io.MultiWriter(w, sum)); err != nil {
+		return nil, err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != m.Negatives {
+		return nil, fmt.Errorf("%s/%s: its sha256 is %s; its manifest says %s\n  hint: cancel the job, and mine it again", at.Out.URL(), negativesKey, got, m.Negatives)
+	}
+	return m, nil
+}
