@@ -203,8 +203,10 @@ func (s *file) putOnce(ctx context.Context, path string, body io.Reader, replace
 		}
 	}
 	p, err := atomicfile.CreateIn(temporary, path, replace, func(w io.Writer) error {
-		_, err := io.Copy(w, untilDone{ctx, body})
-		return err
+		if _, err := io.Copy(w, untilDone{ctx, body}); err != nil {
+			return err
+		}
+		return ctx.Err()
 	})
 	if err != nil {
 		return err

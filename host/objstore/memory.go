@@ -86,6 +86,9 @@ func (m *memory) put(ctx context.Context, key string, body io.Reader, replace bo
 		return err
 	}
 	b, err := io.ReadAll(untilDone{ctx, body})
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return fmt.Errorf("put %s: %w", m.name(key), err)
 	}

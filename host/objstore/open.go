@@ -101,7 +101,7 @@ func isKey(key string) bool {
 
 func checkKey(op, key string) error {
 	if !isKey(key) {
-		return fmt.Errorf("%s %q: %w: its parts, between slashes, are UTF-8 and none is empty, . or ..", op, key, ErrKey)
+		return fmt.Errorf("%s %q: %w: no part between its slashes may be empty, . or .., and all is UTF-8", op, key, ErrKey)
 	}
 	return nil
 }

@@ -85,9 +85,9 @@ func (o S3Options) apply(so *s3.Options) {
 		}
 		// The SDK's bucket of tokens for retries is empty after some forty; attempts are few, and their pauses long, as it is.
 		ro.RateLimiter = ratelimit.None
-		conflict := retry.RetryableErrorCode{Codes: map[string]struct{}{"ConditionalRequestConflict": {}, "OperationAborted": {}}}
-		ro.Retryables = append(ro.Retryables, conflict)
-		ro.Throttles = append(ro.Throttles, retry.ThrottleErrorCode{Codes: conflict.Codes})
+		conflict := map[string]struct{}{"ConditionalRequestConflict": {}, "OperationAborted": {}} // of writers at the same time: 409
+		ro.Retryables = append(ro.Retryables, retry.RetryableErrorCode{Codes: conflict})
+		ro.Throttles = append(ro.Throttles, retry.ThrottleErrorCode{Codes: conflict})
 	})
 	if o.Attempts > 0 {
 		so.RetryMaxAttempts = o.Attempts

@@ -88,7 +88,7 @@ func (s *s3Store) fail(ctx context.Context, op, key string, err error) error {
 		at += kind.Error()
 	}
 	said, response := "", (*awshttp.ResponseError)(nil)
-	if errors.As(err, &response) {
+	if errors.As(err, &response) && response.HTTPStatusCode() != 0 {
 		said = answer(err, response)
 	} else {
 		said = brief(err).Error()
@@ -125,6 +125,9 @@ func answer(err error, response *awshttp.ResponseError) string {
 
 // brief takes the SDK's and the client's wrapping off an error of no answer.
 func brief(err error) error {
+	if send := (*smithyhttp.RequestSendError)(nil); errors.As(err, &send) {
+		err = send.Err
+	}
 	for {
 		inner := error(nil)
 		switch e := err.(type) {
@@ -132,11 +135,7 @@ func brief(err error) error {
 			inner = e.Err
 		case *retry.MaxAttemptsError:
 			inner = e.Err
-		case *smithyhttp.RequestSendError:
-			inner = e.Err
 		case *url.Error:
-			inner = e.Err
-		case *smithyhttp.ResponseError:
 			inner = e.Err
 		}
 		if inner == nil {

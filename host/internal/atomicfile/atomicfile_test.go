@@ -150,7 +150,7 @@ func TestRefused(t *testing.T) {
 			noError(t, os.Mkdir(dir, 0o755))
 			path := filepath.Join(dir, "x")
 			if row.says == "too long" {
-				path = filepath.Join(dir, strings.Repeat("x", 250)) // with what a temporary name adds
+				path = filepath.Join(dir, strings.Repeat("x", 256))
 			}
 			row.prepare(t, path)
 			called := false
@@ -257,4 +257,64 @@ func TestGroupDiscarded(t *testing.T) {
 	}
 	noError(t, g.Discard())
 	checkFolder(t, "discarded", dir, map[string]string{})
+}
+
+// TestLongName has a name that leaves no room for what a temporary one adds, and is cut within a letter of two bytes for it.
+func TestLongName(t *testing.T) {
+	dir := t.TempDir()
+	name := "x" + strings.Repeat("é", 127)
+	noError(t, Write(filepath.Join(dir, name), false, content("text")))
+	checkFolder(t, "afterwards", dir, map[string]string{name: "text"})
+}
+
+// TestCommitNew has the name taken between Create and CommitNew, whether another may replace it or not.
+func TestCommitNew(t *testing.T) {
+	for _, force := range []bool{false, true} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "x")
+		var pending []*Pending
+		for i := range 3 {
+			p, err := Create(path, force, content(fmt.Sprint(i)))
+			noError(t, err)
+			pending = append(pending, p)
+		}
+		noError(t, pending[1].CommitNew())
+		for _, i := range []int{0, 2} {
+			if err := pending[i].CommitNew(); !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), path) {
+				t.Errorf("%v; expected %v that names %s", err, ErrExists, path)
+			}
+		}
+		checkFolder(t, "after the commits", dir, map[string]string{"x": "1"})
+	}
+}
+
+// TestTimesDiffer writes files one after another: each has another time, though the kernel's clock may not have moved.
+func TestTimesDiffer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	seen := map[int64]bool{}
+	for range 20 {
+		noError(t, Write(path, true, content("x")))
+		info, err := os.Stat(path)
+		noError(t, err)
+		seen[info.ModTime().UnixNano()] = true
+	}
+	if len(seen) != 20 {
+		t.Errorf("%d times of 20 files", len(seen))
+	}
+}
+
+func TestMakeFolders(t *testing.T) {
+	dir := t.TempDir()
+	for _, folder := range []string{"a", "a", "a/b/c", "a/b", "d/e/f/"} {
+		noError(t, MakeFolders(filepath.Join(dir, folder)))
+		if info, err := os.Stat(filepath.Join(dir, folder)); err != nil || !info.IsDir() {
+			t.Errorf("%s: %v", folder, err)
+		}
+	}
+	put(t, filepath.Join(dir, "file"), "")
+	for _, folder := range []string{"file", "file/a", "file/a/b"} {
+		if err := MakeFolders(filepath.Join(dir, folder)); !errors.Is(err, ErrWrite) {
+			t.Errorf("%s: %v; expected %v", folder, err, ErrWrite)
+		}
+	}
 }

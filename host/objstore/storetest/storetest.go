@@ -11,7 +11,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -289,44 +288,6 @@ func putNew(t *testing.T, s objstore.Store) {
 	}
 }
 
-// putNewRaced has 32 put their own bytes at once: one wins, all others are told, and the bytes are the winner's.
-func putNewRaced(t *testing.T, s objstore.Store) {
-	const racers = 32
-	for round := range 4 {
-		key := fmt.Sprintf("race/%d", round)
-		errs := make([]error, racers)
-		start := make(chan struct{})
-		var all sync.WaitGroup
-		for i := range racers {
-			all.Go(func() {
-				<-start
-				errs[i] = s.PutNew(t.Context(), key, strings.NewReader(bytesOf(i)))
-			})
-		}
-		close(start)
-		all.Wait()
-		won := -1
-		for i, err := range errs {
-			switch {
-			case err == nil && won < 0:
-				won = i
-			case err == nil:
-				t.Errorf("%d and %d both won", won, i)
-			case !errors.Is(err, objstore.ErrExists):
-				t.Errorf("%d: %v", i, err)
-			}
-		}
-		if won < 0 {
-			t.Fatal("nobody won")
-		}
-		if content, _ := get(t, s, key, 0, ""); content != bytesOf(won) {
-			t.Errorf("the winner's bytes are not there whole: %d bytes", len(content))
-		}
-	}
-}
-
-func bytesOf(i int) string { return strings.Repeat(string(rune('A'+i)), 100_000+i) }
-
 func bodyFromPosition(t *testing.T, s objstore.Store) {
 	for _, write := range []func(context.Context, string, io.ReadSeeker) error{s.Put, s.PutNew} {
 		if err := s.Delete(t.Context(), "k"); err != nil {
@@ -377,125 +338,6 @@ func bodyFails(t *testing.T, s objstore.Store) {
 	}
 }
 
-// replacedWhileRead goes on with a read after a Put: what comes is the old object's, or an error, but not another's bytes.
-func replacedWhileRead(t *testing.T, s objstore.Store) {
-	old := strings.Repeat("o", 8<<20)
-	put(t, s, "k", old)
-	r, o, err := s.Get(t.Context(), "k", 0, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = r.Close() }()
-	first := make([]byte, 1000)
-	if _, err := io.ReadFull(r, first); err != nil {
-		t.Fatal(err)
-	}
-	put(t, s, "k", strings.Repeat("n", 8<<20))
-	rest, err := io.ReadAll(r)
-	if strings.Trim(string(first)+string(rest), "o") != "" {
-		t.Error("a read gave bytes of two objects")
-	}
-	if err == nil && len(first)+len(rest) != len(old) {
-		t.Errorf("%d bytes, and no error", len(rest))
-	}
-	_, _, err = s.Get(t.Context(), "k", 1000, o.Identity)
-	fails(t, "what was replaced", err, objstore.ErrChanged)
-}
-
-// replacedWhole reads while two contents are put in turns.
-func replacedWhole(t *testing.T, s objstore.Store) {
-	contents := []string{strings.Repeat("x", 300_000), strings.Repeat("y", 200_000)}
-	put(t, s, "k", contents[0])
-	ctx, cancel := context.WithCancel(t.Context())
-	var readers sync.WaitGroup
-	for range 3 {
-		readers.Go(func() {
-			for ctx.Err() == nil {
-				b, _, err := objstore.ReadAll(t.Context(), s, "k", 1<<20)
-				if err != nil && !errors.Is(err, objstore.ErrChanged) || err == nil && !slices.Contains(contents, string(b)) {
-					t.Errorf("read %d bytes, %v", len(b), err)
-					return
-				}
-			}
-		})
-	}
-	for i := range 40 {
-		put(t, s, "k", contents[i%2])
-	}
-	cancel()
-	readers.Wait()
-}
-
-// order has folders among files: a-b comes before a/b, which comes before a0, by their bytes.
-func order(t *testing.T, s objstore.Store) {
-	want := []string{"A", "a!/z", "a-b", "a-b.c/d", "a.b", "a/b", "a/b-c/d", "a/b.c", "a/c/d/e", "a/c0", "a0", "aa/b", "b", "z/ä", "ä/a", "日", "\U00010000"}
-	for i := range want {
-		put(t, s, want[(i*7)%len(want)], "x")
-	}
-	if !slices.IsSorted(want) {
-		t.Fatal("the test's own list is not in order")
-	}
-	cuts := append(slices.Clone(want), "", "a", "a/", "a/b", "a-", "a/c", "a/c/", "a/c/d/f", "a/zz", "z/", "zz", "~", "a/b-c", "a/d/e/f")
-	for _, prefix := range cuts {
-		for _, after := range cuts {
-			var expected []string
-			for _, key := range want {
-				if strings.HasPrefix(key, prefix) && key > after {
-					expected = append(expected, key)
-				}
-			}
-			if keys := list(t, s, prefix, after); !slices.Equal(keys, expected) {
-				t.Errorf("prefix %q after %q: %q; expected %q", prefix, after, keys, expected)
-			}
-		}
-	}
-}
-
-// pages lists more than two of S3's pages, and part of them.
-func pages(t *testing.T, s objstore.Store) {
-	const n = 2500
-	key := func(i int) string { return fmt.Sprintf("shard-%d/part-%05d", i%3, i) }
-	var want []string
-	for i := range n {
-		want = append(want, key(i))
-	}
-	slices.Sort(want)
-	next := make(chan string)
-	var putters sync.WaitGroup
-	for range 8 {
-		putters.Go(func() {
-			for key := range next {
-				if err := s.Put(t.Context(), key, strings.NewReader(key)); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	for i := range n {
-		next <- key(i)
-	}
-	close(next)
-	putters.Wait()
-	if keys := list(t, s, "", ""); !slices.Equal(keys, want) {
-		t.Fatalf("listed %d keys of %d, or out of order", len(keys), n)
-	}
-	if keys := list(t, s, "", want[1234]); !slices.Equal(keys, want[1235:]) {
-		t.Errorf("after key 1234: %d keys, expected %d", len(keys), n-1235)
-	}
-	if keys := list(t, s, "shard-1/", "shard-1/part-01"); len(keys) != 500 || keys[0] != "shard-1/part-01000" {
-		t.Errorf("of one prefix, after a key that is not there: %d keys", len(keys))
-	}
-	listed := 0
-	for range s.List(t.Context(), "", "") {
-		if listed++; listed == 1500 {
-			break // in the second page
-		}
-	}
-	if listed != 1500 {
-		t.Errorf("broken off after %d keys, expected 1500", listed)
-	}
-}
-
 func deleted(t *testing.T, s objstore.Store) {
 	for _, key := range []string{"a", "b/c/d", "b/c/e"} {
 		put(t, s, key, key)
@@ -515,39 +357,6 @@ func deleted(t *testing.T, s objstore.Store) {
 	if keys := list(t, s, "", ""); !slices.Equal(keys, []string{"a", "b"}) {
 		t.Errorf("left are %q", keys)
 	}
-}
-
-// deleteBesidePut has neighbours deleted while objects are put: none of those is lost, and no Put fails. One object stays: where a Delete
-// removes the last object of a folder, versitygw 1.8.0 answers a Put beside it with 409 ExistingObjectIsDirectory, now and then; S3 has no
-// folders.
-func deleteBesidePut(t *testing.T, s objstore.Store) {
-	put(t, s, "deep/folder/stays", "x")
-	DeleteBesidePut(t, s)
-	if keys := list(t, s, "", ""); !slices.Equal(keys, []string{"deep/folder/stays"}) {
-		t.Errorf("left are %q", keys)
-	}
-}
-
-// DeleteBesidePut puts and deletes objects of one folder at once.
-func DeleteBesidePut(t *testing.T, s objstore.Store) {
-	var all sync.WaitGroup
-	for w := range 4 {
-		all.Go(func() {
-			for i := range 60 {
-				key := fmt.Sprintf("deep/folder/%d", w)
-				if err := s.Put(t.Context(), key, strings.NewReader("x")); err != nil {
-					t.Errorf("put %d: %v", i, err)
-				}
-				if _, err := s.Head(t.Context(), key); err != nil {
-					t.Errorf("head %d: %v", i, err)
-				}
-				if err := s.Delete(t.Context(), key); err != nil {
-					t.Errorf("delete %d: %v", i, err)
-				}
-			}
-		})
-	}
-	all.Wait()
 }
 
 func cancelled(t *testing.T, s objstore.Store) {

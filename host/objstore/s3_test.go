@@ -1,0 +1,498 @@
+package objstore_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/objstore/s3server"
+	"github.com/quarry-hn/quarry/host/objstore/storetest"
+)
+
+const (
+	quiet    = 400 * time.Millisecond
+	attempts = 4
+)
+
+// fault answers the nth request of a client, counted from 0, in place of the server or by way of it.
+type fault func(n int, r *http.Request, server http.RoundTripper) (*http.Response, error)
+
+// faulty is the way to a server with a fault in it.
+type faulty struct {
+	mu    sync.Mutex
+	n     int
+	fault fault
+}
+
+func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.mu.Lock()
+	n := f.n
+	f.n++
+	f.mu.Unlock()
+	return f.fault(n, r, http.DefaultTransport)
+}
+
+// answers drops the request, as a server does that is busy.
+func answers(r *http.Request, status int, code string, header ...string) (*http.Response, error) {
+	if r.Body != nil {
+		_, _ = io.CopyN(io.Discard, r.Body, 10)
+		_ = r.Body.Close()
+	}
+	text := fmt.Sprintf("<Error><Code>%s</Code><Message>As the test wants.</Message><RequestId>R1</RequestId></Error>", code)
+	if r.Method == http.MethodHead {
+		text = ""
+	}
+	h := http.Header{"X-Amz-Request-Id": {"R1"}}
+	for i := 0; i+1 < len(header); i += 2 {
+		h.Set(header[i], header[i+1])
+	}
+	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: h, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+}
+
+// hangs waits as long as the client does.
+func hangs(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// faults opens a bucket on a server through a fault; the plain store goes without.
+func faults(t *testing.T, server *s3server.Server, f fault) (through, plain objstore.Store, way *faulty) {
+	t.Helper()
+	bucket := strings.ToLower(strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, t.Name()), "-"))
+	bucket = bucket[max(0, len(bucket)-60):]
+	if err := server.CreateBucket(t.Context(), strings.Trim(bucket, "-")); err != nil {
+		t.Fatal(err)
+	}
+	way = &faulty{fault: f}
+	open := func(o objstore.S3Options) objstore.Store {
+		s, err := objstore.OpenS3(t.Context(), strings.Trim(bucket, "-"), "below", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	o := objstore.S3Options{HTTPClient: &http.Client{Transport: way}, Attempts: attempts, MaxBackoff: 5 * time.Millisecond, Quiet: quiet}
+	return open(o), open(objstore.S3Options{}), way
+}
+
+// operations are all of a store, for an object that is there as "k" with ten bytes.
+var operations = []struct {
+	name string
+	do   func(ctx context.Context, s objstore.Store) error
+}{
+	{"head", func(ctx context.Context, s objstore.Store) error { _, err := s.Head(ctx, "k"); return err }},
+	{"get", func(ctx context.Context, s objstore.Store) error {
+		_, err := readAll(ctx, s, "k", 0)
+		return err
+	}},
+	{"put", func(ctx context.Context, s objstore.Store) error {
+		return s.Put(ctx, "k", strings.NewReader("0123456789"))
+	}},
+	{"put new", func(ctx context.Context, s objstore.Store) error {
+		return s.PutNew(ctx, "new", bytes.NewReader(make([]byte, 300_000)))
+	}},
+	{"list", func(ctx context.Context, s objstore.Store) error {
+		for _, err := range s.List(ctx, "", "") {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{"delete", func(ctx context.Context, s objstore.Store) error { return s.Delete(ctx, "gone") }},
+}
+
+func readAll(ctx context.Context, s objstore.Store, key string, from int64) ([]byte, error) {
+	r, _, err := s.Get(ctx, key, from, "")
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(r)
+	return b, errors.Join(err, r.Close())
+}
+
+func putK(t *testing.T, s objstore.Store, content string) {
+	t.Helper()
+	if err := s.Put(t.Context(), "k", strings.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestS3Retries has what may pass come twice, and then for ever: each operation gets through, or says what came and how often.
+func TestS3Retries(t *testing.T) {
+	server := storetest.S3(t)
+	for _, c := range []struct {
+		name string
+		bad  func(r *http.Request) (*http.Response, error)
+		says string
+	}{
+		{"503", func(r *http.Request) (*http.Response, error) { return answers(r, 503, "SlowDown") }, "503 SlowDown: As the test wants., request R1"},
+		{"500", func(r *http.Request) (*http.Response, error) { return answers(r, 500, "InternalError") }, "500 InternalError"},
+		{"409", func(r *http.Request) (*http.Response, error) { return answers(r, 409, "ConditionalRequestConflict") }, "409 Conditional"},
+		{"409 aborted", func(r *http.Request) (*http.Response, error) { return answers(r, 409, "OperationAborted") }, "409 OperationAborted"},
+		{"reset", func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "read", Err: errors.New("connection reset by peer")}
+		}, "connection reset by peer"},
+		{"no answer", hangs, "nothing came or went for 400ms"},
+	} {
+		for _, op := range operations {
+			if op.name == "head" && strings.HasPrefix(c.name, "409") {
+				continue // an answer to HEAD has no code, and S3 gives these to writes
+			}
+			if c.name == "no answer" && op.name != "get" && op.name != "put new" {
+				continue // each takes two seconds
+			}
+			t.Run(c.name+" "+op.name, func(t *testing.T) {
+				bad := 2
+				s, plain, way := faults(t, server, func(n int, r *http.Request, server http.RoundTripper) (*http.Response, error) {
+					if n < bad {
+						return c.bad(r)
+					}
+					return server.RoundTrip(r)
+				})
+				putK(t, plain, "0123456789")
+				if err := op.do(t.Context(), s); err != nil || way.n != 3 {
+					t.Errorf("it comes twice: %v after %d requests; expected success after 3", err, way.n)
+				}
+				if err := plain.Delete(t.Context(), "new"); err != nil {
+					t.Fatal(err)
+				}
+				way.n, bad = 0, 1<<30
+				err := op.do(t.Context(), s)
+				for _, kind := range []error{objstore.ErrExists, objstore.ErrNotExist, objstore.ErrChanged, objstore.ErrDenied} {
+					if errors.Is(err, kind) {
+						t.Errorf("it comes always: %v is %v", err, kind)
+					}
+				}
+				says := c.says
+				if op.name == "head" {
+					says, _, _ = strings.Cut(says, " ") // the status
+				}
+				if err == nil || way.n != attempts || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "after 4 attempts") ||
+					!strings.HasPrefix(err.Error(), op.name[:3]) || !strings.Contains(err.Error(), "s3://") || len(err.Error()) > 250 {
+					t.Errorf("it comes always: %v after %d requests; expected %q after %d", err, way.n, c.says, attempts)
+				}
+			})
+		}
+	}
+}
+
+// TestS3Final has what does not pass: it is not tried again.
+func TestS3Final(t *testing.T) {
+	server := storetest.S3(t)
+	for _, c := range []struct {
+		name   string
+		status int
+		code   string
+		header []string
+		op     int
+		kind   error
+		says   string
+	}{
+		{"412 put new", 412, "PreconditionFailed", nil, 3, objstore.ErrExists, "412 PreconditionFailed"},
+		{"412 get", 412, "PreconditionFailed", nil, 1, objstore.ErrChanged, "412"},
+		{"304 get", 304, "", nil, 1, objstore.ErrChanged, "304"},
+		{"403 head", 403, "Forbidden", nil, 0, objstore.ErrDenied, "403"},
+		{"403 get", 403, "AccessDenied", nil, 1, objstore.ErrDenied, "403 AccessDenied"},
+		{"403 put", 403, "AccessDenied", nil, 2, objstore.ErrDenied, "403 AccessDenied"},
+		{"403 list", 403, "AccessDenied", nil, 4, objstore.ErrDenied, "403 AccessDenied"},
+		{"404 get", 404, "NoSuchKey", nil, 1, objstore.ErrNotExist, "404 NoSuchKey"},
+		{"301 get", 301, "PermanentRedirect", []string{"X-Amz-Bucket-Region", "eu-west-3", "Location", "http://127.0.0.1:1/"}, 1, nil, "AWS_REGION=eu-west-3"},
+		{"404 delete", 404, "NoSuchKey", nil, 5, nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, plain, way := faults(t, server, func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
+				return answers(r, c.status, c.code, c.header...)
+			})
+			putK(t, plain, "0123456789")
+			err := operations[c.op].do(t.Context(), s)
+			if c.kind != nil && !errors.Is(err, c.kind) || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) || way.n != 1 {
+				t.Errorf("%v after %d requests; expected %v, %q, after 1", err, way.n, c.kind, c.says)
+			}
+		})
+	}
+}
+
+// TestS3AnswerLost has the write done and its answer lost: the next attempt finds the object there, and it is the caller's.
+func TestS3AnswerLost(t *testing.T) {
+	server := storetest.S3(t)
+	content := strings.Repeat("mine", 50_000)
+	for what, lose := range map[string]func(r *http.Request) (*http.Response, error){
+		"time-out": hangs,
+		"reset":    func(*http.Request) (*http.Response, error) { return nil, errors.New("connection reset by peer") },
+		"500":      func(r *http.Request) (*http.Response, error) { return answers(r, 500, "InternalError") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			s, _, way := faults(t, server, func(n int, r *http.Request, server http.RoundTripper) (*http.Response, error) {
+				response, err := server.RoundTrip(r)
+				if n > 0 || err != nil {
+					return response, err
+				}
+				_ = response.Body.Close()
+				return lose(r)
+			})
+			if err := s.PutNew(t.Context(), "k", strings.NewReader(content)); !errors.Is(err, objstore.ErrExists) || way.n != 2 {
+				t.Errorf("put new: %v after %d requests", err, way.n)
+			}
+			if b, err := readAll(t.Context(), s, "k", 0); string(b) != content || err != nil {
+				t.Errorf("%d bytes, %v", len(b), err)
+			}
+			way.n = 0
+			if err := s.Put(t.Context(), "k", strings.NewReader(content)); err != nil || way.n != 2 {
+				t.Errorf("put: %v after %d requests", err, way.n)
+			}
+		})
+	}
+}
+
+// body has the nth answer's body replaced by what a function makes of it.
+func body(of func(n int, r *http.Request, body io.Reader) io.Reader) fault {
+	return func(n int, r *http.Request, server http.RoundTripper) (*http.Response, error) {
+		response, err := server.RoundTrip(r)
+		if err == nil && r.Method == http.MethodGet {
+			response.Body = struct {
+				io.Reader
+				io.Closer
+			}{of(n, r, response.Body), response.Body}
+		}
+		return response, err
+	}
+}
+
+// cut ends, by what then gives, once left bytes of a body came.
+type cut struct {
+	io.Reader
+	left int
+	then func() error
+}
+
+func (c *cut) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, c.then()
+	}
+	n, err := c.Reader.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
+}
+
+// TestS3BodyCut has bodies that end early, by an error, without one, or by coming to a halt: a read fails, Fetch goes on.
+func TestS3BodyCut(t *testing.T) {
+	server := storetest.S3(t)
+	content := bytes.Repeat([]byte("0123456789"), 100_000)
+	const piece = 300_001
+	for what, c := range map[string]struct {
+		cut func(r *http.Request, body io.Reader) io.Reader
+		is  func(error) bool
+	}{
+		"by an error": {func(_ *http.Request, body io.Reader) io.Reader {
+			return &cut{body, piece, func() error { return io.ErrUnexpectedEOF }}
+		}, func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
+		"without one": {func(_ *http.Request, body io.Reader) io.Reader {
+			return &cut{body, piece, func() error { return io.EOF }}
+		}, func(err error) bool { return err != nil }},
+		"by a halt": {func(r *http.Request, body io.Reader) io.Reader {
+			return &cut{body, piece, func() error { <-r.Context().Done(); return r.Context().Err() }}
+		}, func(err error) bool { return err != nil && strings.Contains(err.Error(), "nothing came or went") }},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s, plain, way := faults(t, server, body(func(_ int, r *http.Request, body io.Reader) io.Reader { return c.cut(r, body) }))
+			putK(t, plain, string(content))
+			for _, from := range []int64{0, 1000} {
+				b, err := readAll(t.Context(), s, "k", from)
+				if !c.is(err) || !bytes.Equal(b, content[from:from+piece]) || !strings.Contains(err.Error(), fmt.Sprintf("at byte %d", from+piece)) {
+					t.Errorf("from %d: %d bytes, %v", from, len(b), err)
+				}
+			}
+			way.n = 0
+			var b bytes.Buffer
+			o, err := objstore.Fetch(t.Context(), s, "k", &b)
+			if err != nil || !bytes.Equal(b.Bytes(), content) || o.Size != int64(len(content)) || way.n != 4 {
+				t.Errorf("fetch: %d bytes, %+v, %v after %d requests", b.Len(), o, err, way.n)
+			}
+		})
+	}
+}
+
+// TestS3BodyChanged replaces the object between the parts of a Fetch.
+func TestS3BodyChanged(t *testing.T) {
+	server := storetest.S3(t)
+	var plain objstore.Store
+	s, plain, _ := faults(t, server, body(func(n int, _ *http.Request, body io.Reader) io.Reader {
+		if err := plain.Put(context.Background(), "k", strings.NewReader("abcdefghij")); err != nil {
+			t.Error(err)
+		}
+		return io.LimitReader(body, 4)
+	}))
+	putK(t, plain, "0123456789")
+	var b bytes.Buffer
+	if _, err := objstore.Fetch(t.Context(), s, "k", &b); !errors.Is(err, objstore.ErrChanged) || b.String() != "0123" {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+}
+
+// TestS3BodyWrong flips a bit on the way: the SDK compares what comes whole with the checksum that went with the Put.
+func TestS3BodyWrong(t *testing.T) {
+	server := storetest.S3(t)
+	s, plain, _ := faults(t, server, body(func(_ int, _ *http.Request, body io.Reader) io.Reader {
+		b, _ := io.ReadAll(body)
+		b[len(b)/2] ^= 1
+		return bytes.NewReader(b)
+	}))
+	putK(t, plain, "0123456789")
+	if _, err := objstore.Fetch(t.Context(), s, "k", io.Discard); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("a body with a bit flipped: %v", err)
+	}
+}
+
+// slowly gives a byte at a time, in less time than is quiet.
+type slowly struct{ io.Reader }
+
+func (s slowly) Read(p []byte) (int, error) {
+	time.Sleep(quiet / 4)
+	return s.Reader.Read(p[:1])
+}
+
+// TestS3SlowBody takes longer than the time-out in all, and is no stall; nor is a reader that takes its time.
+func TestS3SlowBody(t *testing.T) {
+	server := storetest.S3(t)
+	s, plain, _ := faults(t, server, body(func(_ int, _ *http.Request, body io.Reader) io.Reader { return slowly{body} }))
+	putK(t, plain, "0123456789")
+	r, _, err := s.Get(t.Context(), "k", 0, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * quiet)
+	if b, err := io.ReadAll(r); string(b) != "0123456789" || err != nil || r.Close() != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// TestS3SlowUpload has a server that takes the connection and reads nothing.
+func TestS3SlowUpload(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var connections []net.Conn
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			connections = append(connections, c)
+		}
+	}()
+	t.Setenv("AWS_ACCESS_KEY_ID", "x")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "x")
+	t.Setenv("AWS_ENDPOINT_URL_S3", "http://"+l.Addr().String())
+	s, err := objstore.OpenS3(t.Context(), "b", "", objstore.S3Options{Attempts: 2, MaxBackoff: time.Millisecond, Quiet: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	err = s.Put(t.Context(), "k", bytes.NewReader(make([]byte, 64<<20)))
+	if err == nil || !strings.Contains(err.Error(), "nothing came or went") || !strings.Contains(err.Error(), "2 attempts") {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 20*quiet {
+		t.Errorf("it took %v", took)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	<-done
+	if len(connections) < 2 {
+		t.Errorf("%d connections", len(connections))
+	}
+	for _, c := range connections {
+		_ = c.Close()
+	}
+}
+
+// huge is a body of more than S3 takes at once.
+type huge struct{ at int64 }
+
+func (h *huge) Read([]byte) (int, error) { return 0, errors.New("it was read") }
+
+func (h *huge) Seek(offset int64, whence int) (int64, error) {
+	h.at = map[int]int64{io.SeekStart: 0, io.SeekCurrent: h.at, io.SeekEnd: 5<<30 + 1}[whence] + offset
+	return h.at, nil
+}
+
+func TestS3TooLarge(t *testing.T) {
+	server := storetest.S3(t)
+	s, _, way := faults(t, server, func(int, *http.Request, http.RoundTripper) (*http.Response, error) { return nil, errCut })
+	for _, err := range []error{s.Put(t.Context(), "k", &huge{}), s.PutNew(t.Context(), "k", &huge{})} {
+		if err == nil || !strings.Contains(err.Error(), "5368709121 bytes") || way.n != 0 {
+			t.Errorf("%v, after %d requests", err, way.n)
+		}
+	}
+}
+
+// TestS3NoBucket tells a missing bucket from a missing object.
+func TestS3NoBucket(t *testing.T) {
+	storetest.S3(t)
+	for _, op := range operations {
+		s, err := objstore.OpenS3(t.Context(), "no-such-bucket", "p", objstore.S3Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = op.do(t.Context(), s)
+		if !errors.Is(err, objstore.ErrNoBucket) || errors.Is(err, objstore.ErrNotExist) || !strings.Contains(err.Error(), "s3://no-such-bucket/p") {
+			t.Errorf("%s: %v", op.name, err)
+		}
+	}
+}
+
+func TestS3WrongKeys(t *testing.T) {
+	server := storetest.S3(t)
+	if err := server.CreateBucket(t.Context(), "b-1"); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "another")
+	s, err := objstore.OpenS3(t.Context(), "b-1", "", objstore.S3Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range operations {
+		if err := op.do(t.Context(), s); !errors.Is(err, objstore.ErrDenied) {
+			t.Errorf("%s: %v", op.name, err)
+		}
+	}
+}
+
+// TestS3Environment has nothing in it, then all but a region.
+func TestS3Environment(t *testing.T) {
+	home := t.TempDir()
+	for name, value := range map[string]string{
+		"HOME": home, "USERPROFILE": home, "AWS_EC2_METADATA_DISABLED": "true", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": "",
+		"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_S3": "", "AWS_CONFIG_FILE": "", "AWS_SHARED_CREDENTIALS_FILE": "",
+		"AWS_WEB_IDENTITY_TOKEN_FILE": "", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "",
+	} {
+		t.Setenv(name, value)
+	}
+	for _, says := range []string{"set AWS_PROFILE, or AWS_ACCESS_KEY_ID", "set AWS_REGION"} {
+		if _, err := objstore.Open(t.Context(), "s3://b/p"); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "s3://b") {
+			t.Errorf("%v; expected an error that says %q", err, says)
+		}
+		t.Setenv("AWS_ACCESS_KEY_ID", "x")
+		t.Setenv("AWS_SECRET_ACCESS_KEY", "x")
+	}
+}

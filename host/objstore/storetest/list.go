@@ -1,0 +1,81 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host/objstore"
+)
+
+// order has folders among files: a-b comes before a/b, which comes before a0, by their bytes.
+func order(t *testing.T, s objstore.Store) {
+	want := []string{"A", "a!/z", "a-b", "a-b.c/d", "a.b", "a/b", "a/b-c/d", "a/b.c", "a/c/d/e", "a/c0", "a0", "aa/b", "b", "z/ä", "ä/a", "日", "\U00010000"}
+	for i := range want {
+		put(t, s, want[(i*7)%len(want)], "x")
+	}
+	if !slices.IsSorted(want) {
+		t.Fatal("the test's own list is not in order")
+	}
+	cuts := append(slices.Clone(want), "", "a", "a/", "a/b", "a-", "a/c", "a/c/", "a/c/d/f", "a/zz", "z/", "zz", "~", "a/b-c", "a/d/e/f")
+	for _, prefix := range cuts {
+		for _, after := range cuts {
+			var expected []string
+			for _, key := range want {
+				if strings.HasPrefix(key, prefix) && key > after {
+					expected = append(expected, key)
+				}
+			}
+			if keys := list(t, s, prefix, after); !slices.Equal(keys, expected) {
+				t.Errorf("prefix %q after %q: %q; expected %q", prefix, after, keys, expected)
+			}
+		}
+	}
+}
+
+// pages lists more than two of S3's pages, and part of them.
+func pages(t *testing.T, s objstore.Store) {
+	const n = 2500
+	key := func(i int) string { return fmt.Sprintf("shard-%d/part-%05d", i%3, i) }
+	var want []string
+	for i := range n {
+		want = append(want, key(i))
+	}
+	slices.Sort(want)
+	next := make(chan string)
+	var putters sync.WaitGroup
+	for range 8 {
+		putters.Go(func() {
+			for key := range next {
+				if err := s.Put(t.Context(), key, strings.NewReader(key)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i := range n {
+		next <- key(i)
+	}
+	close(next)
+	putters.Wait()
+	if keys := list(t, s, "", ""); !slices.Equal(keys, want) {
+		t.Fatalf("listed %d keys of %d, or out of order", len(keys), n)
+	}
+	if keys := list(t, s, "", want[1234]); !slices.Equal(keys, want[1235:]) {
+		t.Errorf("after key 1234: %d keys, expected %d", len(keys), n-1235)
+	}
+	if keys := list(t, s, "shard-1/", "shard-1/part-01"); len(keys) != 500 || keys[0] != "shard-1/part-01000" {
+		t.Errorf("of one prefix, after a key that is not there: %d keys", len(keys))
+	}
+	listed := 0
+	for range s.List(t.Context(), "", "") {
+		if listed++; listed == 1500 {
+			break // in the second page
+		}
+	}
+	if listed != 1500 {
+		t.Errorf("broken off after %d keys, expected 1500", listed)
+	}
+}
