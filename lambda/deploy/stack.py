@@ -1,8 +1,9 @@
 """The stack that template.yaml makes: transformed as SAM does it, with its intrinsic functions resolved.
 
-    python stack.py > ../../bin/template.json
+    python stack.py translated.json resolved.json
 
-writes it with the parameters' defaults, and an input bucket named quarry-in, for tests in Go. test_template.py imports it.
+writes both steps, with the parameters' defaults and an input bucket named quarry-in: the first for cfn-lint, which looks at what SAM makes
+of a function and not at the function, the second for tests in Go. test_template.py imports it.
 """
 
 import copy
@@ -180,5 +181,5 @@ def build(template, **values):
 
 
 if __name__ == "__main__":
-    json.dump(build(load())[1], sys.stdout, indent=2)
-    print()
+    for path, what in zip(sys.argv[1:], build(load()), strict=True):
+        pathlib.Path(path).write_text(json.dumps(what, indent=2) + "\n")
