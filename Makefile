@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo
 
@@ -16,15 +17,22 @@ build: ## bin/quarry
 demo: build ## mine the embedded example and show it
 	bin/quarry demo -o bin/demo --force
 
-test: $(VENV)/ready bin/template.json ## everything
+test: $(VENV)/ready bin/versitygw bin/template.json ## everything
 	QUARRY_PYTHON=$(CURDIR)/$(VENV)/bin/python go test -timeout 20m $(PACKAGES)
 	$(VENV)/bin/python testdata/golden/test_reference.py
+
+# An S3 server, for tests. Its version goes into a stamp, so that another is built.
+bin/versitygw: Makefile
+	@mkdir -p bin
+	@[ -x $@ ] && [ "$$(cat $@.version 2>/dev/null)" = "$(VERSITYGW)" ] || \
+		{ echo "building $(VERSITYGW)" && GOBIN=$(CURDIR)/bin GOFLAGS= go install $(VERSITYGW) && echo "$(VERSITYGW)" >$@.version; }
+	@touch $@
 
 FUZZTIME ?= 20s
 
 # go fuzzes one target of one package at a time. Minimising an input that is new may take no longer than a second.
 fuzz: ## every fuzz target, for FUZZTIME each
-	@set -e; grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' host plugin | sort | while IFS=: read -r file name; do \
+	@set -e; grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' host lambda plugin | sort | while IFS=: read -r file name; do \
 		target=$${name#func }; echo "$$target in $${file%/*}"; \
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "./$${file%/*}"; \
 	done

@@ -38,7 +38,7 @@ func TestGroupsDoNotShow(t *testing.T) {
 		j := demoJob(t, o)
 		var want []byte
 		for _, size := range []int{len(j.set.pairs), 1, 7, 30} {
-			j.plan.groupPairs, j.options.PartDocuments, j.begun = size, 50+size, -1
+			j.plan.groupPairs, j.options.PartDocuments = size, 50+size
 			j.cut()
 			pieces := j.Pieces()
 			slices.Reverse(pieces)

@@ -1,16 +1,11 @@
 package host
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/quarry-hn/quarry/host/dataset"
-	"github.com/quarry-hn/quarry/host/engine"
-	"github.com/quarry-hn/quarry/host/internal/parallel"
-	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/mine"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
@@ -28,11 +23,8 @@ type Job struct {
 	groups     []pairRange
 	manifest   Manifest // without tallies and negatives
 	identity   string   // the manifest's fingerprint
-	begin      map[string]string
-	begun      int            // group that the instances have, -1 for none
+	miner      *Miner
 	count      func(rows int) // documents mined, of all pieces
-	workers    *workers
-	close      func() error // the engine, where it is the job's own
 }
 
 // pairRange is pairs first to end-1 of the split.
@@ -54,7 +46,7 @@ func NewJob(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOp
 	if err != nil {
 		return nil, err
 	}
-	j := &Job{options: o, folder: folder, projection: p, begun: -1}
+	j := &Job{options: o, folder: folder, projection: p}
 	for _, m := range models {
 		j.documents, j.queries = append(j.documents, m.Documents), append(j.queries, m.Queries)
 	}
@@ -66,30 +58,18 @@ func NewJob(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOp
 		return nil, err
 	}
 	j.manifest = newManifest(o, rule, p, inputs)
-	j.identity = j.manifest.fingerprint()
-	j.begin = map[string]string{
-		"rule": rule.Name, "top": strconv.Itoa(o.Top), "counts": strconv.FormatBool(o.Counts), "zero": o.Zero,
-		"projection": p.Fingerprint, "perc": strconv.FormatFloat(o.Perc, 'g', -1, 64),
-	}
-	if o.Margin != nil {
-		j.begin["margin"] = strconv.FormatFloat(*o.Margin, 'g', -1, 64)
-	}
+	j.identity = j.manifest.Fingerprint()
 	if j.plan, err = planMemory(o.RunOptions, p, j.set, o.Top); err != nil {
 		return nil, err
 	}
-	e, closeEngine, err := o.open(ctx)
-	if err != nil {
+	if j.miner, err = newMiner(ctx, p, &j.manifest, o.RunOptions, j.plan); err != nil {
 		return nil, err
 	}
-	j.close = closeEngine
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, j.Close(ctx))
 		}
 	}()
-	if j.workers, err = newWorkers(ctx, e, p, j.plan.instances, j.plan.instanceLimit, o.BlockRows); err != nil {
-		return nil, err
-	}
 	if err := j.dropZeros(ctx); err != nil {
 		return nil, err
 	}
@@ -121,7 +101,7 @@ func (j *Job) dropZeros(ctx context.Context) error {
 			rows []int
 			zero map[int]bool
 		}{{j.queries, g.queries, queries}, {j.documents, g.positives, positives}} {
-			_, zeros, err := j.workers.project(ctx, side.xs, side.rows, ZeroSkip, func(int) {})
+			_, zeros, err := j.miner.workers.project(ctx, side.xs, side.rows, ZeroSkip, func(int) {})
 			if err != nil {
 				return err
 			}
@@ -170,29 +150,25 @@ func (j *Job) pieceDocuments() int {
 		return j.options.PartDocuments
 	}
 	const partMultiplyAdds = 6e11
-	perRow := j.workers.multiplyAdds(j.groups[0].end - j.groups[0].first)
+	perRow := j.miner.workers.multiplyAdds(j.groups[0].end - j.groups[0].first)
 	return int(max(4096, min(partMultiplyAdds/float64(perRow), 1<<30)))
 }
 
 // pairsID names a group's pairs, in parts.
 func (j *Job) pairsID(g pairRange) string { return fmt.Sprintf("%s %d-%d", j.identity, g.first, g.end) }
 
-// beginGroup projects a group's pairs and gives them to all instances.
-func (j *Job) beginGroup(ctx context.Context, number int) error {
-	if j.begun == number {
-		return nil
-	}
-	j.begun = -1
+// Group projects a group's pairs.
+func (j *Job) Group(ctx context.Context, number int) (*PairGroup, error) {
 	of := j.groups[number]
 	g, k := j.set.group(of.first, of.end), j.projection.Width()
 	done := progressOf(j.options.Progress, "project pairs", len(g.queries)+len(g.positives))
-	queries, _, err := j.workers.project(ctx, j.queries, g.queries, ZeroError, done)
+	queries, _, err := j.miner.workers.project(ctx, j.queries, g.queries, ZeroError, done)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	positives, _, err := j.workers.project(ctx, j.documents, g.positives, ZeroError, done)
+	positives, _, err := j.miner.workers.project(ctx, j.documents, g.positives, ZeroError, done)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	pairQuery, pairPositive := make([]int64, len(g.pairs)), make([]int64, len(g.pairs))
 	for i, p := range g.pairs {
@@ -210,69 +186,74 @@ func (j *Job) beginGroup(ctx context.Context, number int) error {
 	if offsets, together := ragged(g.together); len(together) > 0 {
 		tensors = append(tensors, safetensors.OfInt64("together_offsets", offsets, len(offsets)), safetensors.OfInt64("together", together, len(together)))
 	}
-	j.begin["pairs_id"] = j.pairsID(of)
-	err = j.workers.each(ctx, func(i engine.Instance) error {
-		_, err := engine.SendTensors(ctx, i, abi.OpBegin, tensors, j.begin)
-		return err
-	})
-	if err == nil {
-		j.begun = number
-	}
-	return err
+	return &PairGroup{ID: j.pairsID(of), Tensors: tensors, queries: g.queries, positives: g.positives}, nil
 }
+
+// Groups is how many groups the pairs are in.
+func (j *Job) Groups() int { return len(j.groups) }
+
+// Names returns the ids of a group's queries and positives, in the order of its tensors.
+func (j *Job) Names(g *PairGroup) (queries, positives []string, err error) {
+	for _, side := range []struct {
+		ids  *dataset.IDs
+		rows []int
+		to   *[]string
+	}{{j.folder.Queries, g.queries, &queries}, {j.folder.Documents, g.positives, &positives}} {
+		wanted := map[int]bool{}
+		for _, row := range side.rows {
+			wanted[row] = true
+		}
+		names, err := side.ids.Names(wanted)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, row := range side.rows {
+			*side.to = append(*side.to, names[row])
+		}
+	}
+	return queries, positives, nil
+}
+
+// Manifest is that of the result, without what comes with it: the tallies that depend on documents, and the fingerprint of the negatives.
+func (j *Job) Manifest() Manifest {
+	m := j.manifest
+	m.Tallies = j.tallies()
+	return m
+}
+
+// tallies are those that are known before anything is mined.
+func (j *Job) tallies() Tallies {
+	s := j.set
+	return Tallies{Pairs: len(s.pairs), Queries: s.queries, SkippedMissing: s.missing, SkippedZero: s.zero, Documents: int64(j.Documents())}
+}
+
+// Matrices are the documents' vectors, of each model of the projection.
+func (j *Job) Matrices() []dataset.Matrix { return j.documents }
 
 // Part mines a piece.
 func (j *Job) Part(ctx context.Context, p Piece) (*mine.Part, error) {
 	if p.Group < 0 || p.Group >= len(j.groups) || p.First < 0 || p.End > j.Documents() || p.First >= p.End {
 		return nil, fmt.Errorf("%w: group %d of %d, documents %d to %d of %d", ErrOption, p.Group, len(j.groups), p.First, p.End-1, j.Documents())
 	}
-	if err := j.beginGroup(ctx, p.Group); err != nil {
-		return nil, err
+	if id := j.pairsID(j.groups[p.Group]); !j.miner.Has(id) {
+		g, err := j.Group(ctx, p.Group)
+		if err == nil {
+			err = j.miner.Begin(ctx, g)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	of := j.groups[p.Group]
-	block := j.workers.blockRows(of.end - of.first)
 	if j.count == nil {
 		j.count = progressOf(j.options.Progress, "mine", p.End-p.First)
 	}
-	err := parallel.Each(ctx, len(j.workers.instances), (p.End-p.First+block-1)/block, func(w, piece int) error {
-		at := p.First + piece*block
-		n := min(block, p.End-at)
-		rows := make([]int, n)
-		for i := range rows {
-			rows[i] = at + i
-		}
-		_, err := j.workers.send(ctx, j.workers.instances[w], abi.OpPush, j.documents, rows, map[string]string{"first": strconv.Itoa(at)})
-		if err == nil {
-			j.count(n)
-		}
-		return err
-	})
-	if err != nil {
-		j.begun = -1 // the instances have some of the piece
-		return nil, err
-	}
-	var merged *mine.Part
-	for _, i := range j.workers.instances {
-		out, err := engine.SendBytes(ctx, i, abi.OpFinish, nil)
-		if err != nil {
-			return nil, err
-		}
-		part, err := mine.ParsePart(bytes.Clone(out))
-		if err != nil {
-			return nil, fmt.Errorf("answer to finish: %w", err)
-		}
-		if merged, err = plus(merged, part); err != nil {
-			return nil, err
-		}
-	}
-	return merged, nil
+	return j.miner.scan(ctx, j.documents, p.First, p.End, 0, j.count)
 }
 
 // Close frees the plugin instances, and the engine where it is the job's own.
 func (j *Job) Close(ctx context.Context) error {
-	var errs []error
-	if j.workers != nil {
-		errs = append(errs, j.workers.closeAll(ctx))
+	if j.miner == nil {
+		return nil
 	}
-	return errors.Join(append(errs, j.close())...)
+	return j.miner.Close(ctx)
 }

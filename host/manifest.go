@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
+	"reflect"
+	"strconv"
 
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -70,7 +73,7 @@ type ManifestPlugin struct {
 func newManifest(o MineOptions, rule mine.Rule, p *Projection, inputs map[string]string) Manifest {
 	m := Manifest{
 		Format: ManifestFormat,
-		Rule:   ManifestRule{Name: rule.Name, Floor: bound(rule.Floor), Cap: bound(rule.Cap), Eq6: rule.Eq6},
+		Rule:   newManifestRule(rule),
 		Top:    o.Top, Split: o.Split, Counts: o.Counts, Positives: o.Positives, Self: o.Self, Zero: o.Zero, Missing: o.Missing,
 		Projection: ManifestProjection{SHA256: p.Fingerprint, Normalize: p.Normalize, PCA: p.PCA, Components: p.Width(), Center: p.Center, FitOn: p.FitOn, Seed: p.Seed},
 		Plugin:     ManifestPlugin{ABI: abi.Version, SHA256: plugin.SHA256()},
@@ -82,14 +85,43 @@ func newManifest(o MineOptions, rule mine.Rule, p *Projection, inputs map[string
 	return m
 }
 
-// fingerprint is the SHA-256 of the manifest as JSON, in hexadecimal.
-func (m *Manifest) fingerprint() string {
-	b, err := json.Marshal(m)
+// beginOptions are the manifest's options as a begin message has them.
+func (m *Manifest) beginOptions() (map[string]string, error) {
+	options := map[string]string{
+		"rule": m.Rule.Name, "top": strconv.Itoa(m.Top), "counts": strconv.FormatBool(m.Counts), "zero": m.Zero, "projection": m.Projection.SHA256,
+	}
+	margin, perc := mine.DefaultMargin, mine.DefaultPerc
+	if of := m.Rule.Cap; of != nil && m.Rule.Name == "margin" {
+		margin = -of[1]
+		options["margin"] = strconv.FormatFloat(margin, 'g', -1, 64)
+	} else if of != nil {
+		perc = of[0]
+		options["perc"] = strconv.FormatFloat(perc, 'g', -1, 64)
+	}
+	rule, err := mine.NamedRule(m.Rule.Name, margin, perc)
+	if err == nil && !reflect.DeepEqual(newManifestRule(rule), m.Rule) {
+		err = fmt.Errorf("%w: its floor, cap or eq6 are not those of rule %q", ErrOption, m.Rule.Name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	return options, nil
+}
+
+// Fingerprint is the SHA-256 of the manifest without tallies and negatives, as JSON, in hexadecimal: it names a run.
+func (m *Manifest) Fingerprint() string {
+	own := *m
+	own.Tallies, own.Negatives = Tallies{}, ""
+	b, err := json.Marshal(&own)
 	if err != nil {
 		panic(err) // strings, numbers that are finite, and maps of strings
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
+}
+
+func newManifestRule(r mine.Rule) ManifestRule {
+	return ManifestRule{Name: r.Name, Floor: bound(r.Floor), Cap: bound(r.Cap), Eq6: r.Eq6}
 }
 
 func bound(b *mine.Bound) *[2]float64 {

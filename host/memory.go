@@ -91,22 +91,47 @@ func planMemory(o RunOptions, p *Projection, set *pairSet, top int) (memoryPlan,
 	}
 }
 
-// groupMemory is what an instance's limit has to be for a group of that many pairs, and what the host holds for it: the session counts its
-// projection, the begin message and what it makes of them, and takes no more than half of the limit.
-func groupMemory(p *Projection, set *pairSet, pairs, top int) (guest, host int64) {
-	n, k := int64(pairs), int64(p.Width())
-	excluded := int64(0)
-	for first := 0; first < len(set.pairs); first += pairs {
-		of := int64(0)
-		for _, pair := range set.pairs[first:min(first+pairs, len(set.pairs))] {
-			of += int64(len(set.exclude[pair.query]) + len(set.together[pair.query]))
+// GroupSize is how large a group of pairs is, for memory.
+type GroupSize struct {
+	Pairs     int `json:"pairs"`
+	Positives int `json:"positives"` // distinct ones, or those that must all satisfy the rule
+	Excluded  int `json:"excluded"`  // documents that are excluded, of all queries, and positives that belong together
+}
+
+// planMiner chooses how many instances mine groups of up to that size.
+func planMiner(o RunOptions, p *Projection, largest GroupSize, top int) (memoryPlan, error) {
+	guest, host := largest.memory(p, top)
+	for instances := o.threads(); ; instances-- {
+		need := max(2*int64(instances)*min(guest, abi.MaxMemory), 2*(ProcessMemory+host))
+		if need <= o.memory() && guest <= abi.MaxMemory {
+			return memoryPlan{instances: instances, instanceLimit: min(o.memory()/2/int64(instances), abi.MaxMemory), groupPairs: largest.Pairs}, nil
 		}
-		excluded = max(excluded, of)
+		if instances == 1 {
+			return memoryPlan{}, tooLittle(o.memory(), max(need, 2*guest))
+		}
 	}
-	positives := n
+}
+
+// groupMemory is what the largest group of that many pairs takes.
+func groupMemory(p *Projection, set *pairSet, pairs, top int) (guest, host int64) {
+	size := GroupSize{Pairs: pairs, Positives: pairs}
+	for first := 0; first < len(set.pairs); first += pairs {
+		of := 0
+		for _, pair := range set.pairs[first:min(first+pairs, len(set.pairs))] {
+			of += len(set.exclude[pair.query]) + len(set.together[pair.query])
+		}
+		size.Excluded = max(size.Excluded, of)
+	}
 	if set.together != nil {
-		positives = max(n, excluded)
+		size.Positives = max(pairs, size.Excluded)
 	}
+	return size.memory(p, top)
+}
+
+// memory is what an instance's limit has to be for a group, and what the host holds for it: the session counts its
+// projection, the begin message and what it makes of them, and takes no more than half of the limit.
+func (s GroupSize) memory(p *Projection, top int) (guest, host int64) {
+	n, k, positives, excluded := int64(s.Pairs), int64(p.Width()), int64(s.Positives), int64(s.Excluded)
 	message := 4*k*(n+positives) + 8*(4*n+excluded)
 	projection := int64(4*p.Columns() + 8*p.Width())
 	if p.Components != nil {

@@ -88,25 +88,17 @@ func (j *Job) Result(parts ...*mine.Part) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := j.set
-	r := &Result{Tallies: Tallies{
-		Pairs: len(s.pairs), Queries: s.queries, SkippedMissing: s.missing, SkippedZero: s.zero,
-		Documents: int64(j.Documents()), ZeroDocuments: merged[0].Skipped,
-	}}
+	r := &Result{Tallies: j.tallies()}
+	r.Tallies.ZeroDocuments = merged[0].Skipped
 	queries, documents, err := j.names(merged)
 	if err != nil {
 		return nil, err
 	}
 	for g, part := range merged {
-		for i, p := range s.pairs[j.groups[g].first:j.groups[g].end] {
-			pair := Pair{QueryID: queries[p.query], PositiveID: documents[p.positive], DQPD: 1 - part.SQPD[i], Negatives: []Negative{}}
-			for rank, n := range part.Found[i] {
-				pair.Negatives = append(pair.Negatives, Negative{ID: documents[int(n.Position)], Rank: rank + 1, DQD: 1 - n.SQD, DPDD: 1 - n.SPDD})
-			}
-			if part.Counts {
-				pair.InWindow, pair.Candidates = &part.InWindow[i], &part.Candidates[i]
-			}
-			r.add(pair, part.Window[i])
+		for i, p := range j.set.pairs[j.groups[g].first:j.groups[g].end] {
+			pair := NewPair(part, i, queries[p.query], documents[p.positive], func(position int64) string { return documents[int(position)] })
+			r.Tallies.Add(&pair)
+			r.Pairs = append(r.Pairs, pair)
 		}
 	}
 	r.Manifest = j.manifest
@@ -117,20 +109,36 @@ func (j *Job) Result(parts ...*mine.Part) (*Result, error) {
 	return r, err
 }
 
-// add appends a pair, says why it has no negatives, if it has none, and counts it.
-func (r *Result) add(p Pair, window bool) {
+// NewPair is pair i of a part of all documents. document gives the id of the document of a position.
+func NewPair(part *mine.Part, i int, query, positive string, document func(position int64) string) Pair {
+	p := Pair{QueryID: query, PositiveID: positive, DQPD: 1 - part.SQPD[i], Negatives: []Negative{}}
+	for rank, n := range part.Found[i] {
+		p.Negatives = append(p.Negatives, Negative{ID: document(n.Position), Rank: rank + 1, DQD: 1 - n.SQD, DPDD: 1 - n.SPDD})
+	}
+	if part.Counts {
+		p.InWindow, p.Candidates = &part.InWindow[i], &part.Candidates[i]
+	}
 	switch {
 	case len(p.Negatives) > 0:
-		r.Tallies.WithNegatives++
-		r.Tallies.Negatives += len(p.Negatives)
-	case window:
+	case part.Window[i]:
 		p.None = NoneEq6
-		r.Tallies.NoneEq6++
 	default:
 		p.None = NoneWindow
-		r.Tallies.NoneWindow++
 	}
-	r.Pairs = append(r.Pairs, p)
+	return p
+}
+
+// Add counts what became of a pair.
+func (t *Tallies) Add(p *Pair) {
+	t.Negatives += len(p.Negatives)
+	switch p.None {
+	case NoneEq6:
+		t.NoneEq6++
+	case NoneWindow:
+		t.NoneWindow++
+	default:
+		t.WithNegatives++
+	}
 }
 
 // merge returns a part for each group, of all documents.
@@ -192,12 +200,18 @@ func (j *Job) names(merged []*mine.Part) (queries, documents map[int]string, err
 
 // WriteNegatives writes the pairs as negatives.jsonl: one object a line.
 func (r *Result) WriteNegatives(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
+	e := NewPairEncoder(w)
 	for i := range r.Pairs {
 		if err := e.Encode(&r.Pairs[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// NewPairEncoder returns what writes a *Pair as a line of negatives.jsonl.
+func NewPairEncoder(w io.Writer) *json.Encoder {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e
 }

@@ -18,12 +18,17 @@ var (
 	ErrExists = errors.New("the object is there already")
 	// ErrChanged is returned, wrapped, by Get where the object is not the one that was asked for any more.
 	ErrChanged = errors.New("the object has changed")
+	// ErrNoBucket is returned, wrapped, where the bucket of an S3 store is missing.
+	ErrNoBucket = errors.New("there is no such bucket")
+	// ErrKey is returned, wrapped, where a key is none: see Object.
+	ErrKey = errors.New("not a key")
 	// ErrDenied is returned, wrapped, where the store does not allow the operation. S3 answers so for an object that is not there where the
 	// caller may not list the bucket.
 	ErrDenied = errors.New("not allowed")
 )
 
-// Object is what a store says of an object.
+// Object is what a store says of an object. A key is UTF-8 without NUL; none of its parts is empty, . or .. . Of two keys neither is the
+// other's folder: where a is an object, a/b may be refused.
 type Object struct {
 	Key      string // below the store's prefix; slashes separate its parts
 	Size     int64  // bytes
@@ -47,7 +52,7 @@ type Store interface {
 	// changes nothing.
 	PutNew(ctx context.Context, key string, body io.ReadSeeker) error
 	// List gives the objects whose keys begin with prefix and come after the key after, in the order of their keys' bytes, a page at a time.
-	// An error ends it.
+	// What is there under a name that is no key, such as a folder/ made in S3's console, is left out. An error ends it.
 	List(ctx context.Context, prefix, after string) iter.Seq2[Object, error]
 	// Delete removes an object. One that is not there is no error.
 	Delete(ctx context.Context, key string) error

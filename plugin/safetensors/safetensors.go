@@ -92,22 +92,47 @@ func (f *File) Tensor(name string) (Tensor, bool) {
 
 // Parse reads a file whose header is at most maxHeader bytes. The tensors' data point into b.
 func Parse(b []byte, maxHeader int) (*File, error) {
+	length, err := HeaderLen(b, len(b), maxHeader)
+	if err != nil {
+		return nil, err
+	}
+	f, offsets, err := ParseHeader(b[:length], len(b))
+	if err != nil {
+		return nil, err
+	}
+	for i := range f.Tensors {
+		t := &f.Tensors[i]
+		size, _ := t.size() // ParseHeader has checked it
+		begin := offsets[t.Name]
+		t.Data = b[begin : begin+size : begin+size]
+	}
+	return f, nil
+}
+
+// HeaderLen reads from the first 8 bytes of a file of size bytes how many are header, those 8 among them; the JSON may take maxHeader.
+func HeaderLen(b []byte, size, maxHeader int) (int, error) {
 	if len(b) < 8 {
-		return nil, fmt.Errorf("cut off: %d bytes, the length of the header takes 8", len(b))
+		return 0, fmt.Errorf("cut off: %d bytes, the length of the header takes 8", len(b))
 	}
 	length := binary.LittleEndian.Uint64(b)
 	if length > uint64(maxHeader) {
-		return nil, fmt.Errorf("header of %d bytes; at most %d are read", length, maxHeader)
+		return 0, fmt.Errorf("header of %d bytes; at most %d are read", length, maxHeader)
 	}
-	if length > uint64(len(b)-8) {
-		return nil, fmt.Errorf("cut off: %d bytes, the header alone takes %d", len(b), 8+length)
+	if length > uint64(size-8) {
+		return 0, fmt.Errorf("cut off: %d bytes, the header alone takes %d", size, 8+length)
 	}
-	f := &File{Metadata: map[string]string{}}
-	data := b[8+length:]
+	return 8 + int(length), nil
+}
+
+// ParseHeader reads the header of a file of size bytes: the tensors, without their data, and where in the file each one's data begin. header is
+// what HeaderLen counts.
+func ParseHeader(header []byte, size int) (f *File, offsets map[string]int, err error) {
+	f, offsets = &File{Metadata: map[string]string{}}, map[string]int{}
+	data := size - len(header)
 	type span struct{ begin, end int }
 	var spans []span
-	d := jsontext.NewDecoder(b[8 : 8+length])
-	err := d.Object(func(key string) error {
+	d := jsontext.NewDecoder(header[8:])
+	err = d.Object(func(key string) error {
 		if key == "__metadata__" {
 			return d.Object(func(key string) (err error) {
 				f.Metadata[key], err = d.String()
@@ -115,7 +140,7 @@ func Parse(b []byte, maxHeader int) (*File, error) {
 			})
 		}
 		t := Tensor{Name: key}
-		offsets := []int{}
+		place := []int{}
 		err := d.Object(func(key string) error {
 			switch key {
 			case "dtype":
@@ -125,7 +150,7 @@ func Parse(b []byte, maxHeader int) (*File, error) {
 			case "shape":
 				return uints(d, &t.Shape)
 			case "data_offsets":
-				return uints(d, &offsets)
+				return uints(d, &place)
 			}
 			return fmt.Errorf("tensor %q has an unknown key %q", t.Name, key)
 		})
@@ -136,14 +161,14 @@ func Parse(b []byte, maxHeader int) (*File, error) {
 		if err != nil {
 			return err
 		}
-		if len(offsets) != 2 || offsets[0] > offsets[1] || offsets[1]-offsets[0] != size {
-			return fmt.Errorf("tensor %q: offsets %v do not fit %s of shape %v, which is %d bytes", t.Name, offsets, t.DType, t.Shape, size)
+		if len(place) != 2 || place[0] > place[1] || place[1]-place[0] != size {
+			return fmt.Errorf("tensor %q: offsets %v do not fit %s of shape %v, which is %d bytes", t.Name, place, t.DType, t.Shape, size)
 		}
-		if offsets[1] > len(data) {
-			return fmt.Errorf("cut off: tensor %q ends at byte %d of the data, which has %d", t.Name, offsets[1], len(data))
+		if place[1] > data {
+			return fmt.Errorf("cut off: tensor %q ends at byte %d of the data, which has %d", t.Name, place[1], data)
 		}
-		t.Data = data[offsets[0]:offsets[1]:offsets[1]]
-		spans = append(spans, span{offsets[0], offsets[1]})
+		offsets[t.Name] = len(header) + place[0]
+		spans = append(spans, span{place[0], place[1]})
 		f.Tensors = append(f.Tensors, t)
 		return nil
 	})
@@ -151,21 +176,21 @@ func Parse(b []byte, maxHeader int) (*File, error) {
 		err = d.End()
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	slices.SortFunc(f.Tensors, byName)
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Or(a.begin-b.begin, a.end-b.end) })
 	end := 0
 	for _, s := range spans {
 		if s.begin != end {
-			return nil, fmt.Errorf("the tensors leave a gap, or overlap, at byte %d of the data", end)
+			return nil, nil, fmt.Errorf("the tensors leave a gap, or overlap, at byte %d of the data", end)
 		}
 		end = s.end
 	}
-	if end != len(data) {
-		return nil, fmt.Errorf("%d bytes follow the last tensor", len(data)-end)
+	if end != data {
+		return nil, nil, fmt.Errorf("%d bytes follow the last tensor", data-end)
 	}
-	return f, nil
+	return f, offsets, nil
 }
 
 func uints(d *jsontext.Decoder, to *[]int) error {

@@ -12,6 +12,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
 )
 
 // ErrExists is returned, wrapped, where the file is there already and may not be replaced.
@@ -19,6 +22,10 @@ var ErrExists = errors.New("exists already")
 
 // ErrWrite is returned, wrapped, where a file could not be written.
 var ErrWrite = errors.New("cannot write")
+
+// ErrNoLinks is returned, wrapped beside ErrWrite, by CommitNew where the file system has no hard links.
+var ErrNoLinks = errors.New("this file system has no hard links, and nothing else gives a name to one of several processes; " +
+	"choose a folder on another")
 
 // writeError names the file that was to be, once; the temporary file, which err may name, is no concern of the reader's.
 func writeError(path string, err error) error {
@@ -62,18 +69,22 @@ type Pending struct {
 
 // Create writes a temporary file beside path, and syncs it. Commit makes it the file; Discard removes it.
 func Create(path string, force bool, write func(io.Writer) error) (*Pending, error) {
-	return createIn("", path, force, write)
+	return CreateIn("", path, force, write)
 }
 
-// createIn has the temporary file in a folder, on the same file system; empty means path's own.
-func createIn(folder, path string, force bool, write func(io.Writer) error) (*Pending, error) {
+// CreateIn is Create with the temporary file in another folder of the same file system; empty means path's own.
+func CreateIn(folder, path string, force bool, write func(io.Writer) error) (*Pending, error) {
 	if folder == "" {
 		folder = filepath.Dir(path)
 	}
 	if err := Check(path, force); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(folder, "."+filepath.Base(path)+".*.tmp")
+	base := filepath.Base(path)
+	if n := len(base); 200 < n && n <= 255 { // the longest name; what is longer fails now
+		base = strings.ToValidUTF8(base[:200], "")
+	}
+	f, err := os.CreateTemp(folder, "."+base+".*.tmp")
 	if err != nil {
 		return nil, writeError(path, err)
 	}
@@ -93,8 +104,11 @@ func fill(f *os.File, path string, write func(io.Writer) error) error {
 	if err := write(w); err != nil && w.Flush() == nil {
 		return err
 	}
+	chmod := func() error { return f.Chmod(0o644) }
+	// The kernel's time for a file moves on every few milliseconds, this one every nanosecond: it tells files apart that soon follow each other.
+	date := func() error { now := time.Now(); return os.Chtimes(f.Name(), now, now) }
 	// A writer that has failed keeps failing.
-	for _, step := range []func() error{w.Flush, func() error { return f.Chmod(0o644) }, f.Sync, f.Close} {
+	for _, step := range []func() error{w.Flush, chmod, date, f.Sync, f.Close} {
 		if err := step(); err != nil {
 			return writeError(path, err)
 		}
@@ -103,8 +117,13 @@ func fill(f *os.File, path string, write func(io.Writer) error) error {
 }
 
 // Commit gives the file its name. Without force it never replaces a file, even one that appeared since Create.
-func (p *Pending) Commit() error {
-	if err := p.name(); err != nil {
+func (p *Pending) Commit() error { return p.commit(p.name) }
+
+// CommitNew is Commit without force of which, among processes that do it at once, exactly one succeeds. That takes hard links.
+func (p *Pending) CommitNew() error { return p.commit(p.linkNew) }
+
+func (p *Pending) commit(name func() error) error {
+	if err := name(); err != nil {
 		return errors.Join(err, p.Discard())
 	}
 	p.temporary = ""
@@ -114,9 +133,8 @@ func (p *Pending) Commit() error {
 func (p *Pending) name() error {
 	if !p.force {
 		// A link, unlike a rename, fails where the name is taken.
-		err := os.Link(p.temporary, p.path)
-		if err == nil {
-			return os.Remove(p.temporary)
+		if os.Link(p.temporary, p.path) == nil {
+			return p.linked()
 		}
 		// Some file systems have no links; there the last look must do.
 		if err := Check(p.path, false); err != nil {
@@ -125,6 +143,27 @@ func (p *Pending) name() error {
 	}
 	if err := os.Rename(p.temporary, p.path); err != nil {
 		return writeError(p.path, err)
+	}
+	return nil
+}
+
+func (p *Pending) linkNew() error {
+	switch err := os.Link(p.temporary, p.path); {
+	case err == nil:
+		return p.linked()
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%s %w", p.path, ErrExists)
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EPERM): // which of them depends on the system
+		return fmt.Errorf("%w: %w", writeError(p.path, err), ErrNoLinks)
+	default:
+		return writeError(p.path, err)
+	}
+}
+
+// linked removes the other name of a file that has its own.
+func (p *Pending) linked() error {
+	if err := os.Remove(p.temporary); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
@@ -149,7 +188,7 @@ func (g *Group) Create(path string, force bool, write func(io.Writer) error) err
 
 // CreateIn is Create with the temporary file in another folder of the same file system; empty means path's own.
 func (g *Group) CreateIn(folder, path string, force bool, write func(io.Writer) error) error {
-	p, err := createIn(folder, path, force, write)
+	p, err := CreateIn(folder, path, force, write)
 	if err == nil {
 		*g = append(*g, p)
 	}
@@ -183,6 +222,31 @@ func syncFolder(folder string) error {
 	}
 	_ = d.Sync()
 	return d.Close()
+}
+
+// MakeFolders is os.MkdirAll, but the names of new folders last.
+func MakeFolders(folder string) error {
+	if info, err := os.Stat(folder); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(folder)
+	err := os.Mkdir(folder, 0o755)
+	if errors.Is(err, fs.ErrNotExist) && parent != folder {
+		if err := MakeFolders(parent); err != nil {
+			return err
+		}
+		err = os.Mkdir(folder, 0o755)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		if info, e := os.Stat(folder); e == nil && info.IsDir() {
+			return nil // another's
+		}
+		return writeError(folder, errors.New("a file of that name is in the way"))
+	}
+	if err != nil {
+		return writeError(folder, err)
+	}
+	return syncFolder(parent)
 }
 
 // Write is Create and Commit in one.

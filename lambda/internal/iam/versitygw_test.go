@@ -5,65 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
+
+	"github.com/quarry-hn/quarry/host/objstore/s3server"
 )
 
-// startVersitygw serves an empty folder as S3, and gives its URL. Its program is QUARRY_VERSITYGW, or the one in PATH.
-func startVersitygw(t *testing.T) *url.URL {
+func startServer(t *testing.T) *s3server.Server {
 	t.Helper()
-	program := os.Getenv("QUARRY_VERSITYGW")
-	if program == "" {
-		var err error
-		if program, err = exec.LookPath("versitygw"); err != nil {
-			t.Skip("versitygw is not in PATH, nor named by QUARRY_VERSITYGW")
-		}
+	server, err := s3server.Start(context.Background(), t.TempDir())
+	if errors.Is(err, s3server.ErrNoProgram) {
+		t.Skip(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "--access", "key", "--secret", "secret", "--port", address, "posix", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		c, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = c.Close()
-			return &url.URL{Scheme: "http", Host: address}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("versitygw does not listen: %v", err)
-		}
-	}
+	t.Cleanup(server.Stop)
+	return server
 }
 
-func clientOf(address, secret string) *s3.Client {
+func clientOf(server *s3server.Server, endpoint, secret string) *s3.Client {
 	return s3.New(s3.Options{
-		BaseEndpoint:     aws.String(address),
+		BaseEndpoint:     &endpoint,
 		UsePathStyle:     true,
-		Region:           "us-east-1",
-		Credentials:      credentials.NewStaticCredentialsProvider("key", secret, ""),
+		Region:           server.Region,
+		Credentials:      credentials.NewStaticCredentialsProvider(server.AccessKey, secret, ""),
 		RetryMaxAttempts: 1,
 	})
 }
@@ -71,15 +44,19 @@ func clientOf(address, secret string) *s3.Client {
 // A server that checks signatures, and AWS's own client.
 func TestS3GateBeforeVersitygw(t *testing.T) {
 	s := loadStack(t)
-	server := startVersitygw(t)
+	server := startServer(t)
+	u, err := url.Parse(server.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
 	caller := NewCaller(s.Role)
-	gate := httptest.NewServer(S3Gate(caller, server))
+	gate := httptest.NewServer(S3Gate(caller, u))
 	defer gate.Close()
 	ctx := context.Background()
 
-	owner := clientOf(server.String(), "secret")
+	owner := clientOf(server, server.Endpoint, server.SecretKey)
 	for _, bucket := range []string{s.InputBucket, s.ResultsBucket} {
-		if _, err := owner.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &bucket}); err != nil {
+		if err := server.CreateBucket(ctx, bucket); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -89,7 +66,7 @@ func TestS3GateBeforeVersitygw(t *testing.T) {
 		}
 	}
 
-	worker := clientOf(gate.URL, "secret")
+	worker := clientOf(server, gate.URL, server.SecretKey)
 	get := func(c *s3.Client, bucket, key string) func() (string, error) {
 		return func() (string, error) {
 			out, err := c.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key, Range: aws.String("bytes=1-")})
@@ -162,7 +139,7 @@ func TestS3GateBeforeVersitygw(t *testing.T) {
 		{"it is unchanged", get(worker, in, "jobs/j/manifest.json"), "obs/j/manifest.json"},
 		{"delete", remove(out, "jobs/j/negatives.jsonl"), "AccessDenied"},
 		{"it is still there", get(worker, out, "jobs/j/negatives.jsonl"), "2"},
-		{"with a wrong key", get(clientOf(gate.URL, "other"), in, "jobs/j/manifest.json"), "SignatureDoesNotMatch"},
+		{"with a wrong key", get(clientOf(server, gate.URL, "other"), in, "jobs/j/manifest.json"), "SignatureDoesNotMatch"},
 	} {
 		got, err := row.call()
 		if err != nil {

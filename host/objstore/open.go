@@ -1,0 +1,160 @@
+package objstore
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"net/url"
+	"path/filepath"
+	"strings"
+)
+
+// Open opens the store at a URL: s3://bucket/prefix, file:///folder, or a folder's path. What S3 needs comes from the environment, see
+// OpenS3.
+func Open(ctx context.Context, at string) (Store, error) {
+	scheme, rest, found := strings.Cut(at, "://")
+	switch {
+	case at == "":
+		return nil, fmt.Errorf("open a store: no place was given: name s3://bucket/prefix or a folder")
+	case !found:
+		return OpenFile(at)
+	case scheme == "s3":
+		bucket, prefix, _ := strings.Cut(rest, "/")
+		return OpenS3(ctx, bucket, prefix, S3Options{})
+	case scheme == "file":
+		u, err := url.Parse(at)
+		if err != nil || u.Host != "" && u.Host != "localhost" || u.Path == "" {
+			return nil, fmt.Errorf("open %s: not a folder of this machine: write file:///folder or the folder's path", at)
+		}
+		return OpenFile(filepath.FromSlash(u.Path))
+	default:
+		return nil, fmt.Errorf("open %s: %s:// is not known: name s3://bucket/prefix, file:///folder or a folder's path", at, scheme)
+	}
+}
+
+// Sub is the part of a store whose keys begin with prefix and a slash; in it they go without. An empty prefix is all of the store.
+func Sub(s Store, prefix string) Store {
+	if prefix = strings.Trim(prefix, "/"); prefix == "" {
+		return s
+	}
+	if outer, ok := s.(*sub); ok {
+		return &sub{outer.store, outer.prefix + prefix + "/"}
+	}
+	return &sub{s, prefix + "/"}
+}
+
+type sub struct {
+	store  Store
+	prefix string // ends in a slash
+}
+
+var _ Store = (*sub)(nil)
+
+func (s *sub) object(o Object, err error) (Object, error) {
+	o.Key = strings.TrimPrefix(o.Key, s.prefix)
+	return o, err
+}
+
+func (s *sub) URL() string {
+	return strings.TrimSuffix(s.store.URL(), "/") + "/" + strings.TrimSuffix(s.prefix, "/")
+}
+
+func (s *sub) Head(ctx context.Context, key string) (Object, error) {
+	return s.object(s.store.Head(ctx, s.prefix+key))
+}
+
+func (s *sub) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, Object, error) {
+	r, o, err := s.store.Get(ctx, s.prefix+key, from, identity)
+	o, err = s.object(o, err)
+	return r, o, err
+}
+
+func (s *sub) Put(ctx context.Context, key string, body io.ReadSeeker) error {
+	return s.store.Put(ctx, s.prefix+key, body)
+}
+
+func (s *sub) PutNew(ctx context.Context, key string, body io.ReadSeeker) error {
+	return s.store.PutNew(ctx, s.prefix+key, body)
+}
+
+func (s *sub) List(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
+	if after != "" {
+		after = s.prefix + after
+	}
+	return func(yield func(Object, error) bool) {
+		for o, err := range s.store.List(ctx, s.prefix+prefix, after) {
+			if !yield(s.object(o, err)) {
+				return
+			}
+		}
+	}
+}
+
+func (s *sub) Delete(ctx context.Context, key string) error { return s.store.Delete(ctx, s.prefix+key) }
+
+// isKey is the rule that Object states.
+func isKey(key string) bool {
+	return fs.ValidPath(key) && key != "." && !strings.ContainsRune(key, 0)
+}
+
+func checkKey(op, key string) error {
+	if !isKey(key) {
+		return fmt.Errorf("%s %q: %w: its parts, between slashes, are UTF-8 and none is empty, . or ..", op, key, ErrKey)
+	}
+	return nil
+}
+
+func checkFrom(op, object string, from int64) error {
+	if from < 0 {
+		return fmt.Errorf("%s %s: from byte %d: an offset is not negative", op, object, from)
+	}
+	return nil
+}
+
+// reading is a read of an object: it ends where ctx does, and fails where the object ends before it should.
+type reading struct {
+	ctx    context.Context
+	object string // for errors
+	r      io.ReadCloser
+	at     int64
+	end    int64
+}
+
+func (r *reading) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, r.fail(err)
+	}
+	n, err := r.r.Read(p)
+	r.at += int64(n)
+	if err == io.EOF && r.at < r.end {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	if r.ctx.Err() != nil {
+		err = r.ctx.Err()
+	}
+	return n, r.fail(err)
+}
+
+func (r *reading) fail(err error) error {
+	return fmt.Errorf("get %s: at byte %d of %d: %w", r.object, r.at, r.end, err)
+}
+
+func (r *reading) Close() error { return r.r.Close() }
+
+// untilDone is a reader that ends where ctx does.
+type untilDone struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r untilDone) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}

@@ -1,0 +1,244 @@
+package objstore
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// maxPut is what S3 takes in one request, 5 GiB.
+const maxPut = 5 << 30
+
+// S3Options are what does not come from the environment. Zero is the default.
+type S3Options struct {
+	HTTPClient *http.Client  // instead of the SDK's; for tests
+	Attempts   int           // of a request that is throttled or fails by the network's or the store's fault: AWS_MAX_ATTEMPTS, or 8
+	MaxBackoff time.Duration // the longest pause between two attempts: 20 s
+	Quiet      time.Duration // an attempt in which no byte moves for so long is given up: 30 s
+}
+
+// s3Store is a bucket. Its prefix is a Sub's.
+type s3Store struct {
+	client *s3.Client
+	bucket string
+	seen   atomic.Bool // the bucket is there
+}
+
+var _ Store = (*s3Store)(nil)
+
+// OpenS3 opens a bucket's keys below prefix. Region, credentials and endpoint come from where AWS's own programs have them: AWS_REGION,
+// AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL_S3, ~/.aws, a role. With an endpoint the bucket goes into the path, not the host name.
+func OpenS3(ctx context.Context, bucket, prefix string, o S3Options) (Store, error) {
+	at := "s3://" + bucket
+	if bucket == "" {
+		return nil, fmt.Errorf("open %s: no bucket is named: write s3://bucket/prefix", at)
+	}
+	cfg, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: the AWS configuration: %w", at, err)
+	}
+	if _, err := cfg.Credentials.Retrieve(ctx); err != nil { // they are kept
+		return nil, fmt.Errorf("open %s: no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: %w", at, brief(err))
+	}
+	s := &s3Store{client: s3.NewFromConfig(cfg, o.apply), bucket: bucket}
+	if s.client.Options().Region == "" {
+		return nil, fmt.Errorf("open %s: no AWS region: set AWS_REGION to the bucket's", at)
+	}
+	return Sub(s, prefix), nil
+}
+
+func (o S3Options) apply(so *s3.Options) {
+	if so.BaseEndpoint != nil {
+		so.UsePathStyle = true
+		if so.Region == "" {
+			so.Region = "us-east-1" // a signature takes one
+		}
+	}
+	if o.HTTPClient != nil {
+		c := *o.HTTPClient
+		c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		so.HTTPClient = &c
+	}
+	quiet := 30 * time.Second
+	if o.Quiet > 0 {
+		quiet = o.Quiet
+	}
+	so.HTTPClient = &steady{so.HTTPClient, quiet}
+	so.Retryer = retry.NewStandard(func(ro *retry.StandardOptions) {
+		ro.MaxAttempts = 8
+		if o.MaxBackoff > 0 {
+			ro.MaxBackoff = o.MaxBackoff
+			ro.BaseDelay = min(50*time.Millisecond, o.MaxBackoff)
+		}
+		// The SDK's bucket of tokens for retries is empty after some forty; attempts are few, and their pauses long, as it is.
+		ro.RateLimiter = ratelimit.None
+		conflict := retry.RetryableErrorCode{Codes: map[string]struct{}{"ConditionalRequestConflict": {}, "OperationAborted": {}}}
+		ro.Retryables = append(ro.Retryables, conflict)
+		ro.Throttles = append(ro.Throttles, retry.ThrottleErrorCode{Codes: conflict.Codes})
+	})
+	if o.Attempts > 0 {
+		so.RetryMaxAttempts = o.Attempts
+	}
+	so.DisableLogOutputChecksumValidationSkipped = true // of ranges, and of old objects, S3 has no checksum
+}
+
+func (s *s3Store) URL() string { return "s3://" + s.bucket }
+
+func (s *s3Store) name(key string) string { return s.URL() + "/" + key }
+
+// identity is an ETag without its quotes, which not every server gives in lists.
+func identity(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }
+
+func (s *s3Store) Head(ctx context.Context, key string) (Object, error) {
+	if err := checkKey("head", key); err != nil {
+		return Object{}, err
+	}
+	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.bucket, Key: &key})
+	if err != nil {
+		return Object{}, s.fail(ctx, "head", key, err)
+	}
+	s.seen.Store(true)
+	return Object{key, aws.ToInt64(out.ContentLength), identity(out.ETag)}, nil
+}
+
+func (s *s3Store) Get(ctx context.Context, key string, from int64, of string) (io.ReadCloser, Object, error) {
+	err := checkKey("get", key)
+	if err == nil {
+		err = checkFrom("get", s.name(key), from)
+	}
+	if err != nil {
+		return nil, Object{}, err
+	}
+	in := &s3.GetObjectInput{Bucket: &s.bucket, Key: &key}
+	if from > 0 {
+		in.Range = aws.String(fmt.Sprintf("bytes=%d-", from))
+	}
+	if of != "" {
+		in.IfMatch = aws.String(`"` + of + `"`)
+	}
+	out, err := s.client.GetObject(ctx, in)
+	if status(err) == http.StatusRequestedRangeNotSatisfiable {
+		return s.past(ctx, key, from, of)
+	}
+	if err != nil {
+		return nil, Object{}, s.fail(ctx, "get", key, err)
+	}
+	s.seen.Store(true)
+	o := Object{key, from + aws.ToInt64(out.ContentLength), identity(out.ETag)}
+	if from > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", from)) {
+		_ = out.Body.Close()
+		return nil, Object{}, fmt.Errorf("get %s: asked for bytes from %d on, the store gave %q", s.name(key), from, aws.ToString(out.ContentRange))
+	}
+	return &reading{ctx, s.name(key), out.Body, from, o.Size}, o, nil
+}
+
+// past is Get from the object's end on, which S3 refuses, and says nothing of the object.
+func (s *s3Store) past(ctx context.Context, key string, from int64, of string) (io.ReadCloser, Object, error) {
+	o, err := s.Head(ctx, key)
+	if err == nil && (of != "" && of != o.Identity || o.Size > from) {
+		err = fmt.Errorf("get %s: %w", s.name(key), ErrChanged) // the second is of an object that grew just now
+	}
+	if err != nil {
+		return nil, Object{}, err
+	}
+	return http.NoBody, o, nil
+}
+
+func (s *s3Store) Put(ctx context.Context, key string, body io.ReadSeeker) error {
+	return s.put(ctx, key, body, nil)
+}
+
+func (s *s3Store) PutNew(ctx context.Context, key string, body io.ReadSeeker) error {
+	return s.put(ctx, key, body, aws.String("*"))
+}
+
+func (s *s3Store) put(ctx context.Context, key string, body io.ReadSeeker, ifNoneMatch *string) error {
+	if err := checkKey("put", key); err != nil {
+		return err
+	}
+	size, err := left(body)
+	if err != nil {
+		return fmt.Errorf("put %s: the size of what is to be put: %w", s.name(key), err)
+	}
+	if size > maxPut {
+		return fmt.Errorf("put %s: %d bytes, and S3 takes at most %d in one object of one request: make it in parts", s.name(key), size, int64(maxPut))
+	}
+	_, err = s.client.PutObject(ctx, &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: body, ContentLength: &size, IfNoneMatch: ifNoneMatch})
+	if err != nil {
+		return s.fail(ctx, "put", key, err)
+	}
+	s.seen.Store(true)
+	return nil
+}
+
+// left is how many bytes come after the current position, which stays.
+func left(body io.Seeker) (int64, error) {
+	at, err := body.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return 0, err
+	}
+	end, err := body.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, err
+	}
+	_, err = body.Seek(at, io.SeekStart)
+	return end - at, err
+}
+
+// List has its keys in the answers escaped as in a URL: XML has no place for some characters.
+func (s *s3Store) List(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		in := &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
+		if after != "" {
+			in.StartAfter = &after
+		}
+		for pages := s3.NewListObjectsV2Paginator(s.client, in); pages.HasMorePages(); {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(Object{}, s.fail(ctx, "list", prefix, err))
+				return
+			}
+			s.seen.Store(true)
+			for _, o := range page.Contents {
+				key := aws.ToString(o.Key)
+				if page.EncodingType == types.EncodingTypeUrl {
+					if key, err = url.QueryUnescape(key); err != nil {
+						yield(Object{}, fmt.Errorf("list %s: the key %q of the answer: %w", s.name(prefix), aws.ToString(o.Key), err))
+						return
+					}
+				}
+				if isKey(key) && !yield(Object{key, aws.ToInt64(o.Size), identity(o.ETag)}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *s3Store) Delete(ctx context.Context, key string) error {
+	if err := checkKey("delete", key); err != nil {
+		return err
+	}
+	_, err := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: &key})
+	if status(err) == http.StatusNotFound && code(err) == "NoSuchKey" { // some servers say so
+		return nil
+	}
+	if err != nil {
+		return s.fail(ctx, "delete", key, err)
+	}
+	s.seen.Store(true)
+	return nil
+}

@@ -1,0 +1,147 @@
+package objstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// s3Error says in one line what the SDK's errors say in many, which errors.As still finds.
+type s3Error struct {
+	text  string
+	kind  error // one of this package's, or nil
+	cause error
+}
+
+func (e *s3Error) Error() string { return e.text }
+
+func (e *s3Error) Unwrap() []error {
+	if e.kind == nil {
+		return []error{e.cause}
+	}
+	return []error{e.kind, e.cause}
+}
+
+// status is that of the answer an error came from, or 0.
+func status(err error) int {
+	if r := (*awshttp.ResponseError)(nil); errors.As(err, &r) {
+		return r.HTTPStatusCode()
+	}
+	return 0
+}
+
+// code is S3's name for an error; an answer to HEAD has none.
+func code(err error) string {
+	if a := smithy.APIError(nil); errors.As(err, &a) {
+		return a.ErrorCode()
+	}
+	return ""
+}
+
+func (s *s3Store) kind(ctx context.Context, op string, err error) error {
+	switch status(err) {
+	case http.StatusNotFound:
+		if code(err) == "NoSuchBucket" || op == "head" && s.lacksBucket(ctx) {
+			return ErrNoBucket
+		}
+		return ErrNotExist
+	case http.StatusForbidden:
+		return ErrDenied
+	case http.StatusNotModified:
+		return ErrChanged
+	case http.StatusPreconditionFailed:
+		if op == "put" {
+			return ErrExists
+		}
+		return ErrChanged
+	}
+	return nil
+}
+
+// lacksBucket asks for the bucket, unless it was seen: the answer to HEAD does not tell what is missing.
+func (s *s3Store) lacksBucket(ctx context.Context) bool {
+	if s.seen.Load() {
+		return false
+	}
+	_, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.bucket})
+	missing := status(err) == http.StatusNotFound
+	s.seen.Store(!missing)
+	return missing
+}
+
+// fail makes an error of operation, object, and what S3 or the network said.
+func (s *s3Store) fail(ctx context.Context, op, key string, err error) error {
+	at := op + " " + s.name(key) + ": "
+	if done := ctx.Err(); done != nil {
+		return &s3Error{at + done.Error(), done, err}
+	}
+	kind := s.kind(ctx, op, err)
+	if kind != nil {
+		at += kind.Error()
+	}
+	said, response := "", (*awshttp.ResponseError)(nil)
+	if errors.As(err, &response) {
+		said = answer(err, response)
+	} else {
+		said = brief(err).Error()
+	}
+	if tries := (*retry.MaxAttemptsError)(nil); errors.As(err, &tries) {
+		said += fmt.Sprintf(", after %d attempts", tries.Attempt)
+	}
+	if kind != nil {
+		said = " (" + said + ")"
+	}
+	return &s3Error{at + said, kind, err}
+}
+
+// answer is what S3 said: status, code, message, request.
+func answer(err error, response *awshttp.ResponseError) string {
+	said := fmt.Sprint(response.HTTPStatusCode())
+	if a := smithy.APIError(nil); errors.As(err, &a) {
+		said += " " + a.ErrorCode()
+		if a.ErrorMessage() != "" && a.ErrorMessage() != a.ErrorCode() {
+			said += ": " + a.ErrorMessage()
+		}
+	}
+	if id := response.ServiceRequestID(); id != "" {
+		said += ", request " + id
+	}
+	// A bucket of another region answers 301, or 400 where the signature's region is wrong.
+	if r := response.HTTPResponse(); r != nil && (r.StatusCode == http.StatusMovedPermanently || r.StatusCode == http.StatusBadRequest) {
+		if region := r.Header.Get("X-Amz-Bucket-Region"); region != "" {
+			said += fmt.Sprintf("; the bucket is in %s: set AWS_REGION=%s", region, region)
+		}
+	}
+	return said
+}
+
+// brief takes the SDK's and the client's wrapping off an error of no answer.
+func brief(err error) error {
+	for {
+		inner := error(nil)
+		switch e := err.(type) {
+		case *smithy.OperationError:
+			inner = e.Err
+		case *retry.MaxAttemptsError:
+			inner = e.Err
+		case *smithyhttp.RequestSendError:
+			inner = e.Err
+		case *url.Error:
+			inner = e.Err
+		case *smithyhttp.ResponseError:
+			inner = e.Err
+		}
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
