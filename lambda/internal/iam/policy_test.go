@@ -54,6 +54,7 @@ func TestAllowed(t *testing.T) {
 		{"stars for parts", allow("sqs:*", "arn:aws:sqs:*:*:q"), "sqs:SendMessage", "arn:aws:sqs:r:1:q", nil, "A"},
 		{"the last part has colons", allow("logs:*", "arn:aws:logs:r:1:log-group:g:*"), "logs:PutLogEvents", "arn:aws:logs:r:1:log-group:g:log-stream:s", nil, "A"},
 		{"not an ARN", allow(get, "arn:aws:s3:::*"), get, "b/x", nil, ""},
+		{"the first part of an ARN", allow(get, "arn"), get, object, nil, ""},
 
 		{"a denial wins", `[` + allow("*", "*") + `, {"Sid": "D", "Effect": "Deny", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/*"}]`, get, object, nil, "-D"},
 		{"a denial wins when first", `[{"Sid": "D", "Effect": "Deny", "Action": "*", "Resource": "*"}, ` + allow("*", "*") + `]`, get, object, nil, "-D"},

@@ -24,8 +24,7 @@ func S3Gate(caller *Caller, server *url.URL) http.Handler {
 		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = server.Scheme, server.Host
-			r.Out.URL.RawQuery = r.In.URL.RawQuery
-			r.Out.Host = r.In.Host
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // what it cannot parse is dropped otherwise
 		},
 		ModifyResponse: func(r *http.Response) error {
 			hideMissing(caller.policy, r)
@@ -40,9 +39,7 @@ func S3Gate(caller *Caller, server *url.URL) http.Handler {
 				body := denial(fmt.Sprintf("not authorized to perform: %s on resource: %q", a.Action, a.Resource))
 				w.Header().Set("Content-Type", "application/xml")
 				w.WriteHeader(http.StatusForbidden)
-				if r.Method != http.MethodHead {
-					_, _ = io.WriteString(w, body)
-				}
+				_, _ = io.WriteString(w, body) // not sent for HEAD
 				return
 			}
 		}

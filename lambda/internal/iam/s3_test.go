@@ -92,6 +92,9 @@ func TestS3Gate(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+		if got := r.Header.Get("Accept-Encoding"); got != "" {
+			t.Errorf("Accept-Encoding: %s, which the client did not send", got)
+		}
 		reached = append(reached, fmt.Sprint(r.Method, " ", r.Host, " ", r.RequestURI, " ", string(body)))
 		switch {
 		case r.Method == http.MethodGet && r.URL.Query().Has("list-type"), r.Method == http.MethodPut, strings.HasSuffix(r.URL.Path, "there"):
@@ -112,6 +115,8 @@ func TestS3Gate(t *testing.T) {
 	gate := httptest.NewServer(S3Gate(caller, u))
 	defer gate.Close()
 	host := strings.TrimPrefix(gate.URL, "http://")
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
+	defer client.CloseIdleConnections()
 
 	for _, row := range []struct {
 		method, target, body string
@@ -131,7 +136,7 @@ func TestS3Gate(t *testing.T) {
 		{"GET", "/out?list-type=2&prefix=jobs%2F", "", 200, "ok", true},
 		{"GET", "/in/other/there", "", 403, "s3:GetObject on resource: &#34;arn:aws:s3:::in/other/there&#34;", false},
 		{"HEAD", "/in/other/there", "", 403, "", false},
-		{"PUT", "/in/jobs/new", strings.Repeat("x", 1<<20), 403, "s3:PutObject", false},
+		{"PUT", "/in/jobs/new", strings.Repeat("x", 1<<25), 403, "s3:PutObject", false},
 		{"DELETE", "/out/jobs/there", "", 403, "s3:DeleteObject", false},
 		{"GET", "/in?list-type=2&prefix=jobs%2F", "", 403, "s3:ListBucket", false},
 		{"GET", "/out?list-type=2", "", 403, "s3:ListBucket", false},
@@ -145,7 +150,7 @@ func TestS3Gate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := http.DefaultClient.Do(r)
+		answer, err := client.Do(r)
 		if err != nil {
 			t.Errorf("%s %s: %v", row.method, row.target, err)
 			continue
