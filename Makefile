@@ -9,7 +9,7 @@ VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo
 
-.PHONY: build demo test test-arm64 test-kill fuzz lint plugin plugin-check vulncheck bench clean
+.PHONY: build demo test test-arm64 test-kill fuzz lint plugin plugin-check template-check vulncheck bench clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
@@ -17,7 +17,7 @@ build: ## bin/quarry
 demo: build ## mine the embedded example and show it
 	bin/quarry demo -o bin/demo --force
 
-test: $(VENV)/ready bin/versitygw ## everything
+test: $(VENV)/ready bin/versitygw bin/template.json ## everything
 	QUARRY_PYTHON=$(CURDIR)/$(VENV)/bin/python go test -timeout 20m $(PACKAGES)
 	$(VENV)/bin/python testdata/golden/test_reference.py
 
@@ -32,7 +32,7 @@ FUZZTIME ?= 20s
 
 # go fuzzes one target of one package at a time. Minimising an input that is new may take no longer than a second.
 fuzz: ## every fuzz target, for FUZZTIME each
-	@set -e; grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' host plugin | sort | while IFS=: read -r file name; do \
+	@set -e; grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' host lambda plugin | sort | while IFS=: read -r file name; do \
 		target=$${name#func }; echo "$$target in $${file%/*}"; \
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "./$${file%/*}"; \
 	done
@@ -49,14 +49,16 @@ test-arm64: ## the same bytes on arm64
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go test -timeout 20m -exec qemu-aarch64 -v -short \
 		-run '^(TestGolden|TestOneTableEveryEngine|TestEnginesAgree|TestKernelsAgree)$$' ./host ./host/engine
 
-# Python runs the tests of other hosts and of NumPy's reference.
-$(VENV)/ready: testdata/requirements.txt
+REQUIREMENTS := testdata/requirements.txt lambda/deploy/requirements.txt
+
+# Python runs the tests of other hosts, of NumPy's reference, and of the deployment's template.
+$(VENV)/ready: $(REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r testdata/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(REQUIREMENTS:%=-r %)
 	touch $@
 
 lint:
-	@test -z "$$(gofmt -l host plugin testdata)" || { gofmt -l host plugin testdata; echo "gofmt would change these" >&2; exit 1; }
+	@test -z "$$(gofmt -l host lambda plugin testdata)" || { gofmt -l host lambda plugin testdata; echo "gofmt would change these" >&2; exit 1; }
 	go vet $(PACKAGES)
 	GOOS=wasip1 GOARCH=wasm go vet ./plugin/guest
 	go run $(STATICCHECK) $(PACKAGES)
@@ -66,6 +68,16 @@ plugin: ## plugin.wasm from its sources
 
 plugin-check: ## plugin.wasm is what its sources give, to the byte
 	plugin/build.sh --check
+
+# cfn-lint looks past a function that is SAM's, so it has what SAM makes of it too.
+template-check: $(VENV)/ready bin/template.json ## the template of the deployment: lint, and what linters do not see
+	$(VENV)/bin/cfn-lint --non-zero-exit-code informational --regions us-east-1 eu-central-1 -- lambda/deploy/template.yaml bin/translated.json
+	$(VENV)/bin/python lambda/deploy/test_template.py
+
+# What SAM makes of the template, and that as CloudFormation resolves it; tests in Go read the policies there.
+bin/template.json: lambda/deploy/template.yaml lambda/deploy/stack.py $(VENV)/ready
+	@mkdir -p bin
+	$(VENV)/bin/python lambda/deploy/stack.py bin/translated.json $@
 
 vulncheck:
 	go run $(GOVULNCHECK) ./...

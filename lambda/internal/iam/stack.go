@@ -1,0 +1,105 @@
+package iam
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Stack is what tests need of the deployment's template, as make bin/template.json writes it.
+type Stack struct {
+	Role    *Policy // of the function
+	Input   *Policy // of the input bucket, for everybody
+	Results *Policy // of the results bucket, for everybody
+	Queue   *Policy // of the queue, for S3
+
+	InputBucket, ResultsBucket       string
+	QueueURL, QueueARN               string
+	DeadLetterQueueARN, LogGroupName string
+	Environment                      map[string]string // of the function
+}
+
+// StackFile is bin/template.json of the module that the working directory is in.
+func StackFile() (string, error) {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, "bin", "template.json"), nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("no go.mod in this directory or above")
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "", err
+}
+
+// LoadStack reads what make bin/template.json wrote. Where there is no such file the error is fs.ErrNotExist, and says how to make it.
+func LoadStack(path string) (*Stack, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; run make bin/template.json, which needs Python", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var t struct {
+		Resources map[string]struct{ Properties json.RawMessage }
+		Outputs   map[string]string
+	}
+	if err := json.Unmarshal(text, &t); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	s := &Stack{
+		InputBucket:        t.Outputs["InputBucket"],
+		ResultsBucket:      t.Outputs["ResultsBucket"],
+		QueueURL:           t.Outputs["QueueUrl"],
+		QueueARN:           t.Outputs["QueueArn"],
+		DeadLetterQueueARN: t.Outputs["DeadLetterQueueArn"],
+		LogGroupName:       t.Outputs["LogGroup"],
+	}
+	var worker struct {
+		Environment struct{ Variables map[string]string }
+	}
+	if err := json.Unmarshal(t.Resources["Worker"].Properties, &worker); err != nil {
+		return nil, fmt.Errorf("%s: Worker: %w", path, err)
+	}
+	s.Environment = worker.Environment.Variables
+	for name, to := range map[string]**Policy{
+		"WorkerRole": &s.Role, "InputBucketPolicy": &s.Input, "ResultsBucketPolicy": &s.Results, "QueuePolicy": &s.Queue,
+	} {
+		if *to, err = policiesOf(t.Resources[name].Properties); err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", path, name, err)
+		}
+	}
+	return s, nil
+}
+
+// policiesOf reads the policies of a role, or the one of a bucket or a queue.
+func policiesOf(properties []byte) (*Policy, error) {
+	var p struct {
+		ManagedPolicyArns []string
+		Policies          []struct{ PolicyDocument json.RawMessage }
+		PolicyDocument    json.RawMessage
+	}
+	if err := json.Unmarshal(properties, &p); err != nil {
+		return nil, err
+	}
+	if len(p.ManagedPolicyArns) > 0 {
+		return nil, fmt.Errorf("managed policies %v: what they allow is not known here", p.ManagedPolicyArns)
+	}
+	var documents [][]byte
+	for _, of := range p.Policies {
+		documents = append(documents, of.PolicyDocument)
+	}
+	if p.PolicyDocument != nil {
+		documents = append(documents, p.PolicyDocument)
+	}
+	if len(documents) == 0 {
+		return nil, errors.New("no policy")
+	}
+	return Parse(documents...)
+}
