@@ -9,7 +9,7 @@ VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo
 
-.PHONY: build demo test test-arm64 test-kill fuzz lint plugin plugin-check template-check vulncheck bench clean
+.PHONY: build demo test test-arm64 test-kill fuzz lint plugin plugin-check template-check lambda vulncheck bench clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
@@ -56,6 +56,25 @@ $(VENV)/ready: $(REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(REQUIREMENTS:%=-r %)
 	touch $@
+
+FUNCTION := CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -buildvcs=false -ldflags='-s -w -buildid=' -o
+
+# The plugin is compiled for arm64 by the program itself, which an emulator runs where this machine is of another kind.
+lambda: ## bin/lambda.zip, for lambda/deploy/template.yaml
+	rm -rf bin/lambda bin/lambda.zip
+	GOOS=linux GOARCH=arm64 $(FUNCTION) bin/lambda/bootstrap ./lambda/bootstrap
+	@case "$$(uname -sm)" in "Linux aarch64") run= ;; *) run=qemu-aarch64 ;; esac; \
+	if [ -z "$$run" ] || command -v $$run >/dev/null; then $$run bin/lambda/bootstrap bake bin/lambda/cache; \
+	else echo "qemu-aarch64 is not here (on Debian: apt-get install qemu-user): the zip holds no compiled plugin, and each cold start compiles it" >&2; fi
+	go run ./lambda/internal/pack bin/lambda bin/lambda.zip
+	@ls -l bin/lambda.zip
+
+# The function for this machine, which the tests run.
+bin/local/bootstrap: FORCE
+	$(FUNCTION) bin/local/bootstrap ./lambda/bootstrap
+	rm -rf bin/local/cache && bin/local/bootstrap bake bin/local/cache
+
+FORCE:
 
 lint:
 	@test -z "$$(gofmt -l host lambda plugin testdata)" || { gofmt -l host lambda plugin testdata; echo "gofmt would change these" >&2; exit 1; }

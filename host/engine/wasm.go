@@ -85,12 +85,18 @@ func openCache(dir string) wazero.CompilationCache {
 			dir = filepath.Join(user, "quarry", "wazero")
 		}
 	}
-	if dir != "" && writable(dir) {
+	if dir != "" && (writable(dir) || HasCache(dir)) {
 		if cache, err := wazero.NewCompilationCacheWithDir(dir); err == nil {
 			return cache
 		}
 	}
 	return nil
+}
+
+// HasCache reports whether a folder holds what a cache left there. Such a folder need not be writable.
+func HasCache(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) > 0
 }
 
 // writable reports whether a file can be made in dir, making dir where it is missing.

@@ -48,7 +48,9 @@ func newSample(t testing.TB, o host.MineOptions) *sample {
 	return s
 }
 
-func place() *job.Place { return &job.Place{Name: "nightly", In: objstore.NewMemory(), Out: objstore.NewMemory()} }
+func place() *job.Place {
+	return &job.Place{Name: "nightly", In: objstore.NewMemory(), Out: objstore.NewMemory()}
+}
 
 func (s *sample) init(t testing.TB, at *job.Place, shards int) *job.Manifest {
 	t.Helper()

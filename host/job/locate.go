@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/quarry-hn/quarry/host"
@@ -60,7 +61,33 @@ func At(ctx context.Context, bucket, results, name string) (*Place, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Place{name, objstore.Sub(in, Folder+name), objstore.Sub(out, Folder+name)}, nil
+	return Within(in, out, name), nil
+}
+
+// Within is a job's place in two buckets that are open.
+func Within(in, out objstore.Store, name string) *Place {
+	return &Place{name, objstore.Sub(in, Folder+name), objstore.Sub(out, Folder+name)}
+}
+
+// Names gives the names of a bucket's jobs, in order; in the results' bucket those that have begun. bucket is its jobs' folder. An error ends it.
+func Names(ctx context.Context, bucket objstore.Store) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for after := ""; ; {
+			name := ""
+			for object, err := range bucket.List(ctx, "", after) {
+				if err != nil {
+					yield("", err)
+					return
+				}
+				name, _, _ = strings.Cut(object.Key, "/")
+				break
+			}
+			if name == "" || !yield(name, nil) {
+				return
+			}
+			after = name + "0" // the first key that can follow those of name/
+		}
+	}
 }
 
 // ValidJob reports whether a name can be a job's.

@@ -1,0 +1,185 @@
+package lambda
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/quarry-hn/quarry/host/job"
+)
+
+// object handles an upload: of a shard, or of what a job's shards wait for.
+func (h *Handler) object(ctx context.Context, log *slog.Logger, r events.S3EventRecord) error {
+	bucket := r.S3.Bucket.Name
+	log = log.With("bucket", bucket, "event", r.EventName)
+	key, err := url.QueryUnescape(r.S3.Object.Key) // as a form has it: a space is a plus sign
+	if err != nil {
+		log.Warn("ignored: the key is not form-encoded", "key", r.S3.Object.Key)
+		return nil
+	}
+	name, object, ok := job.ParseKey(key)
+	switch {
+	case !strings.HasPrefix(r.EventName, "ObjectCreated:"):
+		log.Info("ignored: nothing was uploaded", "key", key)
+		return nil
+	case !ok:
+		log.Info("ignored: not a key of a job's", "key", key)
+		return nil
+	}
+	log = log.With("job", name)
+	if strings.HasPrefix(object, job.ShardsPrefix) {
+		return h.shard(ctx, log, bucket, name, object)
+	}
+	return h.begin(ctx, log.With("object", object), bucket, name)
+}
+
+// shard gives a shard its turn.
+func (h *Handler) shard(ctx context.Context, log *slog.Logger, bucket, name, shard string) error {
+	log = log.With("shard", shard)
+	if left, ok := timeLeft(ctx); ok && left < h.last {
+		log.Warn("left for another invocation", "seconds_left", left.Seconds(), "last_shard_seconds", h.last.Seconds())
+		return job.ErrDeadline
+	}
+	began := time.Now()
+	o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Shard(ctx, shard) })
+	if err != nil {
+		log.Error("failed: its turn comes again", "problem", err.Error(), "milliseconds", time.Since(began).Milliseconds())
+		return err
+	}
+	if o.Action == job.Mined {
+		h.last = time.Since(began)
+	}
+	report(log, o, began)
+	return nil
+}
+
+// begin looks at a job whose manifest, pairs or projection came, and has the shards that wait for them mined.
+func (h *Handler) begin(ctx context.Context, log *slog.Logger, bucket, name string) error {
+	began := time.Now()
+	o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Sweep(ctx) })
+	if err == nil && len(o.Uploaded) > 0 {
+		err = h.mineAll(ctx, log, bucket, name, o.Uploaded)
+	}
+	if err != nil {
+		log.Error("failed: its turn comes again", "problem", err.Error())
+		return err
+	}
+	report(log, o, began)
+	return nil
+}
+
+// mineAll sends a message for each shard, or gives each its turn where there is no queue.
+func (h *Handler) mineAll(ctx context.Context, log *slog.Logger, bucket, name string, shards []string) error {
+	if h.config.Queue == nil {
+		for _, shard := range shards {
+			if err := h.shard(ctx, log, bucket, name, shard); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	bodies := make([]string, len(shards))
+	for i, shard := range shards {
+		body, err := json.Marshal(uploaded(bucket, job.Folder+name+"/"+shard))
+		if err != nil {
+			return err
+		}
+		bodies[i] = string(body)
+	}
+	return h.config.Queue.Send(ctx, bodies)
+}
+
+// uploaded is the event that S3 sends of an upload, as far as this function reads it.
+func uploaded(bucket, key string) any {
+	type named struct {
+		Name string `json:"name"`
+	}
+	type object struct {
+		Key string `json:"key"`
+	}
+	type s3 struct {
+		Bucket named  `json:"bucket"`
+		Object object `json:"object"`
+	}
+	type record struct {
+		EventSource string `json:"eventSource"`
+		EventName   string `json:"eventName"`
+		S3          s3     `json:"s3"`
+	}
+	return map[string][]record{"Records": {{"aws:s3", "ObjectCreated:Waited", s3{named{bucket}, object{url.QueryEscape(key)}}}}}
+}
+
+// try has a worker do something. After an error the worker is given up: the next gets new instances.
+func (h *Handler) try(ctx context.Context, bucket, name string, do func(*job.Worker) (*job.Outcome, error)) (*job.Outcome, error) {
+	w, err := h.workerOf(ctx, bucket, name)
+	if err != nil {
+		return nil, err
+	}
+	o, err := do(w)
+	if err != nil {
+		err = errors.Join(err, h.Close(context.WithoutCancel(ctx)))
+	}
+	return o, err
+}
+
+// sweep finishes every job of a bucket whose last worker died before it could.
+func (h *Handler) sweep(ctx context.Context, log *slog.Logger, bucket string) error {
+	if bucket == "" {
+		return fmt.Errorf("the event of a sweep has no bucket")
+	}
+	at, err := h.jobAt(ctx, bucket, "")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for name, err := range job.Names(ctx, at.Out) {
+		if err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		log := log.With("job", name)
+		began := time.Now()
+		o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Sweep(ctx) })
+		if err != nil {
+			log.Error("sweep failed", "problem", err.Error())
+			errs = append(errs, err)
+			continue
+		}
+		report(log.With("uploaded_not_mined", len(o.Uploaded), "not_uploaded", len(o.Absent)), o, began)
+	}
+	return errors.Join(errs...)
+}
+
+// report logs what was done. No vector and no text is in it.
+func report(log *slog.Logger, o *job.Outcome, began time.Time) {
+	log = log.With("action", string(o.Action), "milliseconds", time.Since(began).Milliseconds())
+	if o.Action == job.Mined {
+		log = log.With("pairs", o.Pairs, "negatives", o.Negatives, "documents", o.Rows, "bytes", o.Bytes)
+	}
+	if o.Of > 0 {
+		log = log.With("parts", o.Parts, "of", o.Of)
+	}
+	if o.Committed {
+		log = log.With("committed", true)
+	}
+	if o.Problem != "" {
+		log = log.With("problem", o.Problem)
+	}
+	if o.Action == job.Refused {
+		log.Warn("refused")
+		return
+	}
+	log.Info(string(o.Action))
+}
+
+// timeLeft is how long an invocation may still mine.
+func timeLeft(ctx context.Context) (time.Duration, bool) {
+	end, ok := ctx.Deadline()
+	return time.Until(end) - reserve, ok
+}

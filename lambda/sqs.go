@@ -1,0 +1,50 @@
+package lambda
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+)
+
+type sqsQueue struct {
+	client *sqs.Client
+	url    string
+}
+
+var _ Queue = (*sqsQueue)(nil)
+
+// OpenQueue returns the queue of that URL.
+func OpenQueue(ctx context.Context, url string) (Queue, error) {
+	c, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open queue %s: %w", url, err)
+	}
+	return &sqsQueue{sqs.NewFromConfig(c), url}, nil
+}
+
+// Send sends messages, ten at a time.
+func (q *sqsQueue) Send(ctx context.Context, bodies []string) error {
+	const most = 10
+	for len(bodies) > 0 {
+		n := min(most, len(bodies))
+		var entries []types.SendMessageBatchRequestEntry
+		for i, body := range bodies[:n] {
+			entries = append(entries, types.SendMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), MessageBody: aws.String(body)})
+		}
+		out, err := q.client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &q.url, Entries: entries})
+		if err != nil {
+			return fmt.Errorf("send to queue %s: %w", q.url, err)
+		}
+		if len(out.Failed) > 0 {
+			f := out.Failed[0]
+			return fmt.Errorf("send to queue %s: %d of %d messages failed, the first with %s: %s", q.url, len(out.Failed), n, aws.ToString(f.Code), aws.ToString(f.Message))
+		}
+		bodies = bodies[n:]
+	}
+	return nil
+}
