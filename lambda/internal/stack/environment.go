@@ -58,8 +58,6 @@ func startEnvironment(config *FunctionConfig, number int, tmp string, log func(i
 		exited: make(chan struct{}),
 	}
 	e.server = &http.Server{Handler: e.api(), ReadHeaderTimeout: time.Minute}
-	go func() { _ = e.server.Serve(listener) }()
-
 	out := &lines{log: func(line string) { log(number, line) }}
 	e.cmd = exec.Command(config.Path, config.Args...)
 	e.cmd.Dir = filepath.Dir(config.Path)
@@ -68,9 +66,10 @@ func startEnvironment(config *FunctionConfig, number int, tmp string, log func(i
 	e.cmd.WaitDelay = time.Second // children of the process may hold its stdout
 	e.started = time.Now()
 	if err := e.cmd.Start(); err != nil {
-		_ = e.server.Close()
+		_ = listener.Close()
 		return nil, fmt.Errorf("stack: start the bootstrap: %w", err)
 	}
+	go func() { _ = e.server.Serve(listener) }() // until then the process waits to be accepted
 	go func() {
 		_ = e.cmd.Wait() // how it ended is in ProcessState
 		out.flush()
