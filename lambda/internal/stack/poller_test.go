@@ -239,14 +239,14 @@ func TestConcurrencyAndDrainGivesUp(t *testing.T) {
 }
 
 // TestNothingIsLost runs the bootstrap under all that goes wrong: duplicates, disorder, short batches, failures of single messages,
-// errors, panics, exits, time-outs, a visibility that ends too early, and kills at seeded moments.
+// errors, panics, time-outs, a visibility that ends while the function still works, and kills at seeded moments.
 func TestNothingIsLost(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "marks")
 			random := rand.New(rand.NewPCG(seed, 1))
 			f := function(t, FunctionConfig{
-				Concurrency: 3, Timeout: time.Second,
+				Concurrency: 3, Timeout: 300 * time.Millisecond,
 				Env: []string{bootstrapVariable + "=run", "STACK_TEST_MARKS=" + path},
 				KillAfter: func(int) (time.Duration, bool) {
 					return time.Duration(random.IntN(30)) * time.Millisecond, random.IntN(3) == 0
@@ -254,7 +254,7 @@ func TestNothingIsLost(t *testing.T) {
 			})
 			letters := queue(t, QueueConfig{Name: "dead"})
 			q := queue(t, QueueConfig{
-				Visibility: 1200 * time.Millisecond, MaxReceives: 25, DeadLetters: letters, Seed: seed, Duplicates: 0.3, ShortBatches: true,
+				Visibility: 250 * time.Millisecond, MaxReceives: 12, DeadLetters: letters, Seed: seed, Duplicates: 0.3, ShortBatches: true,
 			})
 			var want []string
 			work := func(o order) {
@@ -270,7 +270,7 @@ func TestNothingIsLost(t *testing.T) {
 					work(order{Do: "work", N: i % 7})
 				}
 			}
-			poison := []order{{Do: "error"}, {Do: "panic"}}
+			poison := []order{{Do: "error"}, {Do: "panic"}, {Do: "sleep", N: 60_000}}
 			for _, o := range poison {
 				sendOrder(t, q, o)
 			}
@@ -305,7 +305,7 @@ func TestNothingIsLost(t *testing.T) {
 				}
 			}
 			c := q.Counters()
-			if c.Left != 0 || c.Sent != 62 || c.Dead < len(poison) {
+			if c.Left != 0 || c.Sent != 63 || len(done) < 30 || c.Dead < len(poison) {
 				t.Errorf("%+v", c)
 			}
 			killed := 0
@@ -314,7 +314,7 @@ func TestNothingIsLost(t *testing.T) {
 					killed++
 				}
 			}
-			if killed == 0 || kinds["*stack.FunctionError"] == 0 || kinds["*stack.ExitError"] == 0 {
+			if killed == 0 || kinds["*stack.FunctionError"] == 0 || kinds["*stack.TimeoutError"] == 0 || kinds["*stack.ExitError"] == 0 {
 				t.Errorf("%d killed, %v", killed, kinds)
 			}
 			t.Logf("%d invocations, %d killed, failed: %v, %d marks of %d messages, %+v", len(f.Invocations()), killed, kinds, all, len(done), c)

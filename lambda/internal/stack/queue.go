@@ -102,13 +102,13 @@ type Message struct {
 func NewQueue(config QueueConfig) (*Queue, error) {
 	var problems []error
 	if config.Visibility < 0 || config.Delay < 0 || config.MaxReceives < 0 {
-		problems = append(problems, errors.New("Visibility, Delay or MaxReceives is negative"))
+		problems = append(problems, errors.New("a negative Visibility, Delay or MaxReceives"))
 	}
 	if config.Duplicates < 0 || config.Duplicates > 1 {
-		problems = append(problems, fmt.Errorf("Duplicates is %v: give a share, 0 to 1", config.Duplicates))
+		problems = append(problems, fmt.Errorf("a share of Duplicates of %v: give 0 to 1", config.Duplicates))
 	}
 	if (config.MaxReceives > 0) != (config.DeadLetters != nil) {
-		problems = append(problems, errors.New("MaxReceives and DeadLetters go together: give both or none"))
+		problems = append(problems, errors.New("of MaxReceives and DeadLetters, give both or none"))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("stack: queue: %w", err)

@@ -46,7 +46,7 @@ func receive(t *testing.T, q *Queue) []Message {
 
 func TestQueueConfig(t *testing.T) {
 	_, err := NewQueue(QueueConfig{Delay: -1, Duplicates: 1.5, MaxReceives: 3})
-	for _, want := range []string{"negative", "Duplicates is 1.5", "go together"} {
+	for _, want := range []string{"negative", "Duplicates of 1.5", "both or none"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %q", err, want)
 		}

@@ -40,7 +40,7 @@ type FunctionConfig struct {
 func (c *FunctionConfig) defaults() error {
 	var problems []error
 	if c.Path == "" {
-		problems = append(problems, errors.New("Path is empty: give the bootstrap's"))
+		problems = append(problems, errors.New("no Path: give the bootstrap's"))
 	}
 	for _, n := range []struct {
 		name  string

@@ -16,7 +16,7 @@ import (
 
 func TestFunctionConfig(t *testing.T) {
 	_, err := NewFunction(FunctionConfig{Timeout: -1, Concurrency: -2})
-	for _, want := range []string{"Path is empty", "Timeout is negative", "Concurrency is negative: -2"} {
+	for _, want := range []string{"no Path", "Timeout is negative", "Concurrency is negative: -2"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %q", err, want)
 		}

@@ -91,7 +91,9 @@ func TestSQSErrors(t *testing.T) {
 	badID := entries("x")
 	badID[0].Id = aws.String("no spaces")
 	attributes := entries("x")
-	attributes[0].MessageAttributes = map[string]types.MessageAttributeValue{"n": {DataType: aws.String("String"), StringValue: aws.String("v")}}
+	attributes[0].MessageAttributes = map[string]types.MessageAttributeValue{
+		"n": {DataType: aws.String("String"), StringValue: aws.String("v")},
+	}
 	half := strings.Repeat("x", MaxMessage/2+1)
 	for _, c := range []struct {
 		name    string
@@ -113,18 +115,22 @@ func TestSQSErrors(t *testing.T) {
 	if err != nil || len(out.Failed) != 1 || *out.Failed[0].Code != "UnsupportedOperation" {
 		t.Errorf("attributes: %v %+v", err, out)
 	}
-	if _, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: aws.String(s.URL() + "/1/no"), MessageBody: aws.String("x")}); !errors.As(err, new(*types.QueueDoesNotExist)) {
+	one := func(url, body string) error {
+		_, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: aws.String(url), MessageBody: aws.String(body)})
+		return err
+	}
+	if err := one(s.URL()+"/1/no", "x"); !errors.As(err, new(*types.QueueDoesNotExist)) {
 		t.Error(err)
 	}
-	if _, err := client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: aws.String(s.QueueURL(q)), MessageBody: aws.String("\x01")}); !errors.As(err, new(*types.InvalidMessageContents)) {
+	if err := one(s.QueueURL(q), "\x01"); !errors.As(err, new(*types.InvalidMessageContents)) {
 		t.Error(err)
 	}
-	_, err = client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: aws.String(s.QueueURL(q)), MessageBody: aws.String(half + half)})
 	var api smithy.APIError
-	if !errors.As(err, &api) || api.ErrorCode() != "InvalidParameterValue" {
+	if err := one(s.QueueURL(q), half+half); !errors.As(err, &api) || api.ErrorCode() != "InvalidParameterValue" {
 		t.Error(err)
 	}
-	if _, err := client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: aws.String(s.QueueURL(q))}); !errors.As(err, new(*types.UnsupportedOperation)) {
+	_, err = client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: aws.String(s.QueueURL(q))})
+	if !errors.As(err, new(*types.UnsupportedOperation)) {
 		t.Error(err)
 	}
 	response, err := http.Post(s.URL(), "application/x-amz-json-1.0", strings.NewReader("{}"))
