@@ -1,0 +1,135 @@
+package stack
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// api is the Runtime API, version 2018-06-01, for one environment.
+func (e *environment) api() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /2018-06-01/runtime/invocation/next", e.next)
+	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", e.response)
+	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", e.error)
+	mux.HandleFunc("POST /2018-06-01/runtime/init/error", e.initError)
+	return mux
+}
+
+// next gives the process its next event. By asking, it completes the invocation before.
+func (e *environment) next(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	if c := e.current; c != nil {
+		if !c.answered {
+			e.mu.Unlock()
+			refuse(w, http.StatusForbidden, "InvalidStateTransition", "the invocation under way has no answer yet")
+			return
+		}
+		e.current = nil
+		close(c.completed)
+	}
+	select {
+	case <-e.ready:
+	default:
+		e.initTime = time.Since(e.started)
+		close(e.ready)
+	}
+	e.mu.Unlock()
+
+	var c *call
+	select {
+	case c = <-e.work:
+	case <-r.Context().Done():
+		return
+	}
+	e.mu.Lock()
+	e.current = c
+	e.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Lambda-Runtime-Aws-Request-Id", c.id)
+	w.Header().Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(c.deadline.UnixMilli(), 10))
+	w.Header().Set("Lambda-Runtime-Invoked-Function-Arn", e.arn)
+	w.Header().Set("Lambda-Runtime-Trace-Id",
+		fmt.Sprintf("Root=1-%08x-%s;Parent=%s;Sampled=0", time.Now().Unix(), randomHex(12), randomHex(8)))
+	_, _ = w.Write(c.event) // a process that is gone is seen by its end
+}
+
+func (e *environment) response(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxPayload+100))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		failure := &FunctionError{
+			Type:    "Function.ResponseSizeTooLarge",
+			Message: fmt.Sprintf("Response payload size exceeded maximum allowed payload size (%d bytes).", tooLarge.Limit),
+		}
+		if e.answer(w, r, nil, failure) {
+			refuse(w, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", failure.Message)
+		}
+		return
+	}
+	if err != nil {
+		return // cut off: the process is gone, or will be heard of again
+	}
+	var failure error
+	if kind := r.Trailer.Get("Lambda-Runtime-Function-Error-Type"); kind != "" {
+		failure = &FunctionError{Type: kind, Message: "the response broke off"}
+		body = nil
+	}
+	if e.answer(w, r, body, failure) {
+		accept(w)
+	}
+}
+
+func (e *environment) error(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxPayload))
+	if err != nil {
+		return
+	}
+	if e.answer(w, r, nil, functionError(body, r.Header.Get("Lambda-Runtime-Function-Error-Type"))) {
+		accept(w)
+	}
+}
+
+// answer stores the answer of the invocation that the path names; if it is not under way, it refuses and returns false.
+func (e *environment) answer(w http.ResponseWriter, r *http.Request, response []byte, failure error) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.current
+	if c == nil || c.id != r.PathValue("id") {
+		refuse(w, http.StatusBadRequest, "InvalidRequestID", "no such invocation is under way")
+		return false
+	}
+	if c.answered {
+		refuse(w, http.StatusForbidden, "InvalidStateTransition", "the invocation has an answer")
+		return false
+	}
+	c.answered, c.response, c.err = true, response, failure
+	return true
+}
+
+// initError takes the reason; what Lambda does comes when the process then ends.
+func (e *environment) initError(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxPayload))
+	if err != nil {
+		return
+	}
+	e.mu.Lock()
+	e.initErr = functionError(body, r.Header.Get("Lambda-Runtime-Function-Error-Type"))
+	e.mu.Unlock()
+	accept(w)
+}
+
+func accept(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = io.WriteString(w, `{"status":"OK"}`+"\n")
+}
+
+func refuse(w http.ResponseWriter, status int, kind, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(&FunctionError{Type: kind, Message: message})
+}
