@@ -6,10 +6,12 @@ VENV := .venv
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+# What the tests and the demo of jobs run.
+LAMBDA := bin/versitygw bin/template.json bin/local/bootstrap
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo
 
-.PHONY: build demo test test-arm64 test-kill fuzz lint plugin plugin-check template-check lambda vulncheck bench clean
+.PHONY: build demo test test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
@@ -17,9 +19,15 @@ build: ## bin/quarry
 demo: build ## mine the embedded example and show it
 	bin/quarry demo -o bin/demo --force
 
-test: $(VENV)/ready bin/versitygw bin/template.json ## everything
+test: $(VENV)/ready $(LAMBDA) lambda ## everything
 	QUARRY_PYTHON=$(CURDIR)/$(VENV)/bin/python go test -timeout 20m $(PACKAGES)
 	$(VENV)/bin/python testdata/golden/test_reference.py
+
+test-lambda: $(LAMBDA) lambda ## jobs alone: stores, protocol with faults, and 40 shards through an S3 server and the built function
+	go test -timeout 20m -v ./host/objstore/... ./host/job ./lambda/...
+
+demo-lambda: $(LAMBDA) ## a sharded job on the screen, with all that it needs on this machine
+	@go run ./lambda/internal/demo
 
 # An S3 server, for tests. Its version goes into a stamp, so that another is built.
 bin/versitygw: Makefile
