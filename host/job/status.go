@@ -18,16 +18,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// Prices, in US dollars: AWS's list for us-east-1, arm64, in November 2026; without free tiers.
 const (
-	PriceGBSecond  = 0.0000133334
-	PriceInvoke    = 0.20 / 1e6
-	PricePut       = 0.005 / 1e3 // put and list
-	PriceGet       = 0.0004 / 1e3
-	getsOfAShard   = 6 // that a worker makes for one: see docs/SCALE.md
-	putsOfAShard   = 1
 	partHeader     = 16 << 10 // bytes of a part's object that hold its header, unless it is unusual
-	listPage       = 1000
 	statusRequests = 16
 )
 
@@ -153,8 +145,7 @@ func (s *Status) addWork(ctx context.Context, m *Manifest, out objstore.Store, p
 			paid++
 		}
 	}
-	lists := (m.Parts() + listPage - 1) / listPage
-	s.Dollars = s.GBSeconds*PriceGBSecond + float64(paid)*(PriceInvoke+getsOfAShard*PriceGet+float64(putsOfAShard+lists)*PricePut)
+	s.Dollars = dollars(s.GBSeconds, paid, m.Parts())
 	return nil
 }
 

@@ -33,6 +33,7 @@ type Options struct {
 	Log          func(line string)             // gets the function's
 	Setenv       func(name, value string)      // gives this process the S3 server; an empty value is none
 	VisibleAfter time.Duration                 // the queue's visibility time-out
+	Env          []string                      // of the function, beside what the template gives it
 }
 
 // Account is a running one.
@@ -121,7 +122,7 @@ func (a *Account) startFunction(o Options, server *s3server.Server, bootstrap st
 	a.Function, err = stack.NewFunction(stack.FunctionConfig{
 		Path: bootstrap, MemoryMB: 1769, Timeout: o.Timeout, Concurrency: o.Concurrency, KillAfter: o.KillAfter,
 		Log: func(_ int, line string) { o.Log(line) },
-		Env: append(server.Environment(), "AWS_SESSION_TOKEN=", "AWS_ENDPOINT_URL_S3="+gate.URL, "AWS_ENDPOINT_URL_SQS="+endpoint.URL(), "LAMBDA_TASK_ROOT="+root,
+		Env: append(append(server.Environment(), o.Env...), "AWS_SESSION_TOKEN=", "AWS_ENDPOINT_URL_S3="+gate.URL, "AWS_ENDPOINT_URL_SQS="+endpoint.URL(), "LAMBDA_TASK_ROOT="+root,
 			"QUARRY_RESULTS=s3://"+a.Stack.ResultsBucket, "QUARRY_QUEUE_URL="+endpoint.QueueURL(a.Queue), "QUARRY_MAX_SHARD_MIB=512"),
 	})
 	if err != nil {

@@ -1,0 +1,50 @@
+package lambda_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/lambda/internal/account"
+)
+
+// BenchmarkJob runs whole jobs, of shards of several sizes, one invocation at a time on one core, as a function of 1,769 MB has it.
+// docs/SCALE.md calculates with what it reports: microseconds of mining a document, milliseconds and MiB of a shard, and milliseconds of the
+// merge, which is the last invocation.
+func BenchmarkJob(b *testing.B) {
+	folder, name := openData(b)
+	p, err := host.Fit(b.Context(), folder, host.FitOptions{FitOn: "sample:4000"})
+	if err != nil { // the demo has fewer documents
+		p, err = host.Fit(b.Context(), folder, host.FitOptions{})
+	}
+	must(b, err)
+	for _, shards := range []int{4, 40, 400} {
+		b.Run(fmt.Sprintf("%s/shards=%d", name, shards), func(b *testing.B) {
+			for b.Loop() {
+				a := newAccount(b, account.Options{Cache: true, Concurrency: 1, Timeout: 5 * time.Minute, Env: []string{"GOMAXPROCS=1"}})
+				at := a.Place("bench")
+				o := host.MineOptions{RunOptions: host.RunOptions{Memory: 1 << 30}}
+				m, err := job.Init(b.Context(), at, folder, p, job.InitOptions{Mine: o, Shards: min(shards, folder.Documents.Len())})
+				must(b, err)
+				ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
+				must(b, a.Drain(ctx))
+				cancel()
+				status, err := job.ReadStatus(b.Context(), at)
+				must(b, err)
+				most, last := int64(0), time.Duration(0)
+				for _, i := range a.Function.Invocations() {
+					most, last = max(most, i.MaxRSS), max(last, i.Duration)
+				}
+				b.ReportMetric(1e6*status.Seconds/float64(m.Documents()), "us/document")
+				b.ReportMetric(1e3*status.Seconds/float64(len(m.Shards)), "ms/shard")
+				b.ReportMetric(float64(last.Milliseconds()), "ms/longest-invocation")
+				b.ReportMetric(float64(most>>20), "MiB")
+				a.Close()
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
