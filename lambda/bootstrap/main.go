@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -65,6 +66,11 @@ func configure(ctx context.Context) (*lambda.Config, error) {
 			return nil, err
 		}
 		c.Queue = q
+	}
+	// What a process that was cut off left there would fill the disk: a new one takes its place, and finds it.
+	c.Dir = filepath.Join(os.TempDir(), "quarry-shards")
+	if err := errors.Join(os.RemoveAll(c.Dir), os.Mkdir(c.Dir, 0o700)); err != nil {
+		return nil, err
 	}
 	cache := filepath.Join(os.TempDir(), "quarry-cache")
 	if root := os.Getenv("LAMBDA_TASK_ROOT"); root != "" {
