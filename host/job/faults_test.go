@@ -41,7 +41,7 @@ type inputs struct {
 func newInputs(t testing.TB, o host.MineOptions, shards int) *inputs {
 	t.Helper()
 	at := place()
-	s := newSample(t, o)
+	s := newSampleOf(t, smallFolder(t, nil), o)
 	m := s.init(t, at, shards)
 	i := &inputs{sample: s, from: at.In, manifest: m}
 	for _, shard := range m.Shards {
@@ -53,7 +53,7 @@ func newInputs(t testing.TB, o host.MineOptions, shards int) *inputs {
 // grouped are options under which the pairs go through the documents in several groups: the least memory that makes so few.
 func grouped(t testing.TB, o host.MineOptions, most int) host.MineOptions {
 	t.Helper()
-	s := newSample(t, o)
+	s := newSampleOf(t, smallFolder(t, nil), o)
 	groups := func(memory int64) int {
 		o := s.options
 		o.Memory, o.Threads = memory, 1
@@ -88,7 +88,7 @@ func variants(t testing.TB) []*inputs {
 	return []*inputs{
 		newInputs(t, host.MineOptions{}, 5),
 		newInputs(t, grouped(t, host.MineOptions{Rule: "margin", Counts: true, Top: 3}, 3), 4),
-		newInputs(t, host.MineOptions{Split: "all", Positives: host.PositivesAll, Rule: "capped"}, 8),
+		newInputs(t, host.MineOptions{Positives: host.PositivesAll, Rule: "capped"}, 8),
 	}
 }
 
@@ -97,6 +97,7 @@ func (i *inputs) newSchedule(t testing.TB, seed uint64, bare *job.Place, dir str
 	s := &schedule{t: t, seed: seed, from: i.from, shards: i.shards, dir: dir}
 	random := s.random(0)
 	s.workers, s.rate, s.anyInputs = 1+random.IntN(4), random.Float64()*0.2, random.IntN(4) == 0
+	s.writing = random.IntN(3) == 0
 	s.ledger = newLedger(random.IntN(120))
 	s.clean = bare
 	s.place = func(p *process) (in, out objstore.Store) {
@@ -181,7 +182,7 @@ func TestFaultsOnFiles(t *testing.T) {
 func killRun(t *testing.T, i *inputs, dir string, killAt int, killed kind) (s *schedule, operations int) {
 	at := place()
 	s = i.newSchedule(t, uint64(killAt+1), at, dir)
-	s.rate, s.ledger, s.queue = 0, newLedger(0), newQueue(s.random(1))
+	s.rate, s.writing, s.ledger, s.queue = 0, false, newLedger(0), newQueue(s.random(1))
 	ctx := t.Context()
 	p, w, within := s.process(ctx)
 	p.killAt, p.killed = killAt, killed
@@ -255,6 +256,9 @@ func TestKillAtEveryOperation(t *testing.T) {
 			for _, killed := range []kind{killedBefore, killedAfter, killedReading} {
 				synctest.Test(t, func(t *testing.T) {
 					s, _ := killRun(t, i, dir, at, killed)
+					if killed != killedReading && s.processes < 3 {
+						t.Errorf("nobody was killed %s operation %d", killed, at)
+					}
 					s.verify(i.sample)
 					sum.add(s)
 				})

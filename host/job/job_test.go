@@ -31,8 +31,14 @@ func newSample(t testing.TB, o host.MineOptions) *sample {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = folder.Close() })
+	return newSampleOf(t, folder, o)
+}
+
+func newSampleOf(t testing.TB, folder *dataset.Folder, o host.MineOptions) *sample {
+	t.Helper()
 	s := &sample{folder: folder, options: o}
 	s.options.Engine = native
+	var err error
 	if s.projection, err = host.Fit(t.Context(), folder, host.FitOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +54,9 @@ func newSample(t testing.TB, o host.MineOptions) *sample {
 	return s
 }
 
-func place() *job.Place { return &job.Place{Name: "nightly", In: objstore.NewMemory(), Out: objstore.NewMemory()} }
+func place() *job.Place {
+	return &job.Place{Name: "nightly", In: objstore.NewMemory(), Out: objstore.NewMemory()}
+}
 
 func (s *sample) init(t testing.TB, at *job.Place, shards int) *job.Manifest {
 	t.Helper()

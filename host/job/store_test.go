@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -111,6 +112,7 @@ type process struct {
 	mu      sync.Mutex
 	random  *rand.Rand
 	rate    float64 // of operations that meet a fault
+	writing bool    // faults are of writes alone, and many
 	latency time.Duration
 	n       int // operations
 	killAt  int // counted from 0; -1 for none
@@ -123,13 +125,20 @@ func (p *process) next(kinds []kind) kind {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n, drawn, which := p.n, p.random.Float64(), kinds[p.random.IntN(len(kinds))]
+	rate := p.rate
+	if p.writing {
+		rate = 0
+		if slices.Contains(kinds, conflict) {
+			rate = 0.7
+		}
+	}
 	p.n++
 	switch {
 	case p.dead:
 		return dead
-	case n == p.killAt:
+	case n == p.killAt && slices.Contains(kinds, p.killed):
 		which = p.killed
-	case drawn >= p.rate || !p.ledger.spend():
+	case drawn >= rate || !p.ledger.spend():
 		return ""
 	}
 	p.ledger.meet(which)
