@@ -128,7 +128,7 @@ func (p *process) next(kinds []kind) kind {
 	rate := p.rate
 	if p.writing {
 		rate = 0
-		if slices.Contains(kinds, conflict) {
+		if slices.Contains(kinds, conflict) || slices.Contains(kinds, error409) {
 			rate = 0.7
 		}
 	}
