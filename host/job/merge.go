@@ -152,10 +152,15 @@ func (w *Worker) eachPart(ctx context.Context, group int) func(yield func(*partO
 	}
 	return func(yield func(*partObject, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		shards := len(w.manifest.Shards)
 		ahead := aheadParts
 		var queue []chan read
+		defer func() {
+			cancel()
+			for _, to := range queue { // reads that go on would meet the worker's next manifest
+				<-to
+			}
+		}()
 		next := 0
 		for done := range shards {
 			for ; next < shards && next < done+ahead; next++ {
