@@ -24,6 +24,8 @@ const (
 	aheadBytes = 64 << 20
 )
 
+var errCancelled = errors.New("the job was cancelled meanwhile")
+
 // commit merges all parts and writes the result: the negatives, then their manifest. Both are the same bytes whoever writes them; it reports whether
 // this worker did.
 func (w *Worker) commit(ctx context.Context) (bool, error) {
@@ -36,8 +38,10 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if there, err := w.has(ctx, w.out, cancelledKey); err != nil || there {
+	if there, err := w.has(ctx, w.out, cancelledKey); err != nil {
 		return false, err
+	} else if there {
+		return false, errCancelled
 	}
 	if _, err := w.putResult(ctx, negativesKey, f); err != nil {
 		return false, err

@@ -147,7 +147,7 @@ func (w *Worker) Sweep(ctx context.Context) (*Outcome, error) {
 			}
 		}
 	}
-	if err := w.finish(ctx, o); err != nil || o.Action == Finished {
+	if err := w.finish(ctx, o); err != nil || o.Action != Pending {
 		return o, err
 	}
 	if o.Problem, err = w.lacks(ctx); err != nil {
@@ -281,12 +281,13 @@ func (w *Worker) finish(ctx context.Context, o *Outcome) error {
 	if o.Parts < o.Of {
 		return nil
 	}
-	committed, err := w.commit(ctx)
-	if err == nil {
-		o.Committed = committed
-		if o.Action == Pending {
-			o.Action = Finished
-		}
+	o.Committed, err = w.commit(ctx)
+	switch {
+	case errors.Is(err, errCancelled):
+		o.Action = Cancelled
+		return nil
+	case err == nil && o.Action == Pending:
+		o.Action = Finished
 	}
 	return err
 }
