@@ -80,6 +80,9 @@ func (w *Worker) there(ctx context.Context, files []File) ([]bool, error) {
 	return there, group.Wait()
 }
 
+// errPut marks errors of results: what may not be written is no input that is yet to come.
+var errPut = errors.New("put the part")
+
 // unlike is an input that is not what the manifest says.
 type unlike struct{ file, problem, hint string }
 
@@ -107,7 +110,7 @@ func (w *Worker) mine(ctx context.Context, o *Outcome, shard int, groups []int) 
 		return w.refuse(ctx, o, s.Name, d.Error(), "make the vectors and the job again")
 	case errors.As(err, &a) && a.Code != abi.Internal && a.Code != abi.Memory:
 		return w.refuse(ctx, o, s.Name, a.Error(), "make the job again")
-	case absent(err):
+	case absent(err) && !errors.Is(err, errPut):
 		o.Action, o.Problem = Waits, err.Error()
 		return o, nil
 	}
@@ -167,7 +170,7 @@ func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int,
 			return err
 		}
 		if err := w.putPart(ctx, shard, g, object); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errPut, err)
 		}
 		o.Pairs += len(part.Found)
 		for _, found := range part.Found {
