@@ -282,7 +282,11 @@ func (w *Worker) finish(ctx context.Context, o *Outcome) error {
 		return nil
 	}
 	o.Committed, err = w.commit(ctx)
+	u := (*unlike)(nil)
 	switch {
+	case errors.As(err, &u):
+		_, err = w.refuse(ctx, o, u.file, u.problem, u.hint)
+		return err
 	case errors.Is(err, errCancelled):
 		o.Action = Cancelled
 		return nil
