@@ -106,7 +106,7 @@ func (w *Worker) mine(ctx context.Context, o *Outcome, shard int, groups []int) 
 			s.Name, s.Rows, s.Size, ErrDeadline, time.Since(began).Round(time.Millisecond))
 	case errors.As(err, &u):
 		return w.refuse(ctx, o, u.file, u.problem, u.hint)
-	case errors.As(err, &d):
+	case errors.As(err, &d) && d.Err == nil: // with a cause it is of this worker's disk
 		return w.refuse(ctx, o, s.Name, d.Error(), "make the vectors and the job again")
 	case errors.As(err, &a) && a.Code != abi.Internal && a.Code != abi.Memory:
 		return w.refuse(ctx, o, s.Name, a.Error(), "make the job again")
