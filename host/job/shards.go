@@ -223,7 +223,9 @@ func (w *Worker) pairs(ctx context.Context, group int) (*pairsFile, error) {
 		if b, err = w.small(ctx, of.File); err != nil {
 			return nil, err
 		}
-		_ = os.WriteFile(path, b, 0o600) // without it the next time takes longer
+		if os.WriteFile(path, b, 0o600) != nil {
+			_ = os.Remove(path) // it has a part of them; without it the next time takes longer
+		}
 	}
 	p, err := parsePairs(b, w.manifest.pairsID(group), of)
 	if err != nil {
