@@ -24,6 +24,8 @@ const (
 	aheadBytes = 64 << 20
 )
 
+const removePart = "remove it, and sweep the job: the shard is mined again"
+
 var errCancelled = errors.New("the job was cancelled meanwhile")
 
 // commit merges all parts and writes the result: the negatives, then their manifest. Both are the same bytes whoever writes them; it reports whether
@@ -196,7 +198,7 @@ func (w *Worker) part(ctx context.Context, shard, group int) (*partObject, error
 	}
 	p, err := w.manifest.parsePart(b, shard, group)
 	if err != nil {
-		return nil, fmt.Errorf("%s/%s: not the part that was put: %w\n  hint: remove it, and sweep the job: the shard is mined again", w.out.URL(), key, err)
+		return nil, fmt.Errorf("%s/%s: not the part that was put: %w\n  hint: %s", w.out.URL(), key, err, removePart)
 	}
 	p.size = len(b)
 	return p, nil

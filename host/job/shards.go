@@ -266,13 +266,16 @@ func (w *Worker) fetch(ctx context.Context, f File, to io.Writer, again func()) 
 		case err == nil && got == f.SHA256 && sum.n == f.Size:
 			return nil
 		case try == 2 && (err != nil || sum.n != f.Size):
-			return &unlike{f.Name, fmt.Sprintf("its size is not the %d bytes that the manifest says", f.Size), "upload the file that the manifest was made of"}
+			return &unlike{f.Name, fmt.Sprintf("its size is not the %d bytes that the manifest says", f.Size), uploadAgain}
 		case try == 2:
-			return &unlike{f.Name, fmt.Sprintf("its sha256 is %s; the manifest says %s", got, f.SHA256), "upload the file that the manifest was made of"}
+			return &unlike{f.Name, fmt.Sprintf("its sha256 is %s; the manifest says %s", got, f.SHA256), uploadAgain}
 		}
 		again()
 	}
 }
+
+// uploadAgain is the hint where an input's bytes are not those of the manifest.
+const uploadAgain = "upload the file that the manifest was made of"
 
 var errTooMuch = errors.New("more bytes than the manifest says")
 

@@ -188,6 +188,7 @@ func (w *Worker) open(ctx context.Context) (*Outcome, error) {
 
 // pin makes the manifest that was uploaded the job's: whatever becomes of it there, the job goes on with this one.
 func (w *Worker) pin(ctx context.Context) (*Outcome, error) {
+	w.manifest = nil // of a job that this one replaces
 	b, _, err := objstore.ReadAll(ctx, w.in, ManifestKey, maxManifest)
 	if absent(err) {
 		return &Outcome{Action: Waits, Problem: fmt.Sprintf("there is no %s yet, or it may not be read: %v", ManifestKey, err)}, nil
