@@ -39,7 +39,7 @@ func newSampleOf(t testing.TB, folder *dataset.Folder, o host.MineOptions) *samp
 	s := &sample{folder: folder, options: o}
 	s.options.Engine = native
 	var err error
-	if s.projection, err = host.Fit(t.Context(), folder, host.FitOptions{}); err != nil {
+	if s.projection, err = host.Fit(t.Context(), folder, host.FitOptions{Zero: o.Zero}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := host.Mine(t.Context(), folder, s.projection, s.options)
