@@ -66,7 +66,12 @@ func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *host.Projec
 	if err := at.In.Put(ctx, projectionKey, bytes.NewReader(p.File)); err != nil {
 		return nil, err
 	}
-	if err := at.In.PutNew(ctx, ManifestKey, bytes.NewReader(file)); err != nil && !errors.Is(err, objstore.ErrExists) {
+	if err := at.In.PutNew(ctx, ManifestKey, bytes.NewReader(file)); errors.Is(err, objstore.ErrExists) {
+		err = at.vacate(ctx, file, false) // it may be another's that came this moment
+		if err != nil {
+			return nil, err
+		}
+	} else if err != nil {
 		return nil, err
 	}
 	return m, m.upload(ctx, at, j, folder, p, o)

@@ -31,9 +31,15 @@ func newSample(t testing.TB, o host.MineOptions) *sample {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = folder.Close() })
+	return newSampleOf(t, folder, o)
+}
+
+func newSampleOf(t testing.TB, folder *dataset.Folder, o host.MineOptions) *sample {
+	t.Helper()
 	s := &sample{folder: folder, options: o}
 	s.options.Engine = native
-	if s.projection, err = host.Fit(t.Context(), folder, host.FitOptions{}); err != nil {
+	var err error
+	if s.projection, err = host.Fit(t.Context(), folder, host.FitOptions{Zero: o.Zero}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := host.Mine(t.Context(), folder, s.projection, s.options)

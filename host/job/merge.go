@@ -24,6 +24,10 @@ const (
 	aheadBytes = 64 << 20
 )
 
+const removePart = "remove it, and sweep the job: the shard is mined again"
+
+var errCancelled = errors.New("the job was cancelled meanwhile")
+
 // commit merges all parts and writes the result: the negatives, then their manifest. Both are the same bytes whoever writes them; it reports whether
 // this worker did.
 func (w *Worker) commit(ctx context.Context) (bool, error) {
@@ -36,8 +40,10 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if there, err := w.has(ctx, w.out, cancelledKey); err != nil || there {
+	if there, err := w.has(ctx, w.out, cancelledKey); err != nil {
 		return false, err
+	} else if there {
+		return false, errCancelled
 	}
 	if _, err := w.putResult(ctx, negativesKey, f); err != nil {
 		return false, err
@@ -152,10 +158,15 @@ func (w *Worker) eachPart(ctx context.Context, group int) func(yield func(*partO
 	}
 	return func(yield func(*partObject, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		shards := len(w.manifest.Shards)
 		ahead := aheadParts
 		var queue []chan read
+		defer func() {
+			cancel()
+			for _, to := range queue { // reads that go on would meet the worker's next manifest
+				<-to
+			}
+		}()
 		next := 0
 		for done := range shards {
 			for ; next < shards && next < done+ahead; next++ {
@@ -187,7 +198,7 @@ func (w *Worker) part(ctx context.Context, shard, group int) (*partObject, error
 	}
 	p, err := w.manifest.parsePart(b, shard, group)
 	if err != nil {
-		return nil, fmt.Errorf("%s/%s: not the part that was put: %w\n  hint: remove it, and sweep the job: the shard is mined again", w.out.URL(), key, err)
+		return nil, fmt.Errorf("%s/%s: not the part that was put: %w\n  hint: %s", w.out.URL(), key, err, removePart)
 	}
 	p.size = len(b)
 	return p, nil

@@ -136,25 +136,24 @@ func openShard(f io.ReaderAt, size int64, name string, models []pca.Model, rows 
 	if len(parsed.Tensors) != len(models)+2 {
 		return nil, bad("%d tensors; %d models and ids take %d", len(parsed.Tensors), len(models), len(models)+2)
 	}
-	read := func(name string) (safetensors.Tensor, error) {
-		t, ok := parsed.Tensor(name)
+	read := func(tensor string) (safetensors.Tensor, error) {
+		t, ok := parsed.Tensor(tensor)
 		if !ok || len(t.Shape) != 1 || t.Shape[0] > abi.MaxMessage {
-			return t, fmt.Errorf("tensor %s is missing, or of shape %v", name, t.Shape)
+			return t, bad("tensor %s is missing, or of shape %v", tensor, t.Shape)
 		}
 		t.Data = make([]byte, t.Shape[0]*t.DType.Size())
-		_, err := f.ReadAt(t.Data, int64(offsets[name]))
-		if err == io.EOF {
-			err = nil
+		if _, err := f.ReadAt(t.Data, int64(offsets[tensor])); err != nil && err != io.EOF {
+			return t, dataset.ReadError(name, err)
 		}
-		return t, err
+		return t, nil
 	}
 	blob, err := read(shardIDs)
 	if err != nil {
-		return nil, bad("%v", err)
+		return nil, err
 	}
 	ends, err := read(shardIDs + "_offsets")
 	if err != nil {
-		return nil, bad("%v", err)
+		return nil, err
 	}
 	if s.ids, err = newIDs(shardIDs, blob, ends, rows); err != nil {
 		return nil, bad("%v", err)

@@ -80,6 +80,9 @@ func (w *Worker) there(ctx context.Context, files []File) ([]bool, error) {
 	return there, group.Wait()
 }
 
+// errPut marks errors of results: what may not be written is no input that is yet to come.
+var errPut = errors.New("put the part")
+
 // unlike is an input that is not what the manifest says.
 type unlike struct{ file, problem, hint string }
 
@@ -103,11 +106,11 @@ func (w *Worker) mine(ctx context.Context, o *Outcome, shard int, groups []int) 
 			s.Name, s.Rows, s.Size, ErrDeadline, time.Since(began).Round(time.Millisecond))
 	case errors.As(err, &u):
 		return w.refuse(ctx, o, u.file, u.problem, u.hint)
-	case errors.As(err, &d):
+	case errors.As(err, &d) && d.Err == nil: // with a cause it is of this worker's disk
 		return w.refuse(ctx, o, s.Name, d.Error(), "make the vectors and the job again")
 	case errors.As(err, &a) && a.Code != abi.Internal && a.Code != abi.Memory:
 		return w.refuse(ctx, o, s.Name, a.Error(), "make the job again")
-	case absent(err):
+	case absent(err) && !errors.Is(err, errPut):
 		o.Action, o.Problem = Waits, err.Error()
 		return o, nil
 	}
@@ -167,7 +170,7 @@ func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int,
 			return err
 		}
 		if err := w.putPart(ctx, shard, g, object); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errPut, err)
 		}
 		o.Pairs += len(part.Found)
 		for _, found := range part.Found {
@@ -220,7 +223,9 @@ func (w *Worker) pairs(ctx context.Context, group int) (*pairsFile, error) {
 		if b, err = w.small(ctx, of.File); err != nil {
 			return nil, err
 		}
-		_ = os.WriteFile(path, b, 0o600) // without it the next time takes longer
+		if os.WriteFile(path, b, 0o600) != nil {
+			_ = os.Remove(path) // it has a part of them; without it the next time takes longer
+		}
 	}
 	p, err := parsePairs(b, w.manifest.pairsID(group), of)
 	if err != nil {
@@ -261,13 +266,16 @@ func (w *Worker) fetch(ctx context.Context, f File, to io.Writer, again func()) 
 		case err == nil && got == f.SHA256 && sum.n == f.Size:
 			return nil
 		case try == 2 && (err != nil || sum.n != f.Size):
-			return &unlike{f.Name, fmt.Sprintf("its size is not the %d bytes that the manifest says", f.Size), "upload the file that the manifest was made of"}
+			return &unlike{f.Name, fmt.Sprintf("its size is not the %d bytes that the manifest says", f.Size), uploadAgain}
 		case try == 2:
-			return &unlike{f.Name, fmt.Sprintf("its sha256 is %s; the manifest says %s", got, f.SHA256), "upload the file that the manifest was made of"}
+			return &unlike{f.Name, fmt.Sprintf("its sha256 is %s; the manifest says %s", got, f.SHA256), uploadAgain}
 		}
 		again()
 	}
 }
+
+// uploadAgain is the hint where an input's bytes are not those of the manifest.
+const uploadAgain = "upload the file that the manifest was made of"
 
 var errTooMuch = errors.New("more bytes than the manifest says")
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -84,7 +85,7 @@ func ReadStatus(ctx context.Context, at *Place) (*Status, error) {
 	if err := s.addWork(ctx, m, at.Out, parts); err != nil {
 		return nil, err
 	}
-	if s.Refused, err = readRefused(ctx, at.Out, mined); err != nil {
+	if s.Refused, err = w.readRefused(ctx, mined); err != nil {
 		return nil, err
 	}
 	return s, s.settle(ctx, w)
@@ -159,7 +160,9 @@ func readWork(ctx context.Context, out objstore.Store, key string) (Work, error)
 	if _, err := io.ReadFull(r, header); err != nil {
 		return Work{}, err
 	}
-	bad := func(err error) error { return fmt.Errorf("%s/%s: not a part: %w", out.URL(), key, err) }
+	bad := func(err error) error {
+		return fmt.Errorf("%s/%s: not a part: %w\n  hint: %s", out.URL(), key, err, removePart)
+	}
 	length, err := safetensors.HeaderLen(header, int(object.Size), partHeader-8)
 	if err != nil {
 		return Work{}, bad(err)
@@ -175,9 +178,9 @@ func readWork(ctx context.Context, out objstore.Store, key string) (Work, error)
 	return work, nil
 }
 
-// readRefused reads the records of what was refused, but for shards that are mined now.
-func readRefused(ctx context.Context, out objstore.Store, mined map[string]bool) ([]Record, error) {
-	records := []Record{}
+// readRefused reads the records of what was refused and is not mended.
+func (w *Worker) readRefused(ctx context.Context, mined map[string]bool) ([]Record, error) {
+	records, out := []Record{}, w.out
 	for object, err := range out.List(ctx, refusedPrefix, "") {
 		if err != nil {
 			return nil, err
@@ -190,11 +193,49 @@ func readRefused(ctx context.Context, out objstore.Store, mined map[string]bool)
 		if err := json.Unmarshal(b, &r); err != nil || r.Format != refusalFormat {
 			return nil, fmt.Errorf("%s/%s: not the record of a refused object", out.URL(), object.Key)
 		}
-		if !mined[r.Name] {
+		mended, err := w.mended(ctx, r, mined)
+		if err != nil {
+			return nil, err
+		}
+		if !mended {
 			records = append(records, Record{r.Name, r.Problem, r.Hint})
 		}
 	}
 	return records, nil
+}
+
+// mended reports whether what was refused is in order now: a shard is mined, the manifest is the job's, another input has the manifest's bytes, what
+// does not belong is gone.
+func (w *Worker) mended(ctx context.Context, r refusal, mined map[string]bool) (bool, error) {
+	m := w.manifest
+	if _, ok := m.shard(r.Name); ok {
+		return mined[r.Name], nil
+	}
+	if r.Name == ManifestKey {
+		b, _, err := objstore.ReadAll(ctx, w.in, ManifestKey, maxManifest)
+		if absent(err) {
+			return false, nil
+		}
+		sum := sha256.Sum256(b)
+		return err == nil && hex.EncodeToString(sum[:]) == m.identity, err
+	}
+	i := slices.IndexFunc(m.Pairs, func(g Pairs) bool { return g.Name == r.Name })
+	if i < 0 && r.Name != m.Projection.Name {
+		there, err := w.has(ctx, w.in, r.Name)
+		return !there, err
+	}
+	if r.Hint != uploadAgain { // the manifest's own bytes were refused: as long as shards wait for them, they are not in order
+		return len(mined) == len(m.Shards), nil
+	}
+	f := m.Projection
+	if i >= 0 {
+		f = m.Pairs[i].File
+	}
+	err := w.fetch(ctx, f, io.Discard, func() {})
+	if errors.As(err, new(*unlike)) || absent(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Cancel makes later deliveries do nothing, and removes the parts. A result that is there stays; it reports whether there is one. A worker that is at

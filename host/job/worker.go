@@ -147,7 +147,7 @@ func (w *Worker) Sweep(ctx context.Context) (*Outcome, error) {
 			}
 		}
 	}
-	if err := w.finish(ctx, o); err != nil || o.Action == Finished {
+	if err := w.finish(ctx, o); err != nil || o.Action != Pending {
 		return o, err
 	}
 	if o.Problem, err = w.lacks(ctx); err != nil {
@@ -188,6 +188,7 @@ func (w *Worker) open(ctx context.Context) (*Outcome, error) {
 
 // pin makes the manifest that was uploaded the job's: whatever becomes of it there, the job goes on with this one.
 func (w *Worker) pin(ctx context.Context) (*Outcome, error) {
+	w.manifest = nil // of a job that this one replaces
 	b, _, err := objstore.ReadAll(ctx, w.in, ManifestKey, maxManifest)
 	if absent(err) {
 		return &Outcome{Action: Waits, Problem: fmt.Sprintf("there is no %s yet, or it may not be read: %v", ManifestKey, err)}, nil
@@ -281,12 +282,17 @@ func (w *Worker) finish(ctx context.Context, o *Outcome) error {
 	if o.Parts < o.Of {
 		return nil
 	}
-	committed, err := w.commit(ctx)
-	if err == nil {
-		o.Committed = committed
-		if o.Action == Pending {
-			o.Action = Finished
-		}
+	o.Committed, err = w.commit(ctx)
+	u := (*unlike)(nil)
+	switch {
+	case errors.As(err, &u):
+		_, err = w.refuse(ctx, o, u.file, u.problem, u.hint)
+		return err
+	case errors.Is(err, errCancelled):
+		o.Action = Cancelled
+		return nil
+	case err == nil && o.Action == Pending:
+		o.Action = Finished
 	}
 	return err
 }

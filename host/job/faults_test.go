@@ -1,0 +1,270 @@
+package job_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/objstore"
+)
+
+// schedules is how many are run on memory; other stores get fewer.
+func schedules(t testing.TB) int {
+	text := os.Getenv("QUARRY_SCHEDULES")
+	if text == "" {
+		return 200
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("QUARRY_SCHEDULES: %v", err)
+	}
+	return n
+}
+
+// inputs is a job, made once, whose objects schedules copy.
+type inputs struct {
+	*sample
+	from     objstore.Store
+	manifest *job.Manifest
+	shards   []string
+}
+
+func newInputs(t testing.TB, o host.MineOptions, shards int) *inputs {
+	t.Helper()
+	at := place()
+	s := newSampleOf(t, smallFolder(t, nil), o)
+	m := s.init(t, at, shards)
+	i := &inputs{sample: s, from: at.In, manifest: m}
+	for _, shard := range m.Shards {
+		i.shards = append(i.shards, shard.Name)
+	}
+	return i
+}
+
+// grouped are options under which the pairs go through the documents in several groups: the least memory that makes so few.
+func grouped(t testing.TB, o host.MineOptions, most int) host.MineOptions {
+	t.Helper()
+	s := newSampleOf(t, smallFolder(t, nil), o)
+	groups := func(memory int64) int {
+		o := s.options
+		o.Memory, o.Threads = memory, 1
+		j, err := host.NewJob(t.Context(), s.folder, s.projection, o)
+		if err != nil {
+			return 1 << 20
+		}
+		defer func() { _ = j.Close(t.Context()) }()
+		n := 0
+		for range j.Groups() {
+			n++
+		}
+		return n
+	}
+	low, high := int64(16<<20), int64(1<<30)
+	for high-low > 256 {
+		if middle := (low + high) / 2; groups(middle) <= most {
+			high = middle
+		} else {
+			low = middle
+		}
+	}
+	o.Memory, o.Threads = high, 1
+	if n := groups(high); n < 2 {
+		t.Fatalf("%d groups of pairs", n)
+	}
+	return o
+}
+
+// variants are the jobs that schedules run.
+func variants(t testing.TB) []*inputs {
+	return []*inputs{
+		newInputs(t, host.MineOptions{}, 5),
+		newInputs(t, grouped(t, host.MineOptions{Rule: "margin", Counts: true, Top: 3}, 3), 4),
+		newInputs(t, host.MineOptions{Positives: host.PositivesAll, Rule: "capped"}, 8),
+	}
+}
+
+// newSchedule draws a schedule whose stores are bare.
+func (i *inputs) newSchedule(t testing.TB, seed uint64, bare *job.Place, dir string) *schedule {
+	s := &schedule{t: t, seed: seed, from: i.from, shards: i.shards, dir: dir}
+	random := s.random(0)
+	s.workers, s.rate, s.anyInputs = 1+random.IntN(4), random.Float64()*0.2, random.IntN(4) == 0
+	s.writing = random.IntN(3) == 0
+	s.ledger = newLedger(random.IntN(120))
+	s.clean = bare
+	s.place = func(p *process) (in, out objstore.Store) {
+		return &faulty{bare.In, p}, &faulty{&counted{bare.Out, s.ledger}, p}
+	}
+	return s
+}
+
+// total adds up what schedules met, and logs it.
+type total struct {
+	schedules, events, processes, lost int
+	met                                map[kind]int
+}
+
+func (a *total) add(s *schedule) {
+	a.schedules++
+	a.events += s.queue.pushed
+	a.processes += s.processes
+	if s.ledger.lost {
+		a.lost++
+	}
+	if a.met == nil {
+		a.met = map[kind]int{}
+	}
+	for k, n := range s.ledger.met {
+		a.met[k] += n
+	}
+}
+
+func (a *total) log(t testing.TB) {
+	t.Helper()
+	sum, kinds := 0, []string{}
+	for _, k := range slices.Sorted(maps.Keys(a.met)) {
+		sum += a.met[k]
+		kinds = append(kinds, fmt.Sprintf("%s %d", k, a.met[k]))
+	}
+	t.Logf("%d schedules, %d events, %d workers, %d commits whose answer was lost, %d faults: %s",
+		a.schedules, a.events, a.processes, a.lost, sum, strings.Join(kinds, "; "))
+}
+
+// bubbles runs schedules under a clock that goes on where all wait, so that pauses take no time.
+func bubbles(t *testing.T, n int, bare func(t testing.TB, number int) *job.Place) {
+	all, sum, dir := variants(t), &total{}, t.TempDir()
+	for number := range n {
+		i, at := all[number%len(all)], bare(t, number)
+		synctest.Test(t, func(t *testing.T) {
+			s := i.newSchedule(t, uint64(number), at, dir)
+			if number%2 == 0 {
+				s.latency = 5 * time.Millisecond
+			}
+			s.run(t.Context())
+			s.verify(i.sample)
+			sum.add(s)
+		})
+		if t.Failed() {
+			break
+		}
+	}
+	sum.log(t)
+}
+
+func TestFaultsOnMemory(t *testing.T) {
+	bubbles(t, schedules(t), func(testing.TB, int) *job.Place { return place() })
+}
+
+func TestFaultsOnFiles(t *testing.T) {
+	bubbles(t, max(1, schedules(t)/8), func(t testing.TB, number int) *job.Place {
+		dir := t.TempDir()
+		in, err := objstore.OpenFile(dir + "/in")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := objstore.OpenFile(dir + "/out")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &job.Place{Name: strconv.Itoa(number), In: in, Out: out}
+	})
+}
+
+// killRun is a fixed schedule of one worker, which is killed at an operation; another goes on.
+func killRun(t *testing.T, i *inputs, dir string, killAt int, killed kind) (s *schedule, operations int) {
+	at := place()
+	s = i.newSchedule(t, uint64(killAt+1), at, dir)
+	s.rate, s.writing, s.ledger, s.queue = 0, false, newLedger(0), newQueue(s.random(1))
+	ctx := t.Context()
+	p, w, within := s.process(ctx)
+	p.killAt, p.killed = killAt, killed
+	step := func(key string) error {
+		_, err := s.handle(within, p, w, key)
+		if p.isDead() {
+			operations = p.n
+			_ = w.Close(ctx)
+			p, w, within = s.process(ctx)
+		}
+		return err
+	}
+	// The first shard before the manifest, the others after it, each delivered twice; what failed comes back last.
+	if err := copyObjects(ctx, i.from, at.In, "p"); err != nil {
+		t.Fatal(err)
+	}
+	var back []string
+	for n, key := range append([]string{i.shards[0], job.ManifestKey}, slices.Concat(i.shards, i.shards[:2])...) {
+		if err := copyObject(ctx, i.from, at.In, key); err != nil {
+			t.Fatal(err)
+		}
+		if err := step(key); err != nil {
+			back = append(back, key)
+			if killAt < 0 {
+				t.Fatalf("event %d: %v", n, err)
+			}
+		}
+	}
+	for _, key := range back {
+		if err := step(key); err != nil {
+			t.Errorf("killed %s operation %d: %s again: %v", killed, killAt, key, err)
+		}
+	}
+	if killAt < 0 {
+		operations = p.n
+	}
+	s.sweep(ctx)
+	p.die()
+	_ = w.Close(ctx)
+	return s, operations
+}
+
+// sweep ends a job as a fresh worker does: it looks, mines what is missing, and finds the result.
+func (s *schedule) sweep(ctx context.Context) {
+	p, w, within := s.process(ctx)
+	defer func() { p.die(); _ = w.Close(ctx) }()
+	again, err := s.handle(within, p, w, job.ManifestKey)
+	for _, key := range again {
+		if err == nil {
+			_, err = s.handle(within, p, w, key)
+		}
+	}
+	if err != nil {
+		s.errorf("the last sweep: %v", err)
+	}
+}
+
+// TestKillAtEveryOperation kills a worker before and after each of its operations on the stores.
+func TestKillAtEveryOperation(t *testing.T) {
+	dir := t.TempDir()
+	for _, i := range []*inputs{newInputs(t, host.MineOptions{}, 4), newInputs(t, grouped(t, host.MineOptions{}, 2), 3)} {
+		sum, n := &total{}, 0
+		synctest.Test(t, func(t *testing.T) {
+			var s *schedule
+			if s, n = killRun(t, i, dir, -1, ""); n == 0 {
+				t.Fatal("no operations")
+			}
+			s.verify(i.sample)
+		})
+		for at := range n {
+			for _, killed := range []kind{killedBefore, killedAfter, killedReading} {
+				synctest.Test(t, func(t *testing.T) {
+					s, _ := killRun(t, i, dir, at, killed)
+					if killed != killedReading && s.processes < 3 {
+						t.Errorf("nobody was killed %s operation %d", killed, at)
+					}
+					s.verify(i.sample)
+					sum.add(s)
+				})
+			}
+		}
+		t.Logf("%d operations", n)
+		sum.log(t)
+	}
+}
