@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"path/filepath"
 	"strings"
 
 	"github.com/quarry-hn/quarry/host"
@@ -14,7 +15,7 @@ import (
 const Folder = "jobs/"
 
 // ResultsOf is where the results of a bucket's jobs go by convention: the bucket's name, followed by -results. A bucket is s3://name/prefix, or a
-// folder's path.
+// folder's path; one that ends in no name, as . and .. do, goes by its absolute path.
 func ResultsOf(bucket string) string {
 	if rest, ok := strings.CutPrefix(bucket, "s3://"); ok {
 		name, prefix, deeper := strings.Cut(rest, "/")
@@ -23,7 +24,13 @@ func ResultsOf(bucket string) string {
 		}
 		return "s3://" + name + "-results"
 	}
-	return strings.TrimRight(bucket, "/") + "-results"
+	bucket = strings.TrimRight(bucket, "/")
+	if base := filepath.Base(bucket); base == "." || base == ".." {
+		if whole, err := filepath.Abs(bucket); err == nil {
+			bucket = whole
+		}
+	}
+	return bucket + "-results"
 }
 
 // Place is a job's two stores.
