@@ -27,10 +27,10 @@ BUCKET-results unless --results names it.
 S3 takes region and credentials from where AWS's own programs have them: AWS_REGION, AWS_PROFILE, or AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY; AWS_ENDPOINT_URL_S3 for another server than Amazon's.`
 
-const jobExample = `  quarry job init mydata --shards 40 --bucket s3://in --job nightly
-  quarry job status s3://in/jobs/nightly
-  quarry job run s3://in/jobs/nightly             # mine here; several may run at once
-  quarry job fetch s3://in/jobs/nightly -o negatives.jsonl`
+const jobExample = `  quarry job init mydata --shards 40 --bucket s3://my-quarry --job nightly
+  quarry job status s3://my-quarry/jobs/nightly
+  quarry job run s3://my-quarry/jobs/nightly             # mine here; several may run at once
+  quarry job fetch s3://my-quarry/jobs/nightly -o negatives.jsonl`
 
 func (a *app) jobCommand() *cobra.Command {
 	cmd := &cobra.Command{

@@ -16,7 +16,7 @@ func (a *app) jobCancelCommand() *cobra.Command {
 		Long: `Stop a job: workers that are given its shards from now on do nothing, and what they mined so far is removed. A result that is there
 stays. What was uploaded stays too. A worker that is at work may leave a part; to cancel again removes it. Only init --force
 makes a job of that name again.`,
-		Example: `  quarry job cancel s3://in/jobs/nightly`,
+		Example: `  quarry job cancel s3://my-quarry/jobs/nightly`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := f.existing(cmd.Context(), args[0])
 			if err != nil {

@@ -21,7 +21,7 @@ func (a *app) jobFetchCommand() *cobra.Command {
 		Use: "fetch JOB", Short: "Write a finished job's negatives to a file", Args: cobra.ExactArgs(1),
 		Long: `Write the negatives of a finished job, and beside them their manifest, as quarry mine does: both have the same bytes. What comes is
 checked against the fingerprint in the manifest. A job that is not finished is a failure, exit 1.`,
-		Example: `  quarry job fetch s3://in/jobs/nightly
+		Example: `  quarry job fetch s3://my-quarry/jobs/nightly
   quarry job fetch ./bucket/jobs/nightly -o nightly.jsonl && quarry export nightly.jsonl mydata`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			outputs := host.OutputsBeside(output, false, force)

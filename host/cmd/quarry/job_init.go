@@ -40,9 +40,9 @@ and then the shards. Where it was cut short, the same command goes on; shards th
 
 A shard is what a worker mines at a time. A minute's worth is a good size: small enough for a function's time limit, large
 enough that starting does not count. The folder's texts are not uploaded, only vectors and ids.`,
-		Example: `  quarry job init mydata --shards 40 --bucket s3://in --job nightly
+		Example: `  quarry job init mydata --shards 40 --bucket s3://my-quarry --job nightly
   quarry job init mydata --shards 8 --bucket ./bucket --job nightly --rule capped --top 10
-  quarry job init mydata --shards 40 --bucket s3://in --job nightly --projection projection.safetensors`,
+  quarry job init mydata --shards 40 --bucket s3://my-quarry --job nightly --projection projection.safetensors`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.data = args[0]
 			return f.do(a, cmd)

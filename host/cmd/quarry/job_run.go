@@ -30,8 +30,8 @@ func (a *app) jobRunCommand() *cobra.Command {
 by whomever. Several may run at once, on one machine or many, and while the function does: each begins at another shard, and
 what two of them mine is right, and mined twice. A shard that is not uploaded is an error, unless --wait says how long to wait
 for it; the others are mined first. Shards are kept in the folder of temporary files while they are mined, one at a time.`,
-		Example: `  quarry job run s3://in/jobs/nightly
-  quarry job run s3://in/jobs/nightly --wait 10m      # the upload still goes on
+		Example: `  quarry job run s3://my-quarry/jobs/nightly
+  quarry job run s3://my-quarry/jobs/nightly --wait 10m      # the upload still goes on
   quarry job run ./bucket/jobs/nightly --threads 4 --memory 2GiB`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if wait < 0 {

@@ -18,7 +18,7 @@ func (a *app) jobStatusCommand() *cobra.Command {
 		Long: `Say how far a job is: which shards are mined, which are uploaded and not mined, which are not uploaded, what was refused and why,
 and what mining took. The cost is about what AWS asks for parts that Lambda mined, at list prices of us-east-1 and without free
 tiers: its time and memory, its calls, and the requests to S3. It reads both buckets and changes nothing.`,
-		Example: `  quarry job status s3://in/jobs/nightly
+		Example: `  quarry job status s3://my-quarry/jobs/nightly
   quarry job status ./bucket/jobs/nightly --json | jq .state`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := f.existing(cmd.Context(), args[0])

@@ -21,8 +21,8 @@ func (a *app) jobSweepCommand() *cobra.Command {
 		Use: "sweep JOB|BUCKET", Short: "Do what is left of a job, or of all jobs of a bucket, once", Args: cobra.ExactArgs(1),
 		Long: `Mine what is uploaded and not mined, and write the result where that was all. It is safe at any time, waits for nothing, and is for
 schedules: it does what a worker that died left undone. What is not uploaded, or refused, is no failure of a sweep; it says so.`,
-		Example: `  quarry job sweep s3://in/jobs/nightly
-  quarry job sweep s3://in                            # all its jobs`,
+		Example: `  quarry job sweep s3://my-quarry/jobs/nightly
+  quarry job sweep s3://my-quarry                            # all its jobs`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withWorkers(cmd, &run, func(open func(*job.Place) (*jobWork, error)) error {
 				places, err := f.places(cmd.Context(), args[0])
