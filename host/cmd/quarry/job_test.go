@@ -159,6 +159,8 @@ func TestJobJSON(t *testing.T) {
 // TestJobInitGoesOn: whatever an init that was cut short had uploaded, the next one makes the same job of it.
 func TestJobInitGoesOn(t *testing.T) {
 	demoFolder(t)
+	mustRun(t, "fit data -o out/p.safetensors")
+	const initLine = initLine + " --projection out/p.safetensors"
 	mustRun(t, initLine)
 	want := tree(t)
 	mustRun(t, initLine)
