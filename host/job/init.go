@@ -66,15 +66,19 @@ func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *host.Projec
 	if err := at.In.Put(ctx, projectionKey, bytes.NewReader(p.File)); err != nil {
 		return nil, err
 	}
-	if err := at.In.PutNew(ctx, ManifestKey, bytes.NewReader(file)); errors.Is(err, objstore.ErrExists) {
-		err = at.vacate(ctx, file, false) // it may be another's that came this moment
-		if err != nil {
-			return nil, err
-		}
-	} else if err != nil {
+	if err := at.putManifest(ctx, file); err != nil {
 		return nil, err
 	}
 	return m, m.upload(ctx, at, j, folder, p, o)
+}
+
+// putManifest puts the manifest. One that is there must be the same: another Init may have put its own since vacate looked.
+func (p *Place) putManifest(ctx context.Context, manifest []byte) error {
+	err := p.In.PutNew(ctx, ManifestKey, bytes.NewReader(manifest))
+	if errors.Is(err, objstore.ErrExists) {
+		return p.vacate(ctx, manifest, false)
+	}
+	return err
 }
 
 func fileOf(name string, b []byte) File {

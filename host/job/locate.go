@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"path/filepath"
 	"strings"
 
 	"github.com/quarry-hn/quarry/host"
@@ -14,7 +15,7 @@ import (
 const Folder = "jobs/"
 
 // ResultsOf is where the results of a bucket's jobs go by convention: the bucket's name, followed by -results. A bucket is s3://name/prefix, or a
-// folder's path.
+// folder's path; one that ends in no name, as . and .. do, goes by its absolute path.
 func ResultsOf(bucket string) string {
 	if rest, ok := strings.CutPrefix(bucket, "s3://"); ok {
 		name, prefix, deeper := strings.Cut(rest, "/")
@@ -23,7 +24,13 @@ func ResultsOf(bucket string) string {
 		}
 		return "s3://" + name + "-results"
 	}
-	return strings.TrimRight(bucket, "/") + "-results"
+	bucket = strings.TrimRight(bucket, "/")
+	if base := filepath.Base(bucket); base == "." || base == ".." {
+		if whole, err := filepath.Abs(bucket); err == nil {
+			bucket = whole
+		}
+	}
+	return bucket + "-results"
 }
 
 // Place is a job's two stores.
@@ -48,7 +55,7 @@ func Locate(ctx context.Context, url, results string) (*Place, error) {
 // At opens the stores of a bucket's job.
 func At(ctx context.Context, bucket, results, name string) (*Place, error) {
 	if !ValidJob(name) {
-		return nil, fmt.Errorf("%w: job name %q; it has no slash, and is not empty, . or ..", host.ErrOption, name)
+		return nil, fmt.Errorf("%w: job name %q; it has no slash, and is neither empty nor \".\" nor \"..\"", host.ErrOption, name)
 	}
 	if results == "" {
 		results = ResultsOf(bucket)

@@ -45,6 +45,9 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 	} else if there {
 		return false, errCancelled
 	}
+	if now, err := w.out.Head(ctx, ManifestKey); err != nil || now.Identity != w.pinned {
+		return false, errors.Join(err, fmt.Errorf("%s is not the job that was merged any more: it was made anew meanwhile", w.out.URL()))
+	}
 	if _, err := w.putResult(ctx, negativesKey, f); err != nil {
 		return false, err
 	}

@@ -2,6 +2,7 @@ package job
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -107,7 +108,9 @@ func (w *Worker) mine(ctx context.Context, o *Outcome, shard int, groups []int) 
 	case errors.As(err, &u):
 		return w.refuse(ctx, o, u.file, u.problem, u.hint)
 	case errors.As(err, &d) && d.Err == nil: // with a cause it is of this worker's disk
-		return w.refuse(ctx, o, s.Name, d.Error(), "make the vectors and the job again")
+		problem := *d
+		problem.Hint = "" // it has its own place
+		return w.refuse(ctx, o, s.Name, problem.Error(), cmp.Or(d.Hint, "make the vectors and the job again"))
 	case errors.As(err, &a) && a.Code != abi.Internal && a.Code != abi.Memory:
 		return w.refuse(ctx, o, s.Name, a.Error(), "make the job again")
 	case absent(err) && !errors.Is(err, errPut):
@@ -148,7 +151,7 @@ func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int,
 	if err != nil {
 		return err
 	}
-	for _, g := range groups {
+	for i, g := range groups {
 		id := w.manifest.pairsID(g)
 		if !w.miner.Has(id) {
 			pairs, err := w.pairs(limited, g)
@@ -159,7 +162,7 @@ func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int,
 				return w.brokenPairs(ctx, g, err)
 			}
 		}
-		part, err := w.miner.Mine(limited, file.documents, s.First, w.options.Progress)
+		part, err := w.miner.Mine(limited, file.documents, s.First, w.progress(i, len(groups)))
 		if err != nil {
 			return errors.Join(err, w.drop(ctx))
 		}
@@ -178,6 +181,15 @@ func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int,
 		}
 	}
 	return nil
+}
+
+// progress reports group i of n of a shard, so that all of them are one stage.
+func (w *Worker) progress(i, n int) host.Progress {
+	report := w.options.Progress
+	if report == nil || n == 1 {
+		return report
+	}
+	return func(stage string, done, total int64) { report(stage, int64(i)*total+done, int64(n)*total) }
 }
 
 // brokenPairs is the error of pairs that the plugin refuses.

@@ -40,7 +40,7 @@ type Status struct {
 	Seconds   float64       `json:"seconds"`    // of mining, of all shards
 	GBSeconds float64       `json:"gb_seconds"` // that are paid for
 	Dollars   float64       `json:"dollars"`    // about: memory and time, invocations, requests of S3
-	Tallies   *host.Tallies `json:"tallies"`    // of a finished job
+	Tallies   *host.Tallies `json:"tallies"`    // of a finished job, which may have been cancelled since
 }
 
 // Record is of an object that was refused, and is not mended yet.
@@ -93,10 +93,6 @@ func ReadStatus(ctx context.Context, at *Place) (*Status, error) {
 
 // settle finds out how the job stands.
 func (s *Status) settle(ctx context.Context, w *Worker) error {
-	if there, err := w.has(ctx, w.out, cancelledKey); err != nil || there {
-		s.State = Cancelled
-		return err
-	}
 	b, _, err := objstore.ReadAll(ctx, w.out, resultKey, maxManifest)
 	if err == nil {
 		var result host.Manifest
@@ -104,10 +100,15 @@ func (s *Status) settle(ctx context.Context, w *Worker) error {
 			return fmt.Errorf("%s/%s: %w", w.out.URL(), resultKey, err)
 		}
 		s.State, s.Tallies = Finished, &result.Tallies
-		return nil
-	}
-	if !absent(err) {
+	} else if !absent(err) {
 		return err
+	}
+	if there, err := w.has(ctx, w.out, cancelledKey); err != nil || there {
+		s.State = Cancelled
+		return err
+	}
+	if s.State == Finished {
+		return nil
 	}
 	if s.Problem, err = w.lacks(ctx); err != nil {
 		return err

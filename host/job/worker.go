@@ -53,6 +53,8 @@ const (
 type Outcome struct {
 	Action    Action
 	Problem   string // of what was refused, or waits
+	Hint      string // of what was refused: how to mend it
+	Refused   string // name of what was refused: of a shard, or of what all shards need
 	Pairs     int    // mined, each against the shard's documents
 	Rows      int    // documents of the shard
 	Bytes     int64  // of the shard
@@ -84,6 +86,9 @@ func NewWorker(in, out objstore.Store, o Options) (*Worker, error) {
 	}
 	return &Worker{in: in, out: out, options: o, dir: dir}, nil
 }
+
+// Manifest is the one that the job goes by; nil until Shard or Sweep has read it.
+func (w *Worker) Manifest() *Manifest { return w.manifest }
 
 // Close frees the plugin's instances and removes temporary files.
 func (w *Worker) Close(ctx context.Context) error {
@@ -262,7 +267,7 @@ func (w *Worker) refuse(ctx context.Context, o *Outcome, name, problem, hint str
 	if err != nil {
 		return nil, err
 	}
-	o.Action, o.Problem = Refused, problem
+	o.Action, o.Refused, o.Problem, o.Hint = Refused, name, problem, hint
 	return o, w.out.Put(ctx, refusedKey(name), bytes.NewReader(append(b, '\n')))
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/fit"
+	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
@@ -37,13 +39,14 @@ It reads a folder with texts in BEIR layout and vectors beside them:
 concatenates the models' vectors, reduces them by PCA, and takes for each (query, positive) pair the
 documents that its rule lets through, nearest to the query first.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage, or too little --memory; 3 an input is missing or not sound; 4 an output exists
-already (--force replaces it); 5 an output could not be written; 130 interrupted.`
+Exit codes: 0 done; 1 failed, or a job has no result yet; 2 wrong usage, or too little --memory; 3 an input is missing or not
+sound; 4 an output exists already (--force replaces it); 5 an output could not be written; 130 interrupted.`
 
 const rootExample = `  quarry demo                                     # a small example, with its texts, on the screen
   quarry mine mydata                              # fit, project, mine; writes negatives.jsonl
   quarry mine mydata --rule perc --perc 0.95 -o perc.jsonl
-  quarry export negatives.jsonl mydata -o triplets.jsonl`
+  quarry export negatives.jsonl mydata -o triplets.jsonl
+  quarry job --help                               # the same in shards, on several machines or on AWS Lambda`
 
 // usageError is a mistake in the command line.
 type usageError struct{ error }
@@ -73,11 +76,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	kept := (*host.Kept)(nil)
 	isKept := errors.As(err, &kept)
 	if code == exitInterrupted {
-		if isKept {
-			fmt.Fprintf(stderr, "quarry: interrupted; what is finished is kept in %s: --resume goes on from there\n", kept.Folder)
-		} else {
-			fmt.Fprintln(stderr, "quarry: interrupted; nothing was written")
+		what := "nothing was written"
+		if cut := (*unfinished)(nil); isKept {
+			what = fmt.Sprintf("what is finished is kept in %s: --resume goes on from there", kept.Folder)
+		} else if errors.As(err, &cut) {
+			what = cut.kept
 		}
+		fmt.Fprintf(stderr, "quarry: interrupted; %s\n", what)
 		return code
 	}
 	fmt.Fprintf(stderr, "quarry: %v\n", err)
@@ -99,43 +104,49 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the summary as JSON")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no summary and no progress")
-	root.AddCommand(a.mineCommand(), a.fitCommand(), a.transformCommand(), a.exportCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand())
+	root.AddCommand(a.mineCommand(), a.fitCommand(), a.transformCommand(), a.exportCommand(), a.inspectCommand(), a.demoCommand(), a.jobCommand(), a.versionCommand())
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "help" { // Cobra's own prints a word of an unknown topic, and succeeds.
 			c.Args = func(_ *cobra.Command, given []string) error {
-				if found, _, err := root.Find(given); err != nil || found == root && len(given) > 0 {
+				if found, rest, err := root.Find(given); err != nil || found.HasSubCommands() && len(rest) > 0 {
 					return fmt.Errorf("there is no help on %q", strings.Join(given, " "))
 				}
 				return nil
 			}
 		}
 	}
-	for _, c := range append(root.Commands(), root) {
-		args := c.Args
-		c.Args = func(cmd *cobra.Command, given []string) error {
-			if args == nil {
-				return nil
-			}
-			if err := args(cmd, given); err != nil {
-				return usageError{err}
-			}
-			if output := cmd.Flags().Lookup("output"); output != nil && output.Value.String() == "" {
-				return usageError{errors.New("--output is empty")}
-			}
-			return nil
-		}
-	}
+	asUsage(root)
 	return root
 }
 
-// knownCommand fails for a word that is no command, and names those that look like it.
-func knownCommand(root *cobra.Command, args []string) error {
+// asUsage makes errors in the arguments of a command, and of those below it, usage errors.
+func asUsage(c *cobra.Command) {
+	args := c.Args
+	c.Args = func(cmd *cobra.Command, given []string) error {
+		if args == nil {
+			return nil
+		}
+		if err := args(cmd, given); err != nil {
+			return usageError{err}
+		}
+		if output := cmd.Flags().Lookup("output"); output != nil && output.Value.String() == "" {
+			return usageError{errors.New("--output is empty")}
+		}
+		return nil
+	}
+	for _, below := range c.Commands() {
+		asUsage(below)
+	}
+}
+
+// knownCommand fails for a word that is no command below parent, and names those that look like it.
+func knownCommand(parent *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	message := fmt.Sprintf("there is no command %q", args[0])
-	if like := root.SuggestionsFor(args[0]); len(like) > 0 {
+	message := fmt.Sprintf("there is no command %q", strings.TrimPrefix(parent.CommandPath()+" "+args[0], "quarry "))
+	if like := parent.SuggestionsFor(args[0]); len(like) > 0 {
 		message += "; did you mean " + strings.Join(like, " or ") + "?"
 	}
 	return errors.New(message)
@@ -157,6 +168,8 @@ func exitCode(err error) int {
 		return exitInput
 	case errors.Is(err, host.ErrWrite):
 		return exitWrite
+	case errors.Is(err, job.ErrManifest), errors.Is(err, objstore.ErrNotExist), errors.Is(err, objstore.ErrNoBucket), errors.Is(err, objstore.ErrDenied):
+		return exitInput
 	}
 	return exitFailure
 }

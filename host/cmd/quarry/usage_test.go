@@ -162,7 +162,7 @@ func TestUsageThatTheFolderTells(t *testing.T) {
 // TestHelp: every command has help with examples that begin with its name, and help is no failure.
 func TestHelp(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, command := range []string{"", "mine", "fit", "transform", "export", "inspect", "demo", "version"} {
+	for _, command := range []string{"", "mine", "fit", "transform", "export", "inspect", "demo", "version", "job", "job init", "job status", "job run", "job sweep", "job cancel", "job fetch"} {
 		for _, line := range []string{command + " --help", command + " -h", "help " + command} {
 			out := mustRun(t, line)
 			examples, flags, ok := strings.Cut(out, "Examples:\n")
@@ -174,14 +174,19 @@ func TestHelp(t *testing.T) {
 	if mustRun(t, "") != mustRun(t, "--help") {
 		t.Error("quarry alone and quarry --help say different things")
 	}
+	if mustRun(t, "job") != mustRun(t, "job --help") {
+		t.Error("quarry job alone and quarry job --help say different things")
+	}
 	root := mustRun(t, "--help")
 	for _, part := range []string{"corpus.jsonl", "qrels/<split>.tsv", "vectors/<model>/docs.npy", "Exit codes: 0", "130 interrupted", "--force"} {
 		if !strings.Contains(root, part) {
 			t.Errorf("quarry --help lacks %q", part)
 		}
 	}
-	if o := quarry(t.Context(), "help bogus"); o.code != exitUsage {
-		t.Errorf("quarry help bogus: exit %d, expected %d", o.code, exitUsage)
+	for _, line := range []string{"help bogus", "help job bogus"} {
+		if o := quarry(t.Context(), line); o.code != exitUsage {
+			t.Errorf("quarry %s: exit %d, expected %d", line, o.code, exitUsage)
+		}
 	}
 	checkUnchanged(t, files{})
 }

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/objstore"
+)
+
+const jobLong = `A sharded job is mined by many workers, on one machine or many, or by AWS Lambda as its shards are uploaded. The result has the
+same bytes as that of quarry mine with the same options.
+
+init cuts a folder's documents into shards and uploads them; run mines them here; where the Lambda function is deployed it has
+begun by then. status, sweep and cancel work at any time, and fetch writes the result to a file.
+
+A job is at BUCKET/jobs/NAME. BUCKET is s3://name, s3://name/prefix, or a folder. What is mined goes to another bucket, which is
+BUCKET-results unless --results names it.
+
+S3 takes region and credentials from where AWS's own programs have them: AWS_REGION, AWS_PROFILE, or AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY; AWS_ENDPOINT_URL_S3 for another server than Amazon's.`
+
+const jobExample = `  quarry job init mydata --shards 40 --bucket s3://my-quarry --job nightly
+  quarry job status s3://my-quarry/jobs/nightly
+  quarry job run s3://my-quarry/jobs/nightly             # mine here; several may run at once
+  quarry job fetch s3://my-quarry/jobs/nightly -o negatives.jsonl`
+
+func (a *app) jobCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "job", Short: "Mine in shards, on several machines or on AWS Lambda", Long: jobLong, Example: jobExample,
+		SuggestionsMinimumDistance: 2, Args: knownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.jobInitCommand(), a.jobStatusCommand(), a.jobRunCommand(), a.jobSweepCommand(), a.jobCancelCommand(), a.jobFetchCommand())
+	return cmd
+}
+
+// jobFlags say where a job is.
+type jobFlags struct{ results string }
+
+func (f *jobFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.results, "results", "", "bucket that the results go to, the same for all commands of a job (default the bucket's name followed by -results)")
+}
+
+// locate opens the stores of the job at a URL.
+func (f *jobFlags) locate(ctx context.Context, url string) (*job.Place, error) {
+	at, err := job.Locate(ctx, url, f.results)
+	return at, placeError(err)
+}
+
+// existing is locate for a job that must be there.
+func (f *jobFlags) existing(ctx context.Context, url string) (*job.Place, error) {
+	at, err := f.locate(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	return at, checkJob(ctx, at)
+}
+
+// checkJob fails where there is no manifest: a mistyped name is no job that waits.
+func checkJob(ctx context.Context, at *job.Place) error {
+	for _, s := range []objstore.Store{at.In, at.Out} {
+		_, err := s.Head(ctx, job.ManifestKey)
+		switch {
+		case err == nil:
+			return nil
+		// The results' bucket may be made by the first worker, and who may not list is denied what is not there.
+		case !errors.Is(err, objstore.ErrNotExist) && !errors.Is(err, objstore.ErrDenied) && (s == at.In || !errors.Is(err, objstore.ErrNoBucket)):
+			return err
+		}
+	}
+	return inputError(at.In.URL(), "make the job with quarry job init, or check the name and who may read it", "there is no job: no %s", job.ManifestKey)
+}
+
+// placeError is the error of a store that could not be opened; nothing was asked of it yet.
+func placeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return usageError{err}
+}
+
+// inputError is a problem with what a job is made of.
+func inputError(place, hint, format string, args ...any) error {
+	return &dataset.Error{Path: place, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// unfinished is the error of work that was cut short and keeps what it had done.
+type unfinished struct {
+	error
+	kept string
+}
+
+func (u *unfinished) Unwrap() error { return u.error }
+
+// keeps is err, with what is kept where it is an interruption.
+func keeps(err error, kept string) error {
+	if err == nil {
+		return nil
+	}
+	return &unfinished{err, kept}
+}
+
+// few lists the first names, and counts the rest.
+func few(names []string, most int) string {
+	if len(names) <= most {
+		return join(names)
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// refusals writes what was refused, a problem and a hint for each.
+func refusals(w io.Writer, refused []job.Record, most int) {
+	for i, r := range refused {
+		if i == most {
+			fmt.Fprintf(w, "\tand %d more; --json lists all\n", len(refused)-most)
+			return
+		}
+		label := ""
+		if i == 0 {
+			label = "refused"
+		}
+		fmt.Fprintf(w, "%s\t%s: %s\n\t  hint: %s\n", label, r.Name, strings.ReplaceAll(r.Problem, "\n", "\n\t"), r.Hint)
+	}
+}
