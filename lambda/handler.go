@@ -99,7 +99,7 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 		}
 		return json.Marshal(h.batch(ctx, log, batch))
 	}
-	return nil, h.notification(ctx, log, e, payload)
+	return nil, h.notification(ctx, log, e)
 }
 
 // batch handles messages, and names those that must come again.
@@ -113,7 +113,7 @@ func (h *Handler) batch(ctx context.Context, log *slog.Logger, batch events.SQSE
 			log.Warn("ignored: the message is no event", "problem", err.Error())
 			continue
 		}
-		if err := h.notification(ctx, log, e, []byte(m.Body)); err != nil {
+		if err := h.notification(ctx, log, e); err != nil {
 			again.BatchItemFailures = append(again.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
 		}
 	}
@@ -121,18 +121,21 @@ func (h *Handler) batch(ctx context.Context, log *slog.Logger, batch events.SQSE
 }
 
 // notification handles an event of S3's, whose records are all tried.
-func (h *Handler) notification(ctx context.Context, log *slog.Logger, e event, payload []byte) error {
+func (h *Handler) notification(ctx context.Context, log *slog.Logger, e event) error {
 	if e.Event == "s3:TestEvent" {
 		log.Info("ignored: S3's test event")
 		return nil
 	}
-	var n events.S3Event
-	if err := json.Unmarshal(payload, &n); err != nil || len(n.Records) == 0 {
+	if len(e.Records) == 0 {
 		log.Warn("ignored: not an event of S3's")
-		return nil
 	}
 	var errs []error
-	for _, r := range n.Records {
+	for _, b := range e.Records {
+		var r record
+		if err := json.Unmarshal(b, &r); err != nil {
+			log.Warn("ignored: not a record of S3's", "problem", err.Error())
+			continue
+		}
 		errs = append(errs, h.object(ctx, log, r))
 	}
 	return errors.Join(errs...)

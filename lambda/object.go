@@ -10,16 +10,30 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-lambda-go/events"
-
 	"github.com/quarry-hn/quarry/host/job"
 )
 
+// record is of an upload in an event of S3's, as far as this function reads it. What it does not read may be odd.
+type record struct {
+	EventSource string `json:"eventSource"`
+	EventName   string `json:"eventName"`
+	S3          entity `json:"s3"`
+}
+
+type entity struct {
+	Bucket struct {
+		Name string `json:"name"`
+	} `json:"bucket"`
+	Object struct {
+		Key string `json:"key"` // as a form has it: a space is a plus sign
+	} `json:"object"`
+}
+
 // object handles an upload: of a shard, or of what a job's shards wait for.
-func (h *Handler) object(ctx context.Context, log *slog.Logger, r events.S3EventRecord) error {
+func (h *Handler) object(ctx context.Context, log *slog.Logger, r record) error {
 	bucket := r.S3.Bucket.Name
 	log = log.With("bucket", bucket, "event", r.EventName)
-	key, err := url.QueryUnescape(r.S3.Object.Key) // as a form has it: a space is a plus sign
+	key, err := url.QueryUnescape(r.S3.Object.Key)
 	if err != nil {
 		log.Warn("ignored: the key is not form-encoded", "key", r.S3.Object.Key)
 		return nil
@@ -96,24 +110,11 @@ func (h *Handler) mineAll(ctx context.Context, log *slog.Logger, bucket, name st
 	return h.config.Queue.Send(ctx, bodies)
 }
 
-// uploaded is the event that S3 sends of an upload, as far as this function reads it.
-func uploaded(bucket, key string) any {
-	type named struct {
-		Name string `json:"name"`
-	}
-	type object struct {
-		Key string `json:"key"`
-	}
-	type s3 struct {
-		Bucket named  `json:"bucket"`
-		Object object `json:"object"`
-	}
-	type record struct {
-		EventSource string `json:"eventSource"`
-		EventName   string `json:"eventName"`
-		S3          s3     `json:"s3"`
-	}
-	return map[string][]record{"Records": {{"aws:s3", "ObjectCreated:Waited", s3{named{bucket}, object{url.QueryEscape(key)}}}}}
+// uploaded is the event that S3 sends of an upload.
+func uploaded(bucket, key string) map[string][]record {
+	r := record{EventSource: "aws:s3", EventName: "ObjectCreated:Waited"}
+	r.S3.Bucket.Name, r.S3.Object.Key = bucket, url.QueryEscape(key)
+	return map[string][]record{"Records": {r}}
 }
 
 // try has a worker do something. After an error the worker is given up: the next gets new instances.
