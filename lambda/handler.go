@@ -31,7 +31,7 @@ type Config struct {
 	MemoryMiB int             // that the function has
 	Dir       string          // for shards while they are mined; empty means the system's folder for temporary files
 	Run       host.RunOptions // its Engine is kept for all invocations
-	Log       *slog.Logger
+	Log       *slog.Logger    // nil for none
 
 	open func(ctx context.Context, url string) (objstore.Store, error)
 }
@@ -53,6 +53,9 @@ type Handler struct {
 
 // New returns a handler.
 func New(c Config) *Handler {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
 	if c.open == nil {
 		c.open = objstore.Open
 	}
