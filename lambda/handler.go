@@ -48,7 +48,7 @@ type Handler struct {
 	warm   string                    // bucket and job of worker
 	worker *job.Worker
 	calls  int
-	last   time.Duration // that mining a shard took
+	last   time.Duration // that this invocation's last shard took
 }
 
 // New returns a handler.
@@ -78,6 +78,7 @@ type source struct {
 // Invoke handles an event: of SQS, whose answer names the messages that must come again; of S3; or {"quarry":"sweep","bucket":"name"}.
 func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	h.calls++
+	h.last = 0
 	log := h.config.Log.With("cold_start", h.calls == 1)
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
 		log = log.With("request_id", lc.AwsRequestID)
