@@ -57,9 +57,8 @@ func (h *Handler) object(ctx context.Context, log *slog.Logger, r record) error 
 // shard gives a shard its turn.
 func (h *Handler) shard(ctx context.Context, log *slog.Logger, bucket, name, shard string) error {
 	log = log.With("shard", shard)
-	if left, ok := timeLeft(ctx); ok && left < h.last {
-		log.Warn("left for another invocation", "seconds_left", left.Seconds(), "last_shard_seconds", h.last.Seconds())
-		return job.ErrDeadline
+	if err := h.hasTime(ctx, log); err != nil {
+		return err
 	}
 	began := time.Now()
 	o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Shard(ctx, shard) })
@@ -76,6 +75,9 @@ func (h *Handler) shard(ctx context.Context, log *slog.Logger, bucket, name, sha
 
 // begin looks at a job whose manifest, pairs or projection came, and has the shards that wait for them mined.
 func (h *Handler) begin(ctx context.Context, log *slog.Logger, bucket, name string) error {
+	if err := h.hasTime(ctx, log); err != nil {
+		return err
+	}
 	began := time.Now()
 	o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Sweep(ctx) })
 	if err == nil && len(o.Uploaded) > 0 {
@@ -145,6 +147,9 @@ func (h *Handler) sweep(ctx context.Context, log *slog.Logger, bucket string) er
 			return errors.Join(append(errs, err)...)
 		}
 		log := log.With("job", name)
+		if err := h.hasTime(ctx, log); err != nil {
+			return errors.Join(append(errs, fmt.Errorf("the sweep of %s ends before job %q: %w", bucket, name, err))...)
+		}
 		began := time.Now()
 		o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Sweep(ctx) })
 		if err != nil {
@@ -179,8 +184,12 @@ func report(log *slog.Logger, o *job.Outcome, began time.Time) {
 	log.Info(string(o.Action))
 }
 
-// timeLeft is how long an invocation may still mine.
-func timeLeft(ctx context.Context) (time.Duration, bool) {
+// hasTime fails where the time that is left, but for the reserve, is less than the last shard took.
+func (h *Handler) hasTime(ctx context.Context, log *slog.Logger) error {
 	end, ok := ctx.Deadline()
-	return time.Until(end) - reserve, ok
+	if left := time.Until(end) - reserve; ok && left < h.last {
+		log.Warn("left for another invocation", "seconds_left", left.Seconds(), "last_shard_seconds", h.last.Seconds())
+		return job.ErrDeadline
+	}
+	return nil
 }
