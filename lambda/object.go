@@ -94,12 +94,15 @@ func (h *Handler) begin(ctx context.Context, log *slog.Logger, bucket, name stri
 // mineAll sends a message for each shard, or gives each its turn where there is no queue.
 func (h *Handler) mineAll(ctx context.Context, log *slog.Logger, bucket, name string, shards []string) error {
 	if h.config.Queue == nil {
+		var errs []error
 		for _, shard := range shards {
-			if err := h.shard(ctx, log, bucket, name, shard); err != nil {
-				return err
+			err := h.shard(ctx, log, bucket, name, shard)
+			errs = append(errs, err)
+			if errors.Is(err, job.ErrDeadline) {
+				break
 			}
 		}
-		return nil
+		return errors.Join(errs...)
 	}
 	bodies := make([]string, len(shards))
 	for i, shard := range shards {
