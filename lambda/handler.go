@@ -31,7 +31,7 @@ type Config struct {
 	MemoryMiB int             // that the function has
 	Dir       string          // for shards while they are mined; empty means the system's folder for temporary files
 	Run       host.RunOptions // its Engine is kept for all invocations
-	Log       *slog.Logger
+	Log       *slog.Logger    // nil for none
 
 	open func(ctx context.Context, url string) (objstore.Store, error)
 }
@@ -48,11 +48,14 @@ type Handler struct {
 	warm   string                    // bucket and job of worker
 	worker *job.Worker
 	calls  int
-	last   time.Duration // that mining a shard took
+	last   time.Duration // that this invocation's last shard took
 }
 
 // New returns a handler.
 func New(c Config) *Handler {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
 	if c.open == nil {
 		c.open = objstore.Open
 	}
@@ -75,6 +78,7 @@ type source struct {
 // Invoke handles an event: of SQS, whose answer names the messages that must come again; of S3; or {"quarry":"sweep","bucket":"name"}.
 func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	h.calls++
+	h.last = 0
 	log := h.config.Log.With("cold_start", h.calls == 1)
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
 		log = log.With("request_id", lc.AwsRequestID)
@@ -99,7 +103,7 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 		}
 		return json.Marshal(h.batch(ctx, log, batch))
 	}
-	return nil, h.notification(ctx, log, e, payload)
+	return nil, h.notification(ctx, log, e)
 }
 
 // batch handles messages, and names those that must come again.
@@ -113,7 +117,7 @@ func (h *Handler) batch(ctx context.Context, log *slog.Logger, batch events.SQSE
 			log.Warn("ignored: the message is no event", "problem", err.Error())
 			continue
 		}
-		if err := h.notification(ctx, log, e, []byte(m.Body)); err != nil {
+		if err := h.notification(ctx, log, e); err != nil {
 			again.BatchItemFailures = append(again.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
 		}
 	}
@@ -121,18 +125,21 @@ func (h *Handler) batch(ctx context.Context, log *slog.Logger, batch events.SQSE
 }
 
 // notification handles an event of S3's, whose records are all tried.
-func (h *Handler) notification(ctx context.Context, log *slog.Logger, e event, payload []byte) error {
+func (h *Handler) notification(ctx context.Context, log *slog.Logger, e event) error {
 	if e.Event == "s3:TestEvent" {
 		log.Info("ignored: S3's test event")
 		return nil
 	}
-	var n events.S3Event
-	if err := json.Unmarshal(payload, &n); err != nil || len(n.Records) == 0 {
+	if len(e.Records) == 0 {
 		log.Warn("ignored: not an event of S3's")
-		return nil
 	}
 	var errs []error
-	for _, r := range n.Records {
+	for _, b := range e.Records {
+		var r record
+		if err := json.Unmarshal(b, &r); err != nil {
+			log.Warn("ignored: not a record of S3's", "problem", err.Error())
+			continue
+		}
 		errs = append(errs, h.object(ctx, log, r))
 	}
 	return errors.Join(errs...)

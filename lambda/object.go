@@ -10,16 +10,30 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-lambda-go/events"
-
 	"github.com/quarry-hn/quarry/host/job"
 )
 
+// record is of an upload in an event of S3's, as far as this function reads it. What it does not read may be odd.
+type record struct {
+	EventSource string `json:"eventSource"`
+	EventName   string `json:"eventName"`
+	S3          entity `json:"s3"`
+}
+
+type entity struct {
+	Bucket struct {
+		Name string `json:"name"`
+	} `json:"bucket"`
+	Object struct {
+		Key string `json:"key"` // as a form has it: a space is a plus sign
+	} `json:"object"`
+}
+
 // object handles an upload: of a shard, or of what a job's shards wait for.
-func (h *Handler) object(ctx context.Context, log *slog.Logger, r events.S3EventRecord) error {
+func (h *Handler) object(ctx context.Context, log *slog.Logger, r record) error {
 	bucket := r.S3.Bucket.Name
 	log = log.With("bucket", bucket, "event", r.EventName)
-	key, err := url.QueryUnescape(r.S3.Object.Key) // as a form has it: a space is a plus sign
+	key, err := url.QueryUnescape(r.S3.Object.Key)
 	if err != nil {
 		log.Warn("ignored: the key is not form-encoded", "key", r.S3.Object.Key)
 		return nil
@@ -43,9 +57,8 @@ func (h *Handler) object(ctx context.Context, log *slog.Logger, r events.S3Event
 // shard gives a shard its turn.
 func (h *Handler) shard(ctx context.Context, log *slog.Logger, bucket, name, shard string) error {
 	log = log.With("shard", shard)
-	if left, ok := timeLeft(ctx); ok && left < h.last {
-		log.Warn("left for another invocation", "seconds_left", left.Seconds(), "last_shard_seconds", h.last.Seconds())
-		return job.ErrDeadline
+	if err := h.hasTime(ctx, log); err != nil {
+		return err
 	}
 	began := time.Now()
 	o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Shard(ctx, shard) })
@@ -62,6 +75,9 @@ func (h *Handler) shard(ctx context.Context, log *slog.Logger, bucket, name, sha
 
 // begin looks at a job whose manifest, pairs or projection came, and has the shards that wait for them mined.
 func (h *Handler) begin(ctx context.Context, log *slog.Logger, bucket, name string) error {
+	if err := h.hasTime(ctx, log); err != nil {
+		return err
+	}
 	began := time.Now()
 	o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Sweep(ctx) })
 	if err == nil && len(o.Uploaded) > 0 {
@@ -78,12 +94,15 @@ func (h *Handler) begin(ctx context.Context, log *slog.Logger, bucket, name stri
 // mineAll sends a message for each shard, or gives each its turn where there is no queue.
 func (h *Handler) mineAll(ctx context.Context, log *slog.Logger, bucket, name string, shards []string) error {
 	if h.config.Queue == nil {
+		var errs []error
 		for _, shard := range shards {
-			if err := h.shard(ctx, log, bucket, name, shard); err != nil {
-				return err
+			err := h.shard(ctx, log, bucket, name, shard)
+			errs = append(errs, err)
+			if errors.Is(err, job.ErrDeadline) {
+				break
 			}
 		}
-		return nil
+		return errors.Join(errs...)
 	}
 	bodies := make([]string, len(shards))
 	for i, shard := range shards {
@@ -96,24 +115,11 @@ func (h *Handler) mineAll(ctx context.Context, log *slog.Logger, bucket, name st
 	return h.config.Queue.Send(ctx, bodies)
 }
 
-// uploaded is the event that S3 sends of an upload, as far as this function reads it.
-func uploaded(bucket, key string) any {
-	type named struct {
-		Name string `json:"name"`
-	}
-	type object struct {
-		Key string `json:"key"`
-	}
-	type s3 struct {
-		Bucket named  `json:"bucket"`
-		Object object `json:"object"`
-	}
-	type record struct {
-		EventSource string `json:"eventSource"`
-		EventName   string `json:"eventName"`
-		S3          s3     `json:"s3"`
-	}
-	return map[string][]record{"Records": {{"aws:s3", "ObjectCreated:Waited", s3{named{bucket}, object{url.QueryEscape(key)}}}}}
+// uploaded is the event that S3 sends of an upload.
+func uploaded(bucket, key string) map[string][]record {
+	r := record{EventSource: "aws:s3", EventName: "ObjectCreated:Waited"}
+	r.S3.Bucket.Name, r.S3.Object.Key = bucket, url.QueryEscape(key)
+	return map[string][]record{"Records": {r}}
 }
 
 // try has a worker do something. After an error the worker is given up: the next gets new instances.
@@ -144,6 +150,9 @@ func (h *Handler) sweep(ctx context.Context, log *slog.Logger, bucket string) er
 			return errors.Join(append(errs, err)...)
 		}
 		log := log.With("job", name)
+		if err := h.hasTime(ctx, log); err != nil {
+			return errors.Join(append(errs, fmt.Errorf("the sweep of %s ends before job %q: %w", bucket, name, err))...)
+		}
 		began := time.Now()
 		o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Sweep(ctx) })
 		if err != nil {
@@ -178,8 +187,12 @@ func report(log *slog.Logger, o *job.Outcome, began time.Time) {
 	log.Info(string(o.Action))
 }
 
-// timeLeft is how long an invocation may still mine.
-func timeLeft(ctx context.Context) (time.Duration, bool) {
+// hasTime fails where the time that is left, but for the reserve, is less than the last shard took.
+func (h *Handler) hasTime(ctx context.Context, log *slog.Logger) error {
 	end, ok := ctx.Deadline()
-	return time.Until(end) - reserve, ok
+	if left := time.Until(end) - reserve; ok && left < h.last {
+		log.Warn("left for another invocation", "seconds_left", left.Seconds(), "last_shard_seconds", h.last.Seconds())
+		return job.ErrDeadline
+	}
+	return nil
 }

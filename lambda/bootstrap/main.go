@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 
 	awslambda "github.com/aws/aws-lambda-go/lambda"
 
@@ -41,31 +43,14 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// configure reads the environment: QUARRY_RESULTS, QUARRY_QUEUE_URL, QUARRY_MAX_SHARD_MIB, and what Lambda sets. The plugin is loaded from the
-// cache that lies beside the program, where there is one.
+// configure is the function's configuration, with its engine. The plugin is loaded from the cache that lies beside the program, where there is one.
 func configure(ctx context.Context) (*lambda.Config, error) {
-	c := &lambda.Config{Results: os.Getenv("QUARRY_RESULTS"), Log: slog.New(slog.NewJSONHandler(os.Stdout, nil))}
-	if c.Results == "" {
-		return nil, fmt.Errorf("QUARRY_RESULTS is not set; it names the bucket of the results, as s3://name")
+	c, err := environment(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if mib, err := strconv.Atoi(os.Getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")); err == nil {
-		c.MemoryMiB = mib
-		c.Run.Memory = int64(mib) << 20 / 10 * 9
+	if c.Run.Memory > 0 {
 		debug.SetMemoryLimit(max(c.Run.Memory/2-host.ProcessMemory, 32<<20))
-	}
-	if text := os.Getenv("QUARRY_MAX_SHARD_MIB"); text != "" {
-		mib, err := strconv.ParseInt(text, 10, 32)
-		if err != nil || mib < 1 {
-			return nil, fmt.Errorf("QUARRY_MAX_SHARD_MIB is %q; it is a number of MiB", text)
-		}
-		c.MaxShard = mib << 20
-	}
-	if url := os.Getenv("QUARRY_QUEUE_URL"); url != "" {
-		q, err := lambda.OpenQueue(ctx, url)
-		if err != nil {
-			return nil, err
-		}
-		c.Queue = q
 	}
 	// What a process that was cut off left there would fill the disk: a new one takes its place, and finds it.
 	c.Dir = filepath.Join(os.TempDir(), "quarry-shards")
@@ -78,10 +63,43 @@ func configure(ctx context.Context) (*lambda.Config, error) {
 			cache = baked
 		}
 	}
-	e, err := engine.Wasm(ctx, engine.WasmOptions{CacheDir: cache})
-	if err != nil {
-		return nil, err
+	c.Run.Engine, err = engine.Wasm(ctx, engine.WasmOptions{CacheDir: cache})
+	return c, err
+}
+
+// environment reads QUARRY_RESULTS, QUARRY_QUEUE_URL, QUARRY_MAX_SHARD_MIB, and what Lambda sets. All that is wrong is reported together.
+func environment(ctx context.Context) (*lambda.Config, error) {
+	c := &lambda.Config{Results: os.Getenv("QUARRY_RESULTS"), Log: slog.New(slog.NewJSONHandler(os.Stdout, nil))}
+	var errs []error
+	// A folder's path would open too, and lose the results.
+	if bucket, ok := strings.CutPrefix(c.Results, "s3://"); !ok || bucket == "" || bucket[0] == '/' {
+		errs = append(errs, fmt.Errorf("QUARRY_RESULTS is %q; it names the bucket of the results, as s3://name", c.Results))
 	}
-	c.Run.Engine = e
-	return c, nil
+	mib := func(name string) int64 {
+		text := os.Getenv(name)
+		if text == "" {
+			return 0
+		}
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || n < 1 {
+			errs = append(errs, fmt.Errorf("%s is %q; it is a number of MiB", name, text))
+		}
+		return n
+	}
+	memory := mib("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+	c.MemoryMiB, c.Run.Memory = int(memory), memory<<20/10*9
+	c.MaxShard = mib("QUARRY_MAX_SHARD_MIB") << 20
+	if at := os.Getenv("QUARRY_QUEUE_URL"); at != "" {
+		u, err := url.Parse(at)
+		if err == nil && (u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || len(u.Path) < 2) {
+			err = errors.New("it is a queue's URL, as https://sqs.REGION.amazonaws.com/ACCOUNT/NAME")
+		}
+		if err == nil {
+			c.Queue, err = lambda.OpenQueue(ctx, at)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("QUARRY_QUEUE_URL is %q: %w", at, err))
+		}
+	}
+	return c, errors.Join(errs...)
 }

@@ -1,0 +1,265 @@
+package lambda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/objstore"
+)
+
+// within is an invocation's context that ends so long after the reserve.
+func (w *world) within(d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(w.context(), reserve+d)
+	w.t.Cleanup(cancel)
+	return ctx
+}
+
+// slows makes an operation take so long where the key has that in it.
+func (s *watched) slows(op, part string, d time.Duration) {
+	s.before = func(o, key string) error {
+		if o == op && strings.Contains(key, part) {
+			time.Sleep(d)
+		}
+		return nil
+	}
+}
+
+// TestDeadline has no time left.
+func TestDeadline(t *testing.T) {
+	for _, d := range []time.Duration{-2 * reserve, -time.Second} {
+		w := newWorld(t, nil)
+		w.upload("a")
+		if again := w.deliverIn(w.within(d), append(toldAll("a"), told("a", job.ManifestKey), "{}")...); !slices.Equal(again, []string{"0", "1", "2", "3", "4"}) {
+			t.Errorf("messages %v come again", again)
+		}
+		if _, err := w.handler.Invoke(w.within(d), []byte(told("a", shardKey(0)))); !errors.Is(err, job.ErrDeadline) {
+			t.Errorf("directly: %v", err)
+		}
+		if len(w.out.puts) > 0 {
+			t.Errorf("put: %v", w.out.puts)
+		}
+		if again := w.deliverIn(w.within(time.Minute), append(toldAll("a"), "{}")...); len(again) > 0 {
+			t.Errorf("with time, messages %v come again", again)
+		}
+		w.finished("a")
+	}
+}
+
+// TestTimeRunsOut has a shard take so long that there is no time for another like it.
+func TestTimeRunsOut(t *testing.T) {
+	const slow = 600 * time.Millisecond
+	w := newWorld(t, nil)
+	w.upload("a")
+	w.out.slows("put", "-0000000-", slow)
+	if again := w.deliverIn(w.within(2*slow-slow/3), toldAll("a")...); !slices.Equal(again, []string{"1", "2", "3"}) {
+		t.Errorf("messages %v come again", again)
+	}
+	w.expect(map[string]any{"msg": "left for another invocation"})
+	if w.partsOf("a") != "," {
+		t.Errorf("parts: %q", w.partsOf("a"))
+	}
+	w.out.mended()
+	// Less time than the last shard took, but the invocation's all: it is tried, or it would never be.
+	if again := w.deliverIn(w.within(slow-slow/10), told("a", shardKey(1))); len(again) > 0 {
+		t.Errorf("messages %v come again; the log is\n%s", again, w.log.String())
+	}
+
+	// Of a shard that cannot be read in time nothing is put, and those after it are left.
+	w.in.slows("get", shardKey(2), slow)
+	puts := len(w.out.puts)
+	if again := w.deliverIn(w.within(slow/2), told("a", shardKey(2)), told("a", shardKey(3))); !slices.Equal(again, []string{"0", "1"}) {
+		t.Errorf("messages %v come again", again)
+	}
+	if len(w.out.puts) > puts {
+		t.Errorf("put: %v", w.out.puts[puts:])
+	}
+	w.in.mended()
+	w.acknowledged(toldAll("a")...)
+	w.finished("a")
+}
+
+const sweepIn = `{"quarry":"sweep","bucket":"in"}`
+
+// TestSweep finishes jobs whose last worker died before it could.
+func TestSweep(t *testing.T) {
+	w := newWorld(t, nil)
+	if err := w.direct(sweepIn); err != nil {
+		t.Errorf("a bucket without jobs: %v", err)
+	}
+	jobs := []string{"a", "b", "b c+%", "d"}
+	for _, name := range jobs {
+		w.upload(name)
+		w.acknowledged(toldAll(name)...)
+		w.finished(name)
+		for _, key := range []string{resultKey, negativesKey}[:1+len(name)%2] { // the manifest is the last to be written
+			if err := w.out.Delete(t.Context(), job.Folder+name+"/"+key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.unfinished(name)
+	}
+	w.upload("half")
+	w.acknowledged(told("half", shardKey(1)))
+
+	w.out.breaks("get", "jobs/b/parts/", objstore.ErrNoBucket)
+	if err := w.direct(sweepIn); !errors.Is(err, objstore.ErrNoBucket) {
+		t.Errorf("one job fails: %v", err)
+	}
+	w.expect(map[string]any{"job": "half", "action": "pending", "parts": 1.0, "of": 4.0, "uploaded_not_mined": 3.0, "not_uploaded": 0.0})
+	for _, name := range []string{"a", "b c+%", "d"} {
+		w.finished(name)
+	}
+	w.unfinished("b")
+	failed := 0
+	for _, l := range w.lines() {
+		if l["msg"] == "sweep failed" {
+			failed++
+			if l["job"] != "b" || l["level"] != "ERROR" {
+				t.Errorf("%v", l)
+			}
+		}
+	}
+	if failed != 1 {
+		t.Errorf("the log tells of %d jobs that failed", failed)
+	}
+	w.out.mended()
+	if err := w.direct(sweepIn); err != nil {
+		t.Error(err)
+	}
+	w.finished("b")
+	for _, payload := range []string{`{"quarry":"sweep"}`, `{"quarry":"sweep","bucket":""}`, `{"quarry":"sweep","bucket":"gone"}`} {
+		if err := w.direct(payload); err == nil {
+			t.Errorf("%s is no error", payload)
+		}
+	}
+	w.upload("e")
+	if _, err := w.handler.Invoke(w.within(-time.Second), []byte(sweepIn)); !errors.Is(err, job.ErrDeadline) {
+		t.Errorf("without time: %v", err)
+	}
+}
+
+// TestCancelled delivers what comes after a job was cancelled, with a worker that is warm and with a new one.
+func TestCancelled(t *testing.T) {
+	for _, warm := range []bool{true, false} {
+		q := &fakeQueue{}
+		w := newWorld(t, q)
+		w.upload("a")
+		if warm {
+			w.acknowledged(told("a", shardKey(0)))
+		}
+		if _, err := job.Cancel(t.Context(), w.place("a")); err != nil {
+			t.Fatal(err)
+		}
+		w.out.mended()
+		for _, body := range append(toldAll("a"), told("a", job.ManifestKey), told("a", pairsKey), told("a", projectionKey)) {
+			w.acknowledged(body)
+			w.expect(map[string]any{"action": "cancelled", "job": "a"})
+			if err := w.direct(body); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := w.direct(sweepIn); err != nil {
+			t.Error(err)
+		}
+		if len(w.out.puts) > 0 || len(q.bodies) > 0 {
+			t.Errorf("put: %v; sent: %v", w.out.puts, q.bodies)
+		}
+	}
+}
+
+// TestRefused uploads what is not as its manifest says: the message does not come again, for it would not help.
+func TestRefused(t *testing.T) {
+	w := newWorld(t, nil)
+	w.upload("a")
+	w.put("a", shardKey(1), w.sample.objects[shardKey(2)])
+	w.put("a", "shards/foreign", nil)
+	for _, c := range []struct{ key, problem string }{{shardKey(1), "sha256"}, {"shards/foreign", "does not name it"}} {
+		w.acknowledged(told("a", c.key))
+		w.expect(map[string]any{"action": "refused", "level": "WARN", "shard": c.key})
+		if problem := fmt.Sprint(w.last()["problem"]); !strings.Contains(problem, c.problem) {
+			t.Error(problem)
+		}
+	}
+	w.handler.config.MaxShard = 10
+	if err := w.handler.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.acknowledged(told("a", shardKey(0)))
+	w.expect(map[string]any{"action": "refused", "level": "WARN"})
+	w.put("b", job.ManifestKey, []byte("{}"))
+	w.acknowledged(told("b", job.ManifestKey))
+	w.expect(map[string]any{"action": "refused", "level": "WARN", "job": "b", "object": job.ManifestKey})
+}
+
+// TestLog checks what is said of each shard. What must not be said every test checks, at its end.
+func TestLog(t *testing.T) {
+	w := newWorld(t, nil)
+	w.upload("a")
+	w.acknowledged(toldAll("a")[:2]...)
+	w.acknowledged(toldAll("a")[2:]...)
+	w.acknowledged(told("a", shardKey(1)))
+	if err := w.direct(told("a", job.ManifestKey)); err != nil {
+		t.Error(err)
+	}
+	lines := w.lines()
+	if len(lines) != demoShards+2 {
+		t.Fatalf("%d lines: %s", len(lines), w.log.String())
+	}
+	for i, l := range lines {
+		if l["job"] != "a" || l["bucket"] != "in" || l["event"] != "ObjectCreated:Put" || l["cold_start"] != (i < 2) {
+			t.Errorf("line %d: %v", i, l)
+		}
+		if want := []string{"request-1", "request-1", "request-2", "request-2", "request-3", "request-4"}[i]; l["request_id"] != want {
+			t.Errorf("line %d: request_id is %v; expected %s", i, l["request_id"], want)
+		}
+		if ms, ok := l["milliseconds"].(float64); !ok || ms < 0 {
+			t.Errorf("line %d: milliseconds is %v", i, l["milliseconds"])
+		}
+		if i == demoShards+1 {
+			if l["object"] != job.ManifestKey || l["action"] != "finished" {
+				t.Errorf("line %d: %v", i, l)
+			}
+			continue
+		}
+		if l["receives"] != "1" || l["message"] != fmt.Sprint(i%2) || l["shard"] != shardKey([]int{0, 1, 2, 3, 1}[i]) {
+			t.Errorf("line %d: %v", i, l)
+		}
+		if i == demoShards {
+			continue
+		}
+		if l["msg"] != "mined" || l["action"] != "mined" || l["level"] != "INFO" || l["parts"] != float64(i+1) || l["of"] != float64(demoShards) {
+			t.Errorf("line %d: %v", i, l)
+		}
+		for _, key := range []string{"pairs", "negatives", "documents", "bytes"} {
+			if n, ok := l[key].(float64); !ok || n <= 0 {
+				t.Errorf("line %d: %s is %v", i, key, l[key])
+			}
+		}
+		if committed, _ := l["committed"].(bool); committed != (i == demoShards-1) {
+			t.Errorf("line %d: committed is %v", i, committed)
+		}
+	}
+	w.in.breaks("get", shardKey(0), objstore.ErrNoBucket)
+	w.upload("b")
+	if again := w.deliver(told("b", shardKey(0))); len(again) != 1 {
+		t.Error(again)
+	}
+	w.expect(map[string]any{"level": "ERROR", "job": "b", "shard": shardKey(0), "cold_start": false, "request_id": "request-5"})
+	if problem, _ := w.last()["problem"].(string); !strings.Contains(problem, objstore.ErrNoBucket.Error()) {
+		t.Error(w.last())
+	}
+}
+
+// TestResultsAlone has a handler that is told no more than it must be.
+func TestResultsAlone(t *testing.T) {
+	h := New(Config{Results: "s3://results"})
+	if _, err := h.Invoke(t.Context(), []byte("{}")); err != nil {
+		t.Error(err)
+	}
+}
