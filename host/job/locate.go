@@ -47,7 +47,7 @@ func Locate(ctx context.Context, url, results string) (*Place, error) {
 // At opens the stores of a bucket's job.
 func At(ctx context.Context, bucket, results, name string) (*Place, error) {
 	if !ValidJob(name) {
-		return nil, fmt.Errorf("%w: job name %q; it has no slash, and is not empty, . or ..", host.ErrOption, name)
+		return nil, fmt.Errorf("%w: job name %q; it has no slash, and is neither ., .. nor empty", host.ErrOption, name)
 	}
 	if results == "" {
 		results = ResultsOf(bucket)
