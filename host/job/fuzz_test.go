@@ -11,10 +11,9 @@ import (
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/plugin/pca"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
-// seeds are the files of a job of the demo.
+// seeds are the files of a job of the small sample.
 type seeds struct {
 	manifest                    *Manifest
 	models                      []pca.Model
@@ -29,14 +28,14 @@ func newSeeds(t testing.TB) *seeds {
 			t.Fatal(err)
 		}
 	}
-	folder, err := dataset.OpenFS(demo.FS, "demo")
+	folder, err := dataset.OpenFS(Small(t), "small")
 	must(err)
 	defer func() { _ = folder.Close() }()
 	p, err := host.Fit(t.Context(), folder, host.FitOptions{Components: 4})
 	must(err)
 	run := host.RunOptions{Engine: engine.Native(engine.Options{})}
 	at := &Place{"fuzz", objstore.NewMemory(), objstore.NewMemory()}
-	m, err := Init(t.Context(), at, folder, p, InitOptions{Mine: host.MineOptions{RunOptions: run}, Shards: 160})
+	m, err := Init(t.Context(), at, folder, p, InitOptions{Mine: host.MineOptions{RunOptions: run}, Shards: 30})
 	must(err)
 	w, err := NewWorker(at.In, at.Out, Options{RunOptions: run, Dir: t.TempDir()})
 	must(err)

