@@ -39,7 +39,7 @@ func (a *app) jobInitCommand() *cobra.Command {
 and then the shards. Where it was cut short, the same command goes on; shards that are mined are not uploaded again.
 
 A shard is what a worker mines at a time. A minute's worth is a good size: small enough for a function's time limit, large
-enough that starting does not count. The folder's texts are not uploaded, only vectors and ids.`,
+enough that starting does not count; many small ones take longer in all. The folder's texts are not uploaded, only vectors and ids.`,
 		Example: `  quarry job init mydata --shards 40 --bucket s3://my-quarry --job nightly
   quarry job init mydata --shards 8 --bucket ./bucket --job nightly --rule capped --top 10
   quarry job init mydata --shards 40 --bucket s3://my-quarry --job nightly --projection projection.safetensors`,
