@@ -16,7 +16,8 @@ import (
 )
 
 var (
-	// ErrDeadline is returned, wrapped, where the time that is left is too short for a shard. Nothing of it was put.
+	// ErrDeadline is returned, wrapped, where the time that is left is too short for a shard. Of the group of pairs it was at,
+	// nothing was put.
 	ErrDeadline = errors.New("too little time is left")
 	// ErrConflict is returned, wrapped, where two workers gave different bytes for the same thing, which no input can bring about.
 	ErrConflict = errors.New("two workers gave different results")
