@@ -111,8 +111,9 @@ vulncheck:
 
 QUARRY_DATA ?= ../shared/data
 
-bench: build $(VENV)/ready ## kernels; then, where there is real data, mining beside NumPy, wide fits, scans of many documents
+bench: build $(VENV)/ready $(LAMBDA) ## kernels and sharded jobs; then, where there is real data, mining beside NumPy, wide fits, scans of many documents
 	go test -run '^$$' -bench . ./plugin/kernel
+	go test -run '^TestColdStart$$' -v -bench Job -benchtime 1x ./lambda
 	@[ -d "$(QUARRY_DATA)/cloud-docs" ] || { echo "no data in QUARRY_DATA=$(QUARRY_DATA): only the kernels were timed"; exit 0; }; \
 		for what in mine fit scan; do $(VENV)/bin/python testdata/bench/bench.py $$what "$(QUARRY_DATA)/cloud-docs" || exit 1; done
 
