@@ -36,7 +36,12 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = f.Close(); _ = os.Remove(f.Name()) }() // it is the worker's own, and goes with its folder
-	result, err := w.merge(ctx, f)
+	limited, cancel := w.limit(ctx)
+	defer cancel()
+	result, err := w.merge(limited, f)
+	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+		return false, fmt.Errorf("merge of %d parts: %w\n  hint: give workers more time, or run quarry job sweep where there is no deadline", w.manifest.Parts(), ErrDeadline)
+	}
 	if err != nil {
 		return false, err
 	}

@@ -1,7 +1,6 @@
 package job_test
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,7 +12,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
-	"github.com/quarry-hn/quarry/host/objstore/s3server"
+	"github.com/quarry-hn/quarry/host/objstore/storetest"
 )
 
 // Faults of requests.
@@ -147,15 +146,7 @@ func (d *drip) Read(p []byte) (int, error) {
 
 // TestFaultsOnS3 runs schedules on an S3 server whose answers are tampered with.
 func TestFaultsOnS3(t *testing.T) {
-	server, err := s3server.Start(t.Context(), t.TempDir())
-	if errors.Is(err, s3server.ErrNoProgram) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	server.Setenv(t.Setenv)
+	server := storetest.S3(t)
 	for _, bucket := range []string{"work", "work-results"} {
 		if err := server.CreateBucket(t.Context(), bucket); err != nil {
 			t.Fatal(err)

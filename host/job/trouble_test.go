@@ -379,6 +379,22 @@ func TestDeadline(t *testing.T) {
 		o, err := w.Shard(ctx, x.shards[0])
 		x.came(o, err, job.Mined, "")
 		x.rest()
+
+		for _, key := range []string{"negatives.jsonl", "negatives.manifest.json"} {
+			if err := x.at.Out.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		short, cancelShort := context.WithTimeout(t.Context(), 51*time.Second)
+		defer cancelShort()
+		if _, err := w.Sweep(short); !errors.Is(err, job.ErrDeadline) || !strings.Contains(err.Error(), "merge of 2 parts") {
+			t.Errorf("the merge: %v", err)
+		}
+		if _, err := x.at.Out.Head(t.Context(), "negatives.jsonl"); !errors.Is(err, objstore.ErrNotExist) {
+			t.Errorf("a merge that was given up left: %v", err)
+		}
+		o, err = w.Sweep(ctx)
+		x.came(o, err, job.Finished, "")
 	})
 }
 

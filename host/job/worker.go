@@ -16,8 +16,8 @@ import (
 )
 
 var (
-	// ErrDeadline is returned, wrapped, where the time that is left is too short for a shard. Of the group of pairs it was at,
-	// nothing was put.
+	// ErrDeadline is returned, wrapped, where the time that is left is too short for a shard, or for the merge. Of the group of pairs it was
+	// at, or of the result, nothing was put.
 	ErrDeadline = errors.New("too little time is left")
 	// ErrConflict is returned, wrapped, where two workers gave different bytes for the same thing, which no input can bring about.
 	ErrConflict = errors.New("two workers gave different results")
@@ -30,7 +30,7 @@ type Options struct {
 	Dir string
 	// MaxShard is the largest shard that is taken, in bytes; 0 means any.
 	MaxShard int64
-	// Reserve is how long before its context's deadline a worker stops mining.
+	// Reserve is how long before its context's deadline a worker stops mining, or merging.
 	Reserve time.Duration
 	// PaidMemoryMiB is the memory that the worker's time is paid for by; 0 where it is not.
 	PaidMemoryMiB int

@@ -1,24 +1,15 @@
 package main
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/job"
-	"github.com/quarry-hn/quarry/host/objstore/s3server"
+	"github.com/quarry-hn/quarry/host/objstore/storetest"
 )
 
 // TestJobOnS3 is the whole cycle with s3:// URLs, by way of the plugin.
 func TestJobOnS3(t *testing.T) {
-	server, err := s3server.Start(t.Context(), t.TempDir())
-	if errors.Is(err, s3server.ErrNoProgram) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	server.Setenv(t.Setenv)
+	server := storetest.S3(t)
 	demoFolder(t)
 	const at = "s3://my-quarry/jobs/nightly"
 	const line = "job init data --shards 12 --bucket s3://my-quarry --job nightly"
