@@ -207,6 +207,44 @@ func checkLogs(t *testing.T, lines []string) {
 	}
 }
 
+// TestBuiltFunctionStopsInTime gives the function a shard that takes longer than its time-out: it stops before it is cut, puts nothing, and the message comes back.
+func TestBuiltFunctionStopsInTime(t *testing.T) {
+	folder, name := openData(t)
+	if name == "demo" {
+		t.Skip("the demo's documents are mined in no time")
+	}
+	const timeout = 7 * time.Second // the function keeps five for itself
+	a := newAccount(t, account.Options{Cache: true, Concurrency: 1, Timeout: timeout, Env: []string{"GOMAXPROCS=1"}})
+	p, err := host.Fit(t.Context(), folder, host.FitOptions{NoPCA: true})
+	must(t, err)
+	at := a.Place("large")
+	_, err = job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: host.MineOptions{Split: "all", RunOptions: host.RunOptions{Memory: 1 << 30}}, Shards: 1})
+	must(t, err)
+	said := func() int {
+		a.mutex.Lock()
+		defer a.mutex.Unlock()
+		return strings.Count(strings.Join(a.logs, "\n"), job.ErrDeadline.Error())
+	}
+	for end := time.Now().Add(2 * time.Minute); said() < 2; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the shard was not given up twice in two minutes:\n%s", strings.Join(a.logs, "\n"))
+		}
+	}
+	for o, err := range at.Out.List(t.Context(), "", "") {
+		if err != nil || o.Key != job.ManifestKey {
+			t.Errorf("%v is there, %v", o, err)
+		}
+	}
+	for _, i := range a.Function.Invocations() {
+		if i.Err != nil || i.Duration > timeout {
+			t.Errorf("an invocation took %v and ended with %v", i.Duration, i.Err)
+		}
+	}
+	if c := a.Queue.Counters(); c.Returned == 0 || c.Left == 0 {
+		t.Errorf("the message did not come back: %+v", c)
+	}
+}
+
 // TestColdStart compares the first invocation of a new process with the compiled plugin beside the program, and without.
 func TestColdStart(t *testing.T) {
 	for _, cache := range []bool{true, false} {
