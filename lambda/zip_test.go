@@ -3,14 +3,23 @@ package lambda_test
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"debug/elf"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/lambda/internal/account"
+	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 // TestZip looks at what is deployed: a program for arm64, and the plugin compiled for it; no more, and the same bytes each time.
@@ -68,4 +77,50 @@ func TestZip(t *testing.T) {
 	if !bytes.Equal(packed[0], packed[1]) {
 		t.Error("packed again, the same files give other bytes")
 	}
+}
+
+// TestZipRuns runs a job with the zip's own program, for arm64 under QEMU. It takes the plugin from the zip's cache, and gives this machine's bytes.
+func TestZipRuns(t *testing.T) {
+	emulator, err := exec.LookPath("qemu-aarch64")
+	if err != nil {
+		t.Skip("qemu-aarch64 is not here; on Debian: apt-get install qemu-user")
+	}
+	packed, err := filepath.Abs(filepath.Join("..", "bin", "lambda"))
+	must(t, err)
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(packed)); err != nil {
+		t.Skipf("%s is not built: run `make lambda`", packed)
+	}
+	cached := func() (names []string) {
+		must(t, filepath.WalkDir(filepath.Join(dir, "cache"), func(path string, e fs.DirEntry, err error) error {
+			if err == nil && !e.IsDir() {
+				names = append(names, path)
+			}
+			return err
+		}))
+		return names
+	}
+	before := cached()
+	program := filepath.Join(dir, "run")
+	must(t, os.WriteFile(program, []byte("#!/bin/sh\nexec "+emulator+" "+filepath.Join(dir, "bootstrap")+"\n"), 0o700))
+	a := newAccount(t, account.Options{Function: program, Cache: true, Concurrency: 1, Timeout: time.Minute})
+	folder, err := dataset.OpenFS(demo.FS, "demo")
+	must(t, err)
+	defer folder.Close()
+	p, err := host.Fit(t.Context(), folder, host.FitOptions{})
+	must(t, err)
+	negatives, manifest := oneMachine(t, folder, p, host.MineOptions{})
+	at := a.Place("arm64")
+	_, err = job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: host.MineOptions{RunOptions: host.RunOptions{Memory: 1 << 30}}, Shards: 3})
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	if err := a.Drain(ctx); err != nil {
+		t.Fatalf("%v\n%s", err, strings.Join(a.logs, "\n"))
+	}
+	checkResult(t, at, negatives, manifest)
+	if after := cached(); len(before) != 1 || !slices.Equal(before, after) {
+		t.Errorf("the compiled plugin was not what the program looked for: %v, then %v", before, after)
+	}
+	t.Logf("the first process took %v to start, under the emulator", a.Function.Invocations()[0].Init)
 }

@@ -24,6 +24,7 @@ import (
 type Options struct {
 	Dir          string  // for all that is written
 	Programs     string  // folder of local/bootstrap and template.json: the bin that make makes
+	Function     string  // its program; empty means local/bootstrap of Programs
 	Cache        bool    // the compiled plugin lies beside the function's program
 	Duplicates   float64 // share of the messages that come twice or three times
 	Concurrency  int
@@ -56,7 +57,10 @@ func New(ctx context.Context, o Options) (_ *Account, err error) {
 			a.Close()
 		}
 	}()
-	bootstrap := filepath.Join(o.Programs, "local", "bootstrap")
+	bootstrap := o.Function
+	if bootstrap == "" {
+		bootstrap = filepath.Join(o.Programs, "local", "bootstrap")
+	}
 	if _, err := os.Stat(bootstrap); err != nil {
 		return nil, err
 	}
