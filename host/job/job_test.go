@@ -89,7 +89,8 @@ func (s *sample) check(t testing.TB, at *job.Place) {
 
 func worker(t testing.TB, at *job.Place) *job.Worker {
 	t.Helper()
-	w, err := job.NewWorker(at.In, at.Out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: t.TempDir()})
+	// Blocks are small, so that a row of a block is not that row of the shard.
+	w, err := job.NewWorker(at.In, at.Out, job.Options{RunOptions: host.RunOptions{Engine: native, BlockRows: 2}, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

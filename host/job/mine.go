@@ -107,7 +107,7 @@ func (w *Worker) mine(ctx context.Context, o *Outcome, shard int, groups []int) 
 			s.Name, s.Rows, s.Size, ErrDeadline, time.Since(began).Round(time.Millisecond))
 	case errors.As(err, &u):
 		return w.refuse(ctx, o, u.file, u.problem, u.hint)
-	case errors.As(err, &d) && d.Err == nil: // with a cause it is of this worker's disk
+	case errors.As(err, &d) && (d.Err == nil || errors.As(d.Err, &a)): // with another cause it is of this worker's disk
 		problem := *d
 		problem.Hint = "" // it has its own place
 		return w.refuse(ctx, o, s.Name, problem.Error(), cmp.Or(d.Hint, "make the vectors and the job again"))
