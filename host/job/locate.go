@@ -57,18 +57,25 @@ func At(ctx context.Context, bucket, results, name string) (*Place, error) {
 	if !ValidJob(name) {
 		return nil, fmt.Errorf("%w: job name %q; it has no slash, and is neither empty nor \".\" nor \"..\"", host.ErrOption, name)
 	}
-	if results == "" {
-		results = ResultsOf(bucket)
-	}
-	in, err := objstore.Open(ctx, bucket)
-	if err != nil {
-		return nil, err
-	}
-	out, err := objstore.Open(ctx, results)
+	in, out, err := OpenBuckets(ctx, bucket, results)
 	if err != nil {
 		return nil, err
 	}
 	return Within(in, out, name), nil
+}
+
+// OpenBuckets opens a bucket and that of its results; empty means ResultsOf.
+func OpenBuckets(ctx context.Context, bucket, results string) (in, out objstore.Store, err error) {
+	if results == "" {
+		results = ResultsOf(bucket)
+	}
+	if in, err = objstore.Open(ctx, bucket); err != nil {
+		return nil, nil, err
+	}
+	if out, err = objstore.Open(ctx, results); err != nil {
+		return nil, nil, err
+	}
+	return in, out, nil
 }
 
 // Within is a job's place in two buckets that are open.

@@ -67,13 +67,12 @@ const (
 	pairsPrefix   = "pairs/"
 	ShardsPrefix  = "shards/"
 
-	partsPrefix    = "parts/"
-	refusedPrefix  = "refused/"
-	cancelledKey   = "cancelled.json"
-	negativesKey   = "negatives.jsonl"
-	resultKey      = "negatives.manifest.json" // the last to be written: where it is, the job is finished
-	maxManifest    = 256 << 20
-	maxShardHeader = abi.MaxHeader
+	partsPrefix   = "parts/"
+	refusedPrefix = "refused/"
+	cancelledKey  = "cancelled.json"
+	negativesKey  = "negatives.jsonl"
+	resultKey     = "negatives.manifest.json" // the last to be written: where it is, the job is finished
+	maxManifest   = 256 << 20
 )
 
 // ErrManifest is returned, wrapped, for a manifest that is not sound. All that is wrong with it is reported together, up to ten problems.

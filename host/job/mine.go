@@ -42,12 +42,8 @@ func (w *Worker) lacks(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// missing sorts the shards without parts: those that are uploaded, and those that are not.
-func (w *Worker) missing(ctx context.Context) (uploaded, absent []string, err error) {
-	parts, err := w.manifest.listParts(ctx, w.out)
-	if err != nil {
-		return nil, nil, err
-	}
+// missing sorts the shards whose parts are not all among those keys: those that are uploaded, and those that are not.
+func (w *Worker) missing(ctx context.Context, parts map[string]bool) (uploaded, absent []string, err error) {
 	var files []File
 	for i, shard := range w.manifest.Shards {
 		if !w.manifest.mined(i, parts) {

@@ -105,7 +105,7 @@ func openShard(f io.ReaderAt, size int64, name string, models []pca.Model, rows 
 	if _, err := f.ReadAt(first, 0); err != nil && err != io.EOF {
 		return nil, dataset.ReadError(name, err)
 	}
-	length, err := safetensors.HeaderLen(first, int(size), maxShardHeader)
+	length, err := safetensors.HeaderLen(first, int(size), abi.MaxHeader)
 	if err != nil {
 		return nil, bad("not a safetensors file: %v", err)
 	}

@@ -88,11 +88,11 @@ func ReadStatus(ctx context.Context, at *Place) (*Status, error) {
 	if s.Refused, err = w.readRefused(ctx, mined); err != nil {
 		return nil, err
 	}
-	return s, s.settle(ctx, w)
+	return s, s.settle(ctx, w, parts)
 }
 
 // settle finds out how the job stands.
-func (s *Status) settle(ctx context.Context, w *Worker) error {
+func (s *Status) settle(ctx context.Context, w *Worker, parts map[string]bool) error {
 	b, _, err := objstore.ReadAll(ctx, w.out, resultKey, maxManifest)
 	if err == nil {
 		var result host.Manifest
@@ -116,7 +116,7 @@ func (s *Status) settle(ctx context.Context, w *Worker) error {
 	if s.Problem != "" {
 		s.State = Waits
 	}
-	uploaded, missing, err := w.missing(ctx)
+	uploaded, missing, err := w.missing(ctx, parts)
 	s.Uploaded, s.Absent = append(s.Uploaded, uploaded...), append(s.Absent, missing...)
 	return err
 }

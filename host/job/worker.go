@@ -131,7 +131,11 @@ func (w *Worker) Shard(ctx context.Context, name string) (*Outcome, error) {
 			return o, err
 		}
 	}
-	return o, w.finish(ctx, o)
+	there, err := w.manifest.listParts(ctx, w.out)
+	if err != nil {
+		return o, err
+	}
+	return o, w.finish(ctx, o, there)
 }
 
 // Sweep looks at the job as a whole: where all parts are there it merges them and commits the result; otherwise it says which shards are missing.
@@ -153,7 +157,11 @@ func (w *Worker) Sweep(ctx context.Context) (*Outcome, error) {
 			}
 		}
 	}
-	if err := w.finish(ctx, o); err != nil || o.Action != Pending {
+	there, err := w.manifest.listParts(ctx, w.out)
+	if err != nil {
+		return o, err
+	}
+	if err := w.finish(ctx, o, there); err != nil || o.Action != Pending {
 		return o, err
 	}
 	if o.Problem, err = w.lacks(ctx); err != nil {
@@ -163,7 +171,7 @@ func (w *Worker) Sweep(ctx context.Context) (*Outcome, error) {
 		o.Action = Waits
 		return o, nil
 	}
-	o.Uploaded, o.Absent, err = w.missing(ctx)
+	o.Uploaded, o.Absent, err = w.missing(ctx, there)
 	return o, err
 }
 
@@ -272,12 +280,8 @@ func (w *Worker) refuse(ctx context.Context, o *Outcome, name, problem, hint str
 	return o, w.out.Put(ctx, refusedKey(name), bytes.NewReader(append(b, '\n')))
 }
 
-// finish counts the parts that are there and, where they are all, merges and commits.
-func (w *Worker) finish(ctx context.Context, o *Outcome) error {
-	there, err := w.manifest.listParts(ctx, w.out)
-	if err != nil {
-		return err
-	}
+// finish counts the parts among those keys and, where they are all, merges and commits.
+func (w *Worker) finish(ctx context.Context, o *Outcome, there map[string]bool) (err error) {
 	for s := range w.manifest.Shards {
 		for g := range w.manifest.Pairs {
 			if there[w.manifest.partKey(s, g)] {

@@ -66,25 +66,17 @@ func (f *jobFlags) places(ctx context.Context, url string) ([]*job.Place, error)
 	if bucket == "" {
 		bucket = url
 	}
-	results := f.results
-	if results == "" {
-		results = job.ResultsOf(bucket)
-	}
-	var stores []objstore.Store
-	for _, place := range []string{bucket, results} {
-		s, err := objstore.Open(ctx, place)
-		if err != nil {
-			return nil, placeError(err)
-		}
-		stores = append(stores, s)
+	in, out, err := job.OpenBuckets(ctx, bucket, f.results)
+	if err != nil {
+		return nil, placeError(err)
 	}
 	var places []*job.Place
-	for name, err := range job.Names(ctx, objstore.Sub(stores[0], job.Folder)) {
+	for name, err := range job.Names(ctx, objstore.Sub(in, job.Folder)) {
 		if err != nil {
 			return nil, err
 		}
 		if job.ValidJob(name) {
-			places = append(places, job.Within(stores[0], stores[1], name))
+			places = append(places, job.Within(in, out, name))
 		}
 	}
 	return places, nil
