@@ -171,15 +171,12 @@ func (s *file) put(ctx context.Context, key string, body io.ReadSeeker, replace 
 		return err
 	}
 	start, err := body.Seek(0, io.SeekCurrent)
-	for try := 0; err == nil && try < putTries; try++ {
-		if _, err = body.Seek(start, io.SeekStart); err != nil {
-			break
-		}
+	for try := 1; err == nil; try++ {
 		err = s.putOnce(ctx, path, body, replace)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		if try == putTries || !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
-		err = nil // a Delete beside this one removed the folder
+		_, err = body.Seek(start, io.SeekStart) // a Delete beside this Put removed the folder
 	}
 	switch {
 	case err == nil:
@@ -210,6 +207,9 @@ func (s *file) putOnce(ctx context.Context, path string, body io.Reader, replace
 	})
 	if err != nil {
 		return err
+	}
+	if err := atomicfile.MakeFolders(filepath.Dir(path)); err != nil { // a Delete may have removed it while the bytes were written
+		return errors.Join(err, p.Discard())
 	}
 	if replace {
 		return p.Commit()

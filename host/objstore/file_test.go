@@ -317,6 +317,33 @@ func TestFileEmptiedFolders(t *testing.T) {
 	}
 }
 
+// TestFileFolderRemoved removes folders at every moment a Put reads its body. The object's is made again; where .tmp goes each time, the Put
+// fails and says so.
+func TestFileFolderRemoved(t *testing.T) {
+	dir := t.TempDir()
+	s := openFile(t, dir)
+	for _, put := range []func(context.Context, string, io.ReadSeeker) error{s.Put, s.PutNew} {
+		body := &broken{strings.NewReader("x"), func() error { return os.Remove(filepath.Join(dir, "folder")) }}
+		if err := put(t.Context(), "folder/k", body); err != nil {
+			t.Error(err)
+		}
+		if b, _, err := objstore.ReadAll(t.Context(), s, "folder/k", 10); err != nil || string(b) != "x" {
+			t.Errorf("put %q, %v", b, err)
+		}
+		if err := s.Delete(t.Context(), "folder/k"); err != nil {
+			t.Error(err)
+		}
+		tries := 0
+		body.then = func() error { tries++; return os.RemoveAll(filepath.Join(dir, ".tmp")) }
+		if err := put(t.Context(), "folder/k", body); err == nil || tries < 2 {
+			t.Errorf("a Put whose temporary file went each time it tried, %d times: %v", tries, err)
+		}
+		if _, err := s.Head(t.Context(), "folder/k"); !errors.Is(err, objstore.ErrNotExist) {
+			t.Errorf("it is there: %v", err)
+		}
+	}
+}
+
 // TestFileDenied needs a user whom a file's mode stops.
 func TestFileDenied(t *testing.T) {
 	if os.Getuid() <= 0 {

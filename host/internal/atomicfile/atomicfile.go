@@ -224,7 +224,8 @@ func syncFolder(folder string) error {
 	return d.Close()
 }
 
-// MakeFolders is os.MkdirAll, but the names of new folders last.
+// MakeFolders is os.MkdirAll, but the names of new folders last. Where another process removes one of them meanwhile, the error is
+// fs.ErrNotExist: to try again may help.
 func MakeFolders(folder string) error {
 	if info, err := os.Stat(folder); err == nil && info.IsDir() {
 		return nil
@@ -240,6 +241,9 @@ func MakeFolders(folder string) error {
 	if errors.Is(err, fs.ErrExist) {
 		if info, e := os.Stat(folder); e == nil && info.IsDir() {
 			return nil // another's
+		}
+		if _, e := os.Lstat(folder); errors.Is(e, fs.ErrNotExist) {
+			return writeError(folder, e) // it was another's, and went
 		}
 		return writeError(folder, errors.New("a file of that name is in the way"))
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -317,4 +318,23 @@ func TestMakeFolders(t *testing.T) {
 			t.Errorf("%s: %v; expected %v", folder, err, ErrWrite)
 		}
 	}
+}
+
+// TestMakeFoldersBesideRemove makes and removes the same folders at once: what fails, fails for want of a folder, and never for a file that
+// is said to be in the way.
+func TestMakeFoldersBesideRemove(t *testing.T) {
+	dir := t.TempDir()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 2000 {
+				if err := MakeFolders(filepath.Join(dir, "a", "b")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Error(err)
+				}
+				_ = os.Remove(filepath.Join(dir, "a", "b"))
+				_ = os.Remove(filepath.Join(dir, "a"))
+			}
+		})
+	}
+	all.Wait()
 }
