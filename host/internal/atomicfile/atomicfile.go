@@ -239,11 +239,15 @@ func MakeFolders(folder string) error {
 		err = os.Mkdir(folder, 0o755)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		if info, e := os.Stat(folder); e == nil && info.IsDir() {
-			return nil // another's
-		}
-		if _, e := os.Lstat(folder); errors.Is(e, fs.ErrNotExist) {
+		info, e := os.Lstat(folder)
+		if errors.Is(e, fs.ErrNotExist) {
 			return writeError(folder, e) // it was another's, and went
+		}
+		if e == nil && info.Mode()&fs.ModeSymlink != 0 {
+			info, e = os.Stat(folder)
+		}
+		if e == nil && info.IsDir() {
+			return nil // another's
 		}
 		return writeError(folder, errors.New("a file of that name is in the way"))
 	}

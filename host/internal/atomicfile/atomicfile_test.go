@@ -313,7 +313,10 @@ func TestMakeFolders(t *testing.T) {
 		}
 	}
 	put(t, filepath.Join(dir, "file"), "")
-	for _, folder := range []string{"file", "file/a", "file/a/b"} {
+	noError(t, os.Symlink("d", filepath.Join(dir, "link")))
+	noError(t, os.Symlink("nowhere", filepath.Join(dir, "broken")))
+	noError(t, MakeFolders(filepath.Join(dir, "link", "e")))
+	for _, folder := range []string{"file", "file/a", "file/a/b", "broken"} {
 		if err := MakeFolders(filepath.Join(dir, folder)); !errors.Is(err, ErrWrite) {
 			t.Errorf("%s: %v; expected %v", folder, err, ErrWrite)
 		}
