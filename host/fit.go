@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +39,9 @@ type FitOptions struct {
 	Threads     int      // 0 means all cores; the result does not depend on it
 	Memory      int64    // bytes that the process may take; 0 means DefaultMemory
 	Progress    Progress
+
+	// Fitted, where it is of the same vectors and options, is returned instead of being fitted again. nil is no such.
+	Fitted *Projection
 }
 
 // What a projection is fitted on, in FitOptions.FitOn; a sample of N documents is "sample:N".
@@ -112,6 +116,9 @@ func Fit(ctx context.Context, folder *dataset.Folder, o FitOptions) (*Projection
 	}
 	if p.DataSHA256, err = rows.fingerprint(); err != nil {
 		return nil, err
+	}
+	if o.Fitted != nil && rows.gave(o.Fitted, o) {
+		return o.Fitted, nil
 	}
 	if !o.NoPCA {
 		if err := rows.fit(ctx, o); err != nil {
@@ -209,6 +216,14 @@ func (r *fitRows) fit(ctx context.Context, o FitOptions) error {
 	p.Mean, p.Components, p.Variances = result.Mean, result.Components, result.Variances
 	p.Rows, p.TotalVariance, p.CapturedVariance = result.Rows, result.Total, result.Captured
 	return nil
+}
+
+// gave reports whether a fit of these rows gave p.
+func (r *fitRows) gave(p *Projection, o FitOptions) bool {
+	want := r.projection
+	skipped := !o.NoPCA && p.Rows < r.Rows()
+	return p.DataSHA256 == want.DataSHA256 && slices.Equal(p.Models, want.Models) && reflect.DeepEqual(settingsOf(p.Projection), settingsOf(want)) &&
+		(o.Zero == ZeroSkip || !skipped)
 }
 
 // Rows is how many rows there are to fit.

