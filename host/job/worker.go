@@ -188,7 +188,7 @@ func (w *Worker) open(ctx context.Context) (*Outcome, error) {
 		}
 	}
 	pinned, err := w.out.Head(ctx, ManifestKey)
-	if errors.Is(err, objstore.ErrNotExist) {
+	if absent(err) {
 		return w.pin(ctx)
 	}
 	if err != nil {
