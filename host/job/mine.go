@@ -147,6 +147,10 @@ func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int,
 	if err != nil {
 		return err
 	}
+	// The group that the plugin holds since the last shard comes first.
+	if held := slices.IndexFunc(groups, func(g int) bool { return w.miner.Has(w.manifest.pairsID(g)) }); held > 0 {
+		groups[0], groups[held] = groups[held], groups[0]
+	}
 	for i, g := range groups {
 		id := w.manifest.pairsID(g)
 		if !w.miner.Has(id) {
