@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -27,8 +28,8 @@ func (a *app) jobRunCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "run JOB", Short: "Mine a job here, until it is finished", Args: cobra.ExactArgs(1),
 		Long: `Mine a job's shards in this process, by the protocol that the Lambda function follows, and write the result once all are mined,
-by whomever. Several may run at once, on one machine or many, and while the function does: each begins at another shard, and
-what two of them mine is right, and mined twice. A shard that is not uploaded is an error, unless --wait says how long to wait
+by whomever. Several may run at once, on one machine or many, and while the function does: each takes the shards in an order of
+its own, and what two of them mine is right, and mined twice. A shard that is not uploaded is an error, unless --wait says how long to wait
 for it; the others are mined first. Shards are kept in the folder of temporary files while they are mined, one at a time.`,
 		Example: `  quarry job run s3://my-quarry/jobs/nightly
   quarry job run s3://my-quarry/jobs/nightly --wait 10m      # the upload still goes on
@@ -97,8 +98,10 @@ func (w *jobWork) toEnd(ctx context.Context, wait time.Duration) error {
 		case job.Cancelled:
 			return fmt.Errorf("%s: %w", w.at.In.URL(), errCancelled)
 		}
-		if n := len(w.did.ToMine); n > 0 {
-			progress, err := w.mine(ctx, rand.N(n))
+		if names := slices.Clone(w.did.ToMine); len(names) > 0 {
+			// Two that took the same order would be at the same shard from where they meet.
+			rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+			progress, err := w.mine(ctx, names)
 			if err != nil {
 				return err
 			}

@@ -94,7 +94,7 @@ func sweep(ctx context.Context, at *job.Place, open func(*job.Place) (*jobWork, 
 		return nil, err
 	}
 	if len(w.did.ToMine) > 0 {
-		if _, err := w.mine(ctx, 0); err != nil {
+		if _, err := w.mine(ctx, w.did.ToMine); err != nil {
 			return nil, err
 		}
 		if err := w.look(ctx); err != nil {

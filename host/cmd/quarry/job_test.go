@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -267,6 +268,36 @@ func TestJobRunsAtOnce(t *testing.T) {
 	mustRun(t, "job fetch -o out/j.jsonl "+nightly)
 	if all := tree(t); all["out/n.jsonl"] != all["out/j.jsonl"] || all["out/n.manifest.json"] != all["out/j.manifest.json"] {
 		t.Error("the result differs from that of mine")
+	}
+}
+
+// TestJobRunsInAnyOrder: a run takes the shards in an order that is not that of their names from anywhere on, in which two runs would meet
+// and go on side by side.
+func TestJobRunsInAnyOrder(t *testing.T) {
+	demoFolder(t)
+	mustRun(t, strings.Replace(initLine, "--shards 8", "--shards 40", 1))
+	mustRun(t, "job run --engine native "+nightly)
+	parts, err := filepath.Glob(results + "/parts/*/*")
+	if err != nil || len(parts) != 40 {
+		t.Fatalf("%d parts, %v", len(parts), err)
+	}
+	written := map[string]time.Time{}
+	for _, part := range parts {
+		info, err := os.Stat(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written[part] = info.ModTime()
+	}
+	steps := 0 // to the shard that follows by name
+	inTime := slices.SortedFunc(slices.Values(parts), func(a, b string) int { return written[a].Compare(written[b]) })
+	for i, part := range inTime[1:] {
+		if slices.Index(parts, part) == (slices.Index(parts, inTime[i])+1)%len(parts) {
+			steps++
+		}
+	}
+	if steps > 20 {
+		t.Errorf("%d of 39 steps lead to the next shard by name", steps)
 	}
 }
 

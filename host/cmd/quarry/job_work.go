@@ -94,11 +94,9 @@ func (w *jobWork) look(ctx context.Context) error {
 	return nil
 }
 
-// mine mines the shards that look found, from number first on and round, and reports whether any of them is done now.
-func (w *jobWork) mine(ctx context.Context, first int) (progress bool, err error) {
-	names := w.did.ToMine
-	for i := range names {
-		name := names[(first+i)%len(names)]
+// mine mines shards, and reports whether any of them is done now.
+func (w *jobWork) mine(ctx context.Context, names []string) (progress bool, err error) {
+	for _, name := range names {
 		w.current = w.rows[name]
 		began := time.Now()
 		o, err := w.worker.Shard(ctx, name)
