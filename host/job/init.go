@@ -16,7 +16,6 @@ import (
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/objstore"
-	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
 // uploads is how many shards are uploaded at a time; each holds its ids in memory.
@@ -73,17 +72,25 @@ func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *host.Projec
 	return m, m.upload(ctx, at, j, folder, p, o)
 }
 
-// Fitted is the projection that an Init put there before it was cut short, for FitOptions; nil where there is none that can be read.
+// Fitted is the projection of the job that is there, for FitOptions; nil where there is none, or not the one that its manifest names.
 func (p *Place) Fitted(ctx context.Context) (*host.Projection, error) {
-	b, _, err := objstore.ReadAll(ctx, p.In, projectionKey, abi.MaxMessage)
+	var manifest *Manifest
+	b, _, err := objstore.ReadAll(ctx, p.In, ManifestKey, maxManifest)
+	if err == nil {
+		manifest, err = ParseManifest(b)
+		if err != nil {
+			return nil, nil // Init says what is there
+		}
+		b, _, err = objstore.ReadAll(ctx, p.In, projectionKey, manifest.Projection.Size)
+	}
 	if absent(err) || errors.Is(err, objstore.ErrTooLarge) {
 		return nil, nil
 	}
-	if err != nil {
+	if err != nil || fileOf(projectionKey, b) != manifest.Projection {
 		return nil, err
 	}
-	there, _ := host.ParseProjection(b) // what is none is put again
-	return there, nil
+	fitted, _ := host.ParseProjection(b) // where it is none, Init says what is there
+	return fitted, nil
 }
 
 // putManifest puts the manifest. One that is there must be the same: another Init may have put its own since vacate looked.

@@ -175,20 +175,26 @@ func TestJobInitGoesOn(t *testing.T) {
 		mustRun(t, initLine)
 		checkUnchanged(t, want)
 	}
-	// Without --projection, the one that is there is taken, here told by a bit that a fit would not give, unless it is of another fit.
-	const projection = nightly + "/projection.safetensors"
-	marked := []byte(want[projection])
+	// Without --projection, that of the job is taken, here told by a bit that a fit would not give, unless it is of another fit or damaged.
+	marked := []byte(want["out/p.safetensors"])
 	marked[len(marked)-8] ^= 1
-	if err := os.WriteFile(projection, marked, 0o644); err != nil {
-		t.Fatal(err)
+	write := func(name string, b []byte) {
+		t.Helper()
+		if err := os.WriteFile(name, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	remove(t, nightly+"/manifest.json")
+	write("out/marked", marked)
+	mustRun(t, bare+" --projection out/marked --force")
+	of := tree(t)
 	mustRun(t, bare)
-	if tree(t)[projection] != string(marked) {
-		t.Error("what was fitted was fitted again")
-	}
+	checkUnchanged(t, of)
 	fails(t, bare+" --components 20", exitExists, nightly, "--force")
 	mustRun(t, bare+" --force")
+	remove(t, "out/marked")
+	checkUnchanged(t, want)
+	write(nightly+"/projection.safetensors", marked)
+	mustRun(t, bare)
 	checkUnchanged(t, want)
 	// Shards that are mined are not uploaded again.
 	mustRun(t, "job run --engine native "+nightly)
