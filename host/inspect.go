@@ -50,6 +50,9 @@ func Inspect(ctx context.Context, path string) (i *Inspection, err error) {
 	if err != nil {
 		return nil, dataset.ReadError(path, err)
 	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, errors.Join(&dataset.Error{Path: path, Row: -1, Problem: "it is a folder", Hint: "name one of its files"}, f.Close())
+	}
 	start := make([]byte, 16)
 	n, err := io.ReadFull(f, start)
 	if err = errors.Join(errors.Unwrap(err), f.Close()); err != nil {
@@ -190,11 +193,11 @@ func (i *Inspection) vectors(ctx context.Context, path string) error {
 		switch {
 		case err != nil:
 			if bad++; bad == 1 {
-				i.problem("row %d: %v", r, abi.AsError(err).Message)
+				i.problem("row %d (the first is 0): %v", r, abi.AsError(err).Message)
 			}
 		case skip != nil:
 			if zero++; zero == 1 {
-				i.problem("row %d: the vector is zero", r)
+				i.problem("row %d (the first is 0): the vector is zero", r)
 			}
 		default:
 			norm := kernel.Norm(dst)

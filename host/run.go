@@ -208,8 +208,8 @@ func sameValues(path string, there, now map[string]string) error {
 	if differ == nil {
 		return nil
 	}
-	return fmt.Errorf("%s is of another run: %s\n  hint: give the same inputs and options, or start anew with --force and without --resume: %w",
-		path, strings.Join(differ, "; "), ErrExists)
+	return fmt.Errorf("%s %w, of another run: %s\n  hint: give the same inputs and options, or start anew with --force and without --resume",
+		path, ErrExists, strings.Join(differ, "; "))
 }
 
 func orNone(s string) string {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -47,7 +48,11 @@ func (o Outputs) Paths() (paths []string) {
 // Check fails where one of the files cannot be written, before there is work to lose: it exists, or its folder does not.
 func (o Outputs) Check() error {
 	for _, path := range o.Paths() {
-		if err := atomicfile.Check(path, o.Force); err != nil {
+		err := atomicfile.Check(path, o.Force)
+		if path == o.Projection && errors.Is(err, ErrExists) {
+			return fmt.Errorf("%s %w\n  hint: use it with --projection, write to another folder, or replace it with --force", path, ErrExists)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ func (e *Error) Error() string {
 	case e.Line > 0:
 		fmt.Fprintf(&b, ", line %d", e.Line)
 	case e.Row >= 0:
-		fmt.Fprintf(&b, ", row %d", e.Row)
+		fmt.Fprintf(&b, ", row %d (the first is 0)", e.Row)
 	}
 	b.WriteString(": " + e.Problem)
 	if e.Hint != "" {

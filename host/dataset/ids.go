@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
-	"unicode/utf8"
 )
 
 // IDs are the ids of a corpus or of queries, in the order of their rows; no two are the same. They are kept in memory up to a bound, and in a
@@ -55,11 +54,8 @@ func readIDs(fsys fs.FS, name, path string, id func(l *lineReader, line []byte) 
 		}
 	}()
 	ids.SHA256, err = ids.read(func(l *lineReader, id []byte) error {
-		switch {
-		case len(id) == 0:
+		if len(id) == 0 {
 			return l.errorf("", "the id is empty")
-		case !utf8.Valid(id):
-			return l.errorf("write the file as UTF-8", "the id %q is not UTF-8", id)
 		}
 		sum.Write(id)
 		sum.Write([]byte{'\n'})

@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"unicode/utf8"
 )
 
 // lineReader reads the lines of a text file, compressed or not, and fingerprints its uncompressed bytes.
@@ -59,9 +60,13 @@ func (l *lineReader) next() ([]byte, error) {
 		if l.line == 1 {
 			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")) // a byte order mark
 		}
-		if len(line) > 0 {
-			return line, nil
+		if len(line) == 0 {
+			continue
 		}
+		if !utf8.Valid(line) {
+			return nil, l.errorf("write the file as UTF-8", "not UTF-8: %.80q", notUTF8(line))
+		}
+		return line, nil
 	}
 	switch err := l.scanner.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
@@ -73,6 +78,19 @@ func (l *lineReader) next() ([]byte, error) {
 		return nil, &Error{Path: l.path, Line: l.line + 1, Row: -1, Problem: err.Error(), Hint: "check that it is a file, and whole; compress it again if it is a .gz", Err: err}
 	}
 	return nil, nil
+}
+
+// notUTF8 is what is not UTF-8 in a line, and what comes shortly before.
+func notUTF8(line []byte) []byte {
+	at := 0
+	for at < len(line) {
+		r, n := utf8.DecodeRune(line[at:])
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		at += n
+	}
+	return line[max(0, at-20):min(len(line), at+1)]
 }
 
 func (l *lineReader) errorf(hint, format string, args ...any) error {

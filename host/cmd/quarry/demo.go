@@ -70,7 +70,8 @@ positives and negatives side by side. Writes the example's folder and its negati
 				if err := s.write(w); err != nil {
 					return err
 				}
-				_, err := fmt.Fprintf(w, "next:    quarry mine %s --rule capped -o %s\n", filepath.Join(output, "data"), filepath.Join(output, "capped.jsonl"))
+				_, err := fmt.Fprintf(w, "next:    quarry mine %s --projection %s --rule capped -o %s\n",
+					word(filepath.Join(output, "data")), word(filepath.Join(output, "projection.safetensors")), word(filepath.Join(output, "capped.jsonl")))
 				return err
 			})
 		},

@@ -20,10 +20,14 @@ func (a *app) exportCommand() *cobra.Command {
 		Long: `Write one JSON object a line for each negative: {"query":"...","positive":"...","negative":"..."}, with the texts of
 DIR's corpus and queries. A document's title and text are joined by --separator.`,
 		Example: `  quarry export negatives.jsonl mydata -o triplets.jsonl
+  quarry export negatives.jsonl mydata -o - | gzip > triplets.jsonl.gz
   python -c "import datasets; print(datasets.load_dataset('json', data_files='triplets.jsonl'))"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := atomicfile.Check(output, force); err != nil {
-				return err
+			toStdout := output == "-"
+			if !toStdout {
+				if err := atomicfile.Check(output, force); err != nil {
+					return err
+				}
 			}
 			pairs, err := host.LoadNegatives(args[0])
 			if err != nil {
@@ -35,6 +39,10 @@ DIR's corpus and queries. A document's title and text are joined by --separator.
 			}
 			defer folder.Close()
 			n := 0
+			if toStdout {
+				_, err = host.Export(folder, pairs, separator, interruptible{cmd.Context(), a.stdout})
+				return err
+			}
 			err = atomicfile.Write(output, force, func(w io.Writer) (err error) {
 				n, err = host.Export(folder, pairs, separator, interruptible{cmd.Context(), w})
 				return err
@@ -48,7 +56,7 @@ DIR's corpus and queries. A document's title and text are joined by --separator.
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "triplets.jsonl", "file to write")
+	cmd.Flags().StringVarP(&output, "output", "o", "triplets.jsonl", "file to write; - is the standard output, and then there is no summary")
 	cmd.Flags().StringVar(&separator, "separator", " ", "what joins a document's title and text")
 	cmd.Flags().BoolVar(&force, "force", false, "replace the output where it exists")
 	return cmd

@@ -167,9 +167,9 @@ func TestInspectFilesThatAreNotSound(t *testing.T) {
 		{"NaN in a component", changed(good, func(f *safetensors.File) { setValue(f, "components", math.NaN()) }), "components, row 0"},
 		{"a component that is not of length 1", changed(good, func(f *safetensors.File) { setValue(f, "components", 3) }), "the components are not orthonormal"},
 		{"variances out of order", changed(good, swap), "the variances are not descending at component 1"},
-		{"NaN in a row", notFinite, "row 2: "},
+		{"NaN in a row", notFinite, "row 2 (the first is 0): "},
 		{"no rows", npy(npyHeader("<f4", "False", "(0, 2)"), ""), "there are no rows"},
-		{"a zero row", zero, "row 5: the vector is zero"},
+		{"a zero row", zero, "row 5 (the first is 0): the vector is zero"},
 		{"a module that is not the plugin", "\x00asm\x01\x00\x00\x00", "not quarry's plugin"},
 		{"half of the plugin", string(plugin.Wasm[:len(plugin.Wasm)/2]), "load the plugin"},
 	} {

@@ -171,7 +171,7 @@ func (f *jobInit) summary(at *job.Place, m *job.Manifest) *jobInitSummary {
 	for _, pairs := range m.Pairs {
 		s.Bytes += pairs.Size
 	}
-	s.place = s.URL + f.place.again()
+	s.place = word(s.URL) + f.place.again()
 	return s
 }
 

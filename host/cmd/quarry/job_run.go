@@ -61,7 +61,7 @@ for it; the others are mined first. Shards are kept in the folder of temporary f
 					if err := t.Flush(); err != nil {
 						return err
 					}
-					_, err := fmt.Fprintf(to, "\nnext: quarry job fetch %s%s\n", at.In.URL(), f.again())
+					_, err := fmt.Fprintf(to, "\nnext: quarry job fetch %s%s\n", word(at.In.URL()), f.again())
 					return err
 				})
 			})
@@ -78,7 +78,7 @@ func (f *jobFlags) again() string {
 	if f.results == "" {
 		return ""
 	}
-	return " --results " + f.results
+	return " --results " + word(f.results)
 }
 
 // errCancelled is the error of a job that has no result and gets none.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,14 @@ func (f *mineFlags) options(flags *pflag.FlagSet) (host.MineOptions, error) {
 	if flags.Changed("perc") && f.perc == 0 {
 		return host.MineOptions{}, usageError{errors.New("--perc is 0; it is above 0")}
 	}
+	for _, of := range []struct {
+		flag  string
+		rules []string
+	}{{"margin", []string{"margin"}}, {"perc", []string{"perc", "capped"}}} {
+		if flags.Changed(of.flag) && slices.Contains(mine.Rules, f.rule) && !slices.Contains(of.rules, f.rule) {
+			return host.MineOptions{}, usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", of.flag, strings.Join(of.rules, " or "), f.rule)}
+		}
+	}
 	return host.MineOptions{Split: f.split, Rule: f.rule, Margin: &f.margin, Perc: f.perc, Top: f.top, Counts: f.counts,
 		Positives: f.positives, Self: f.self, Zero: f.zero, Missing: f.missing}, nil
 }
@@ -84,16 +93,6 @@ result depends on: the same manifest means the same negatives, whatever machine,
 			if err := differ(append(outputs.Paths(), stats)); err != nil {
 				return err
 			}
-			if !resume {
-				if err := outputs.Check(); err != nil {
-					return err
-				}
-			}
-			if stats != "" {
-				if err := atomicfile.Check(stats, force || resume); err != nil {
-					return err
-				}
-			}
 			e, err := run.open(cmd)
 			if err != nil {
 				return err
@@ -107,6 +106,16 @@ result depends on: the same manifest means the same negatives, whatever machine,
 			fitOptions.Threads, fitOptions.Zero, fitOptions.Progress, fitOptions.Memory = run.threads, f.zero, meter.progress(), o.Memory
 			if err := errors.Join(o.Validate(), fitOptions.Validate()); err != nil {
 				return err
+			}
+			if !resume {
+				if err := outputs.Check(); err != nil {
+					return err
+				}
+			}
+			if stats != "" {
+				if err := atomicfile.Check(stats, force || resume); err != nil {
+					return err
+				}
 			}
 			folder, err := dataset.Open(args[0])
 			if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -50,7 +51,15 @@ func TestOutputsThatExist(t *testing.T) {
 			made(t)
 			files{row.file: "old"}.write(t, ".")
 			spoil(t)
-			failure{line: row.line, code: exitExists, says: []string{row.file + " exists already", "--force"}}.run(t)
+			says := []string{row.file + " exists already", "--force"}
+			if row.line == mineLine && row.file == "out/projection.safetensors" {
+				says = append(says, "--projection", "another folder") // its name follows from the folder
+			}
+			failure{line: row.line, code: exitExists, says: says}.run(t)
+			mistaken := row.line + " --threads 0"
+			if o := quarry(t.Context(), mistaken); row.line == mineLine && o.code != exitUsage {
+				t.Errorf("quarry %s: exit %d; a mistake in the line comes first", mistaken, o.code)
+			}
 			failure{line: row.line + " --force"}.run(t) // work that fails replaces nothing
 		})
 		t.Run(row.line+"/"+row.file+" --force", func(t *testing.T) {
@@ -82,7 +91,7 @@ func TestOutputsThatCannotBe(t *testing.T) {
 		}
 	}
 	for _, row := range []failure{
-		{line: "mine data -o nosuch/n.jsonl --engine native", says: []string{"cannot write nosuch/", "no such file"}},
+		{line: "mine data -o nosuch/n.jsonl --engine native", says: []string{"cannot write nosuch/", "no such file", "make the folder nosuch first"}},
 		{line: "mine data -o p.safetensors/n.jsonl --engine native", says: []string{"cannot write p.safetensors/", "not a directory"}},
 		{line: mineLine + " --stats nosuch/s.json", says: []string{"cannot write nosuch/s.json", "no such file"}},
 		{line: "fit data -o nosuch/p.safetensors", says: []string{"cannot write nosuch/p.safetensors", "no such file"}},
@@ -151,4 +160,28 @@ func TestDemoTwice(t *testing.T) {
 		mustRun(t, line+" --force")
 		checkUnchanged(t, want)
 	}
+}
+
+// TestDemoNext runs the command that demo ends with.
+func TestDemoNext(t *testing.T) {
+	t.Chdir(t.TempDir())
+	_, next, ok := strings.Cut(mustRun(t, "demo -o d --engine native"), "next:    quarry ")
+	if !ok {
+		t.Fatal("demo names no next command")
+	}
+	mustRun(t, strings.TrimSpace(next)+" --engine native")
+	if b, err := os.ReadFile("d/capped.jsonl"); err != nil || len(b) == 0 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+// TestExportToStandardOutput gives the file's bytes and nothing else.
+func TestExportToStandardOutput(t *testing.T) {
+	made(t)
+	mustRun(t, exportLine)
+	want := tree(t)
+	if got := mustRun(t, "export n.jsonl data -o - --json"); got != want["out/t.jsonl"] || got == "" {
+		t.Errorf("%d bytes, expected %d", len(got), len(want["out/t.jsonl"]))
+	}
+	checkUnchanged(t, want)
 }

@@ -130,8 +130,12 @@ func asUsage(c *cobra.Command) {
 		if err := args(cmd, given); err != nil {
 			return usageError{err}
 		}
-		if output := cmd.Flags().Lookup("output"); output != nil && output.Value.String() == "" {
+		output := cmd.Flags().Lookup("output")
+		switch {
+		case output != nil && output.Value.String() == "":
 			return usageError{errors.New("--output is empty")}
+		case output != nil && output.Value.String() == "-" && cmd.Name() != "export":
+			return usageError{errors.New("--output is -, and what is written is not a stream: name a file, or ./- for one of that name")}
 		}
 		return nil
 	}

@@ -122,6 +122,15 @@ func TestSummaryAsJSON(t *testing.T) {
 	}
 }
 
+// TestWord has words that a shell takes apart.
+func TestWord(t *testing.T) {
+	for text, want := range map[string]string{"": "''", "s3://b/jobs/a": "s3://b/jobs/a", "./unï": "./unï", "a b": "'a b'", "it's": `'it'\''s'`, "$x": "'$x'", "\xff": "'\xff'"} {
+		if got := word(text); got != want {
+			t.Errorf("%q is %s, expected %s", text, got, want)
+		}
+	}
+}
+
 // TestSummaryAsText has the tallies in words.
 func TestSummaryAsText(t *testing.T) {
 	workFolder(t, sample())

@@ -28,6 +28,8 @@ func TestTextFilesThatAreNotSound(t *testing.T) {
 		{name: "no _id", change: edit("corpus.jsonl", `"_id":"d4",`, ``), says: []string{"data/corpus.jsonl, line 4", "no _id", `{"_id":"d1"`}},
 		{name: "an empty _id", change: edit("queries.jsonl", `"q2"`, `""`), says: []string{"data/queries.jsonl, line 2", "no _id"}},
 		{name: "null", change: edit("queries.jsonl", `{"_id":"q1","text":"Text of query 1"}`, `null`), says: []string{"data/queries.jsonl, line 1"}},
+		{name: "an _id that is not UTF-8", change: edit("corpus.jsonl", `"d3"`, "\"d\xff3\""), says: []string{"data/corpus.jsonl, line 3", `d\xff`, "UTF-8"}},
+		{name: "a text that is not UTF-8", change: edit("queries.jsonl", "query 3", "qu\xe9ry 3"), says: []string{"data/queries.jsonl, line 3", `qu\xe9`, "UTF-8"}},
 		{name: "an id twice", change: edit("corpus.jsonl", `"d6"`, `"d2"`), says: []string{"data/corpus.jsonl, line 6", `"d2"`, "first in line 2"}},
 		{name: "a query id twice", change: edit("queries.jsonl", `"q4"`, `"q1"`), says: []string{"data/queries.jsonl, line 4", `"q1"`, "first in line 1"}},
 		{name: "a line cut off", change: func(f files) { f["corpus.jsonl"] = f["corpus.jsonl"][:len(f["corpus.jsonl"])-9] }, says: []string{"data/corpus.jsonl, line 8", "not a JSON object"}},

@@ -54,7 +54,9 @@ func Check(path string, force bool) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return writeError(path, err)
 	}
-	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w\n  hint: make the folder %s first", writeError(path, err), filepath.Dir(path))
+	} else if err != nil {
 		return writeError(path, err)
 	}
 	return nil
