@@ -4,8 +4,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/quarry-hn/quarry/host"
 )
 
 // TestJobOfPython runs the example of docs/JOBS.md, a job made without quarry job init, and gets the negatives of quarry mine.
@@ -27,6 +30,17 @@ func TestJobOfPython(t *testing.T) {
 	if err := os.Rename("data", "mydata"); err != nil {
 		t.Fatal(err)
 	}
+	edit := func(name string, change func(string) string) {
+		t.Helper()
+		files{name: change(string(must(os.ReadFile(name))))}.write(t, ".")
+	}
+	// An id with quotes, and a query of train whose nearest negative is a positive of test.
+	mustRun(t, "mine mydata -o out/first.jsonl --engine native")
+	first := must(host.LoadNegatives("out/first.jsonl"))
+	with := first[slices.IndexFunc(first, func(p host.Pair) bool { return len(p.Negatives) > 0 })]
+	edit("mydata/qrels/test.tsv", func(s string) string { return s + with.QueryID + "\t" + with.Negatives[0].ID + "\t1\n" })
+	edit("mydata/qrels/train.tsv", func(s string) string { return strings.ReplaceAll(s, "\td001\t", "\t\"d001\"\t") })
+	edit("mydata/corpus.jsonl", func(s string) string { return strings.ReplaceAll(s, `"_id": "d001"`, `"_id": "\"d001\""`) })
 	mustRun(t, "fit mydata -o projection.safetensors")
 	mustRun(t, "transform mydata --projection projection.safetensors -o projected --engine native")
 	mustRun(t, "mine mydata --projection projection.safetensors -o out/n.jsonl --engine native")

@@ -28,7 +28,7 @@ type mineFlags struct {
 }
 
 func (f *mineFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.split, "split", "train", "pairs to mine: train, test, another file of qrels/, or all (train first)")
+	flags.StringVar(&f.split, "split", "train", "pairs to mine: train, test, another file of qrels/, or all (train first); a query's positives of every split are none of its negatives")
 	flags.StringVar(&f.rule, "rule", "dual", "which documents are negatives: dual (the paper's: nearer to the query than the positive is, and nearer to the query than to the positive), topk, margin, perc, capped")
 	flags.Float64Var(&f.margin, "margin", mine.DefaultMargin, "for --rule margin: s(Q,D) is at most s(Q,PD) - margin")
 	flags.Float64Var(&f.perc, "perc", mine.DefaultPerc, "for --rule perc and capped: s(Q,D) is at most perc * s(Q,PD)")
