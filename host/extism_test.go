@@ -221,19 +221,35 @@ func python(t *testing.T, module string) string {
 	return name
 }
 
-// TestExtismPython runs the Python example, which loads plugin.wasm with Extism's Python SDK, and gets the golden negatives, bit for bit.
+// TestExtismPython runs the Python example, which loads plugin.wasm with Extism's Python SDK, and gets the golden negatives, bit for bit, and
+// those of a folder with texts.
 func TestExtismPython(t *testing.T) {
 	interpreter := python(t, "extism")
+	run := func(folder, projection, how string) []byte {
+		out, err := exec.CommandContext(t.Context(), interpreter, "../plugin/examples/python/mine.py", "../plugin/plugin.wasm", folder, projection, how).Output()
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			t.Fatalf("%s, %s: %v\n%s", folder, how, err, exit.Stderr)
+		}
+		return out
+	}
 	for _, name := range extismCases {
 		c, want := extismCase(t, name)
 		for _, how := range []string{"select", "push"} {
 			folder := filepath.Join(golden, c.Folder)
-			cmd := exec.CommandContext(t.Context(), interpreter, "../plugin/examples/python/mine.py", "../plugin/plugin.wasm", folder, filepath.Join(folder, "projection.safetensors"), how)
-			out, err := cmd.Output()
-			if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-				t.Fatalf("%s, %s: %v\n%s", name, how, err, exit.Stderr)
-			}
-			samePairs(t, name+", "+how, pairsOf(t, out), want)
+			samePairs(t, name+", "+how, pairsOf(t, run(folder, filepath.Join(folder, "projection.safetensors"), how)), want)
 		}
 	}
+	p, err := host.Fit(t.Context(), demoFolder(t), host.FitOptions{Components: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "p")
+	if err := p.Save(file, false); err != nil {
+		t.Fatal(err)
+	}
+	r, err := host.Mine(t.Context(), demoFolder(t), p, host.MineOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	samePairs(t, "demo", pairsOf(t, run("../testdata/demo", file, "push")), r.Pairs)
 }

@@ -3,7 +3,7 @@
     pip install extism safetensors numpy
     python mine.py plugin.wasm DIR projection.safetensors select|push
 
-DIR has docs.ids and queries.ids (one id a line), qrels/train.tsv and vectors/<model>/{docs,queries}.npy. Prints a JSON
+DIR has corpus.jsonl and queries.jsonl, or docs.ids and queries.ids (one id a line), qrels/train.tsv and vectors/<model>/{docs,queries}.npy. Prints a JSON
 object a line for each pair, as negatives.jsonl has them. `select` does it in one stateless call; `push` sends the
 documents in blocks between begin and finish. docs/ABI.md describes the messages.
 """
@@ -17,12 +17,18 @@ import numpy as np
 from safetensors.numpy import load, save
 
 
-def read_ids(path):
-    return path.read_text(encoding="utf-8").splitlines()
+def lines(path):
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def read_ids(folder, plain, texts):
+    if (folder / plain).exists():
+        return lines(folder / plain)
+    return [json.loads(line)["_id"] for line in lines(folder / texts)]
 
 
 def read_pairs(path):
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    rows = [line.split("\t") for line in lines(path)[1:]]
     return [(query, document) for query, document, score in rows if float(score) > 0]
 
 
@@ -64,7 +70,7 @@ def main(module, folder, projection, how):
         path.name: {side: np.load(path / f"{side}.npy") for side in ("docs", "queries")}
         for path in sorted((folder / "vectors").iterdir())
     }
-    documents, queries = read_ids(folder / "docs.ids"), read_ids(folder / "queries.ids")
+    documents, queries = read_ids(folder, "docs.ids", "corpus.jsonl"), read_ids(folder, "queries.ids", "queries.jsonl")
     pairs, tensors = begin_tensors(folder, models, documents, queries)
     options = {"rule": "dual", "top": "5"}
 
