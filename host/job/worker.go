@@ -188,6 +188,9 @@ func (w *Worker) open(ctx context.Context) (*Outcome, error) {
 		}
 	}
 	pinned, err := w.out.Head(ctx, ManifestKey)
+	if errors.Is(err, objstore.ErrDenied) {
+		err = w.unlisted(ctx, ManifestKey, err)
+	}
 	if errors.Is(err, objstore.ErrNotExist) {
 		return w.pin(ctx)
 	}
@@ -198,6 +201,21 @@ func (w *Worker) open(ctx context.Context) (*Outcome, error) {
 		return nil, nil
 	}
 	return nil, w.loadPinned(ctx)
+}
+
+// unlisted is what a look-up among the results that was denied comes to: that there is no such object, where the list has none. S3 denies what is
+// missing to who may not list it, and how it takes a policy that lists below a prefix is not documented.
+func (w *Worker) unlisted(ctx context.Context, key string, denied error) error {
+	for object, err := range w.out.List(ctx, key, "") {
+		if err != nil {
+			return errors.Join(denied, err)
+		}
+		if object.Key == key {
+			return denied
+		}
+		break
+	}
+	return objstore.ErrNotExist
 }
 
 // pin makes the manifest that was uploaded the job's: whatever becomes of it there, the job goes on with this one.
