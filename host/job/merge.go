@@ -18,7 +18,7 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
-// Parts are read some at a time, and no more than take this memory.
+// Parts are read some at a time, and no more than take this memory, as far as those that came tell.
 const (
 	aheadParts = 16
 	aheadBytes = 64 << 20
@@ -96,7 +96,7 @@ func (w *Worker) merge(ctx context.Context, to io.Writer) (*host.Manifest, error
 	buffer := bufio.NewWriterSize(io.MultiWriter(to, sum), 1<<18)
 	lines := host.NewPairEncoder(buffer)
 	for g := range w.manifest.Pairs {
-		pairs, err := w.pairs(ctx, g)
+		pairs, err := w.pairs(ctx, g, false) // the negatives may take all the disk there is
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +167,7 @@ func (w *Worker) eachPart(ctx context.Context, group int) func(yield func(*partO
 	return func(yield func(*partObject, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		shards := len(w.manifest.Shards)
-		ahead := aheadParts
+		ahead, largest := 1, 1
 		var queue []chan read
 		defer func() {
 			cancel()
@@ -188,7 +188,8 @@ func (w *Worker) eachPart(ctx context.Context, group int) func(yield func(*partO
 			r := <-queue[0]
 			queue = slices.Delete(queue, 0, 1)
 			if r.err == nil {
-				ahead = max(1, min(aheadParts, aheadBytes/max(1, r.object.size)))
+				largest = max(largest, r.object.size)
+				ahead = max(1, min(aheadParts, aheadBytes/largest))
 			}
 			if !yield(r.object, r.err) || r.err != nil {
 				return

@@ -150,7 +150,7 @@ func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int,
 	for i, g := range groups {
 		id := w.manifest.pairsID(g)
 		if !w.miner.Has(id) {
-			pairs, err := w.pairs(limited, g)
+			pairs, err := w.pairs(limited, g, true)
 			if err == nil {
 				err = w.miner.Begin(limited, pairs.PairGroup)
 			}
@@ -222,18 +222,20 @@ func (w *Worker) start(ctx context.Context) error {
 	return err
 }
 
-// pairs reads a group of pairs, from disk where it was read before.
-func (w *Worker) pairs(ctx context.Context, group int) (*pairsFile, error) {
+// pairs reads a group of pairs, from disk where it was kept before, and keeps it there or not.
+func (w *Worker) pairs(ctx context.Context, group int, keep bool) (*pairsFile, error) {
 	of := w.manifest.Pairs[group]
 	path := filepath.Join(w.dir, of.SHA256)
 	b, err := os.ReadFile(path)
-	if err != nil {
+	kept := err == nil
+	if !kept {
 		if b, err = w.small(ctx, of.File); err != nil {
 			return nil, err
 		}
-		if os.WriteFile(path, b, 0o600) != nil {
-			_ = os.Remove(path) // it has a part of them; without it the next time takes longer
-		}
+		kept = keep && os.WriteFile(path, b, 0o600) == nil
+	}
+	if !kept || !keep {
+		_ = os.Remove(path) // it may have a part of them; without it the next time takes longer
 	}
 	p, err := parsePairs(b, w.manifest.pairsID(group), of)
 	if err != nil {
