@@ -86,3 +86,23 @@ func (l lockedObject) Head(ctx context.Context, key string) (objstore.Object, er
 	}
 	return l.Store.Head(ctx, key)
 }
+
+// TestInitHasToList: where it cannot tell a job that is not there from one that it may not read, init puts nothing.
+func TestInitHasToList(t *testing.T) {
+	i := newInputs(t, host.MineOptions{}, 3)
+	for _, which := range []string{"inputs", "results"} {
+		at := place()
+		plain := at.In
+		if which == "inputs" {
+			at.In = denied{at.In, false}
+		} else {
+			at.Out = denied{at.Out, false}
+		}
+		if _, err := job.Init(t.Context(), at, i.folder, i.projection, job.InitOptions{Mine: i.options, Shards: 3}); !errors.Is(err, objstore.ErrDenied) {
+			t.Errorf("%s: %v", which, err)
+		}
+		for o, err := range plain.List(t.Context(), "", "") {
+			t.Errorf("%s: %v, %v", which, o, err)
+		}
+	}
+}
