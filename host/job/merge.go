@@ -39,7 +39,7 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 	limited, cancel := w.limit(ctx)
 	defer cancel()
 	result, err := w.merge(limited, f)
-	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+	if late(limited, ctx, err) {
 		return false, fmt.Errorf("merge of %d parts: %w\n  hint: give workers more time, or run quarry job sweep where there is no deadline", w.manifest.Parts(), ErrDeadline)
 	}
 	if err != nil {
@@ -50,8 +50,10 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 	} else if there {
 		return false, errCancelled
 	}
-	if now, err := w.out.Head(ctx, ManifestKey); err != nil || now.Identity != w.pinned {
-		return false, errors.Join(err, fmt.Errorf("%s is not the job that was merged any more: it was made anew meanwhile", w.out.URL()))
+	if now, err := w.out.Head(ctx, ManifestKey); err != nil && !absent(err) {
+		return false, err
+	} else if err != nil || now.Identity != w.pinned {
+		return false, fmt.Errorf("%s is not the job that was merged any more: it was made anew meanwhile", w.out.URL())
 	}
 	if _, err := w.putResult(ctx, negativesKey, f); err != nil {
 		return false, err

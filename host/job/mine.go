@@ -98,7 +98,7 @@ func (w *Worker) mine(ctx context.Context, o *Outcome, shard int, groups []int) 
 	case err == nil:
 		o.Action = Mined
 		return o, nil
-	case ctx.Err() == nil && limited.Err() != nil:
+	case late(limited, ctx, err):
 		return nil, fmt.Errorf("%s, %d documents, %d bytes: %w: it was given up after %v\n  hint: give workers more time or memory, or make the job with more shards",
 			s.Name, s.Rows, s.Size, ErrDeadline, time.Since(began).Round(time.Millisecond))
 	case errors.As(err, &u):
@@ -122,6 +122,11 @@ func (w *Worker) limit(ctx context.Context) (context.Context, context.CancelFunc
 		return context.WithDeadline(ctx, end.Add(-w.options.Reserve))
 	}
 	return context.WithCancel(ctx)
+}
+
+// late reports whether an error is that of limited, and not of ctx itself. Others come late too, and more time does not mend them.
+func late(limited, ctx context.Context, err error) bool {
+	return ctx.Err() == nil && limited.Err() != nil && errors.Is(err, context.DeadlineExceeded)
 }
 
 // mineGroups reads within limited, which leaves time for putting.
