@@ -135,6 +135,12 @@ func (w *Worker) Shard(ctx context.Context, name string) (*Outcome, error) {
 	if err != nil {
 		return o, err
 	}
+	if !w.manifest.mined(shard, there) { // if nobody saw the last part, nobody would merge
+		if o, err := w.open(ctx); o != nil || err != nil {
+			return o, err // the job was cancelled this moment
+		}
+		return nil, fmt.Errorf("%s: its parts were put, and the list of %s/%s has not all of them", name, w.out.URL(), partsPrefix)
+	}
 	return o, w.finish(ctx, o, there)
 }
 
