@@ -85,7 +85,8 @@ func (w *Worker) putResult(ctx context.Context, key string, body io.ReadSeeker) 
 		return false, err
 	}
 	if !bytes.Equal(own.Sum(nil), there.Sum(nil)) {
-		return false, fmt.Errorf("%w: %s/%s is there with other bytes", ErrConflict, w.out.URL(), key)
+		return false, fmt.Errorf("%w: %s/%s is there with other bytes, as a worker leaves it of a job that was replaced\n  hint: remove it, and sweep the job",
+			ErrConflict, w.out.URL(), key)
 	}
 	return false, nil
 }

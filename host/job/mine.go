@@ -329,7 +329,7 @@ func (w *Worker) putPart(ctx context.Context, shard, group int, object []byte) e
 		err = errors.New("its negatives differ from this worker's")
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s/%s: %v", ErrConflict, w.out.URL(), key, err)
+		return fmt.Errorf("%w: %s/%s: %v\n  hint: %s", ErrConflict, w.out.URL(), key, err, removePart)
 	}
 	return nil
 }

@@ -19,7 +19,8 @@ var (
 	// ErrDeadline is returned, wrapped, where the time that is left is too short for a shard, or for the merge. Of the group of pairs it was
 	// at, or of the result, nothing was put.
 	ErrDeadline = errors.New("too little time is left")
-	// ErrConflict is returned, wrapped, where two workers gave different bytes for the same thing, which no input can bring about.
+	// ErrConflict is returned, wrapped, where two workers gave different bytes for the same thing, which no input can bring about; only a worker that
+	// was at work on a job while it was replaced, or whoever else writes among the results.
 	ErrConflict = errors.New("two workers gave different results")
 )
 
