@@ -83,7 +83,7 @@ func (p *Place) Fitted(ctx context.Context) (*host.Projection, error) {
 		}
 		b, _, err = objstore.ReadAll(ctx, p.In, projectionKey, manifest.Projection.Size)
 	}
-	if absent(err) || errors.Is(err, objstore.ErrTooLarge) {
+	if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, objstore.ErrTooLarge) {
 		return nil, nil
 	}
 	if err != nil || fileOf(projectionKey, b) != manifest.Projection {
@@ -107,18 +107,20 @@ func fileOf(name string, b []byte) File {
 	return File{Name: name, Size: int64(len(b)), SHA256: hex.EncodeToString(sum[:])}
 }
 
-// vacate fails where another job has the name, unless it may be replaced.
+// vacate fails where another job has the name, unless it may be replaced. One whose inputs were removed has it by its results.
 func (p *Place) vacate(ctx context.Context, manifest []byte, force bool) error {
 	if force {
 		return errors.Join(removeAll(ctx, p.In, ""), removeAll(ctx, p.Out, ""))
 	}
-	there, _, err := objstore.ReadAll(ctx, p.In, ManifestKey, maxManifest)
-	if err == nil && !bytes.Equal(there, manifest) {
-		return fmt.Errorf("%s is another job's, or was made of other inputs or options, and %w\n  hint: choose another --job, or replace it with --force",
-			p.In.URL(), host.ErrExists)
-	}
-	if err != nil && !errors.Is(err, objstore.ErrNotExist) {
-		return err
+	for _, s := range []objstore.Store{p.In, p.Out} {
+		there, _, err := objstore.ReadAll(ctx, s, ManifestKey, maxManifest)
+		if err == nil && !bytes.Equal(there, manifest) {
+			return fmt.Errorf("%s is another job's, or was made of other inputs or options, and %w\n  hint: choose another --job, or replace it with --force",
+				s.URL(), host.ErrExists)
+		}
+		if err != nil && !errors.Is(err, objstore.ErrNotExist) {
+			return err
+		}
 	}
 	if _, err := p.Out.Head(ctx, cancelledKey); err == nil {
 		return fmt.Errorf("%s was cancelled, and its records %w\n  hint: choose another --job, or replace it with --force", p.In.URL(), host.ErrExists)

@@ -93,8 +93,10 @@ func Names(ctx context.Context, bucket objstore.Store) iter.Seq2[string, error] 
 					yield("", err)
 					return
 				}
-				name, _, _ = strings.Cut(object.Key, "/")
-				break
+				if first, _, inside := strings.Cut(object.Key, "/"); inside { // others are no job's
+					name = first
+					break
+				}
 			}
 			if name == "" || !yield(name, nil) {
 				return

@@ -73,6 +73,7 @@ const (
 	negativesKey  = "negatives.jsonl"
 	resultKey     = "negatives.manifest.json" // the last to be written: where it is, the job is finished
 	maxManifest   = 256 << 20
+	maxParts      = 10_000_000 // each is looked for in a list, each time
 )
 
 // ErrManifest is returned, wrapped, for a manifest that is not sound. All that is wrong with it is reported together, up to ten problems.
@@ -151,6 +152,7 @@ func (m *Manifest) validate() error {
 	m.Projection.check(&p, "projection", "", names)
 	m.checkPairs(&p, names)
 	m.checkShards(&p, names)
+	p.check(m.Parts() <= maxParts, "%d shards and %d groups of pairs make %d parts; %d are the most", len(m.Shards), len(m.Pairs), m.Parts(), maxParts)
 	if len(p) == 0 {
 		return nil
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
-// Parts are read some at a time, and no more than take this memory.
+// Parts are read some at a time, and no more than take this memory, as far as those that came tell.
 const (
 	aheadParts = 16
 	aheadBytes = 64 << 20
@@ -39,7 +39,7 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 	limited, cancel := w.limit(ctx)
 	defer cancel()
 	result, err := w.merge(limited, f)
-	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+	if late(limited, ctx, err) {
 		return false, fmt.Errorf("merge of %d parts: %w\n  hint: give workers more time, or run quarry job sweep where there is no deadline", w.manifest.Parts(), ErrDeadline)
 	}
 	if err != nil {
@@ -50,8 +50,10 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 	} else if there {
 		return false, errCancelled
 	}
-	if now, err := w.out.Head(ctx, ManifestKey); err != nil || now.Identity != w.pinned {
-		return false, errors.Join(err, fmt.Errorf("%s is not the job that was merged any more: it was made anew meanwhile", w.out.URL()))
+	if now, err := w.out.Head(ctx, ManifestKey); err != nil && !absent(err) {
+		return false, err
+	} else if err != nil || now.Identity != w.pinned {
+		return false, fmt.Errorf("%s is not the job that was merged any more: it was made anew meanwhile", w.out.URL())
 	}
 	if _, err := w.putResult(ctx, negativesKey, f); err != nil {
 		return false, err
@@ -83,7 +85,8 @@ func (w *Worker) putResult(ctx context.Context, key string, body io.ReadSeeker) 
 		return false, err
 	}
 	if !bytes.Equal(own.Sum(nil), there.Sum(nil)) {
-		return false, fmt.Errorf("%w: %s/%s is there with other bytes", ErrConflict, w.out.URL(), key)
+		return false, fmt.Errorf("%w: %s/%s is there with other bytes, as a worker leaves it of a job that was replaced\n  hint: remove it, and sweep the job",
+			ErrConflict, w.out.URL(), key)
 	}
 	return false, nil
 }
@@ -96,7 +99,7 @@ func (w *Worker) merge(ctx context.Context, to io.Writer) (*host.Manifest, error
 	buffer := bufio.NewWriterSize(io.MultiWriter(to, sum), 1<<18)
 	lines := host.NewPairEncoder(buffer)
 	for g := range w.manifest.Pairs {
-		pairs, err := w.pairs(ctx, g)
+		pairs, err := w.pairs(ctx, g, false) // the negatives may take all the disk there is
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +170,7 @@ func (w *Worker) eachPart(ctx context.Context, group int) func(yield func(*partO
 	return func(yield func(*partObject, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		shards := len(w.manifest.Shards)
-		ahead := aheadParts
+		ahead, largest := 1, 1
 		var queue []chan read
 		defer func() {
 			cancel()
@@ -188,7 +191,8 @@ func (w *Worker) eachPart(ctx context.Context, group int) func(yield func(*partO
 			r := <-queue[0]
 			queue = slices.Delete(queue, 0, 1)
 			if r.err == nil {
-				ahead = max(1, min(aheadParts, aheadBytes/max(1, r.object.size)))
+				largest = max(largest, r.object.size)
+				ahead = max(1, min(aheadParts, aheadBytes/largest))
 			}
 			if !yield(r.object, r.err) || r.err != nil {
 				return

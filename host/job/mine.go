@@ -98,7 +98,7 @@ func (w *Worker) mine(ctx context.Context, o *Outcome, shard int, groups []int) 
 	case err == nil:
 		o.Action = Mined
 		return o, nil
-	case ctx.Err() == nil && limited.Err() != nil:
+	case late(limited, ctx, err):
 		return nil, fmt.Errorf("%s, %d documents, %d bytes: %w: it was given up after %v\n  hint: give workers more time or memory, or make the job with more shards",
 			s.Name, s.Rows, s.Size, ErrDeadline, time.Since(began).Round(time.Millisecond))
 	case errors.As(err, &u):
@@ -122,6 +122,11 @@ func (w *Worker) limit(ctx context.Context) (context.Context, context.CancelFunc
 		return context.WithDeadline(ctx, end.Add(-w.options.Reserve))
 	}
 	return context.WithCancel(ctx)
+}
+
+// late reports whether an error is that of limited, and not of ctx itself. Others come late too, and more time does not mend them.
+func late(limited, ctx context.Context, err error) bool {
+	return ctx.Err() == nil && limited.Err() != nil && errors.Is(err, context.DeadlineExceeded)
 }
 
 // mineGroups reads within limited, which leaves time for putting.
@@ -154,7 +159,7 @@ func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int,
 	for i, g := range groups {
 		id := w.manifest.pairsID(g)
 		if !w.miner.Has(id) {
-			pairs, err := w.pairs(limited, g)
+			pairs, err := w.pairs(limited, g, true)
 			if err == nil {
 				err = w.miner.Begin(limited, pairs.PairGroup)
 			}
@@ -226,18 +231,20 @@ func (w *Worker) start(ctx context.Context) error {
 	return err
 }
 
-// pairs reads a group of pairs, from disk where it was read before.
-func (w *Worker) pairs(ctx context.Context, group int) (*pairsFile, error) {
+// pairs reads a group of pairs, from disk where it was kept before, and keeps it there or not.
+func (w *Worker) pairs(ctx context.Context, group int, keep bool) (*pairsFile, error) {
 	of := w.manifest.Pairs[group]
 	path := filepath.Join(w.dir, of.SHA256)
 	b, err := os.ReadFile(path)
-	if err != nil {
+	kept := err == nil
+	if !kept {
 		if b, err = w.small(ctx, of.File); err != nil {
 			return nil, err
 		}
-		if os.WriteFile(path, b, 0o600) != nil {
-			_ = os.Remove(path) // it has a part of them; without it the next time takes longer
-		}
+		kept = keep && os.WriteFile(path, b, 0o600) == nil
+	}
+	if !kept || !keep {
+		_ = os.Remove(path) // it may have a part of them; without it the next time takes longer
 	}
 	p, err := parsePairs(b, w.manifest.pairsID(group), of)
 	if err != nil {
@@ -326,7 +333,7 @@ func (w *Worker) putPart(ctx context.Context, shard, group int, object []byte) e
 		err = errors.New("its negatives differ from this worker's")
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s/%s: %v", ErrConflict, w.out.URL(), key, err)
+		return fmt.Errorf("%w: %s/%s: %v\n  hint: %s", ErrConflict, w.out.URL(), key, err, removePart)
 	}
 	return nil
 }

@@ -335,6 +335,7 @@ func TestManifestsThatAreNotSound(t *testing.T) {
 		{"abi", "plugin of ABI", func(m *job.Manifest) { m.Result.Plugin.ABI = "quarry.abi.v9" }},
 		{"plugin", "it is for plugin", func(m *job.Manifest) { m.Result.Plugin.SHA256 = strings.Repeat("0", 64) }},
 		{"positives", "make no sense", func(m *job.Manifest) { m.Pairs[0].Positives = 0 }},
+		{"parts", "make 16008001 parts", many(4001)},
 	}
 	files := map[string][2]string{
 		"unknown field": {strings.Replace(string(i.edit(t, func(*job.Manifest) {})), `{"format"`, `{"colour":1,"format"`, 1), "colour"},
@@ -371,6 +372,20 @@ func TestManifestsThatAreNotSound(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// many makes a manifest of so many shards and groups of pairs, which are sound but for that.
+func many(n int) func(m *job.Manifest) {
+	return func(m *job.Manifest) {
+		shard, group := m.Shards[0], m.Pairs[0]
+		shard.Rows, group.Pairs, m.Shards, m.Pairs = 1, 1, nil, nil
+		for i := range n {
+			shard.Name, shard.First = fmt.Sprintf("shards/%d", i), int64(i)
+			group.Name, group.First, group.End = fmt.Sprintf("pairs/%d", i), i, i+1
+			m.Shards, m.Pairs = append(m.Shards, shard), append(m.Pairs, group)
+		}
+		m.Result.Tallies.Documents, m.Result.Tallies.Pairs = int64(n), n
+	}
 }
 
 // TestForeignKeys has a hundred thousand objects beside the job's own.

@@ -290,38 +290,6 @@ func TestDeniedWritesAreErrors(t *testing.T) {
 	x.rest()
 }
 
-// unlisted answers as S3 does to who may get objects and not list them.
-type unlisted struct{ objstore.Store }
-
-func (u unlisted) Head(ctx context.Context, key string) (objstore.Object, error) {
-	o, err := u.Store.Head(ctx, key)
-	return o, deniedIfMissing(err)
-}
-
-func (u unlisted) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, objstore.Object, error) {
-	r, o, err := u.Store.Get(ctx, key, from, identity)
-	return r, o, deniedIfMissing(err)
-}
-
-func deniedIfMissing(err error) error {
-	if errors.Is(err, objstore.ErrNotExist) {
-		return objstore.ErrDenied
-	}
-	return err
-}
-
-// TestMissingIsDenied begins and ends a job where what is not there is denied.
-func TestMissingIsDenied(t *testing.T) {
-	x := newInputs(t, host.MineOptions{}, 2).on(t)
-	w := worker(t, &job.Place{Name: x.at.Name, In: unlisted{x.at.In}, Out: unlisted{x.at.Out}})
-	for _, name := range x.shards {
-		if o, err := w.Shard(t.Context(), name); err != nil || o.Action != job.Mined {
-			t.Fatalf("%+v, %v", o, err)
-		}
-	}
-	x.rest()
-}
-
 // TestInitsAtTheSameTime has another job's manifest come between this one's look and its own.
 func TestInitsAtTheSameTime(t *testing.T) {
 	i := newInputs(t, host.MineOptions{}, 4)

@@ -19,7 +19,8 @@ var (
 	// ErrDeadline is returned, wrapped, where the time that is left is too short for a shard, or for the merge. Of the group of pairs it was
 	// at, or of the result, nothing was put.
 	ErrDeadline = errors.New("too little time is left")
-	// ErrConflict is returned, wrapped, where two workers gave different bytes for the same thing, which no input can bring about.
+	// ErrConflict is returned, wrapped, where two workers gave different bytes for the same thing, which no input can bring about; only a worker that
+	// was at work on a job while it was replaced, or whoever else writes among the results.
 	ErrConflict = errors.New("two workers gave different results")
 )
 
@@ -135,6 +136,12 @@ func (w *Worker) Shard(ctx context.Context, name string) (*Outcome, error) {
 	if err != nil {
 		return o, err
 	}
+	if !w.manifest.mined(shard, there) { // if nobody saw the last part, nobody would merge
+		if o, err := w.open(ctx); o != nil || err != nil {
+			return o, err // the job was cancelled this moment
+		}
+		return nil, fmt.Errorf("%s: its parts were put, and the list of %s/%s has not all of them", name, w.out.URL(), partsPrefix)
+	}
 	return o, w.finish(ctx, o, there)
 }
 
@@ -188,7 +195,10 @@ func (w *Worker) open(ctx context.Context) (*Outcome, error) {
 		}
 	}
 	pinned, err := w.out.Head(ctx, ManifestKey)
-	if absent(err) {
+	if errors.Is(err, objstore.ErrDenied) {
+		err = w.unlisted(ctx, ManifestKey, err)
+	}
+	if errors.Is(err, objstore.ErrNotExist) {
 		return w.pin(ctx)
 	}
 	if err != nil {
@@ -198,6 +208,21 @@ func (w *Worker) open(ctx context.Context) (*Outcome, error) {
 		return nil, nil
 	}
 	return nil, w.loadPinned(ctx)
+}
+
+// unlisted is what a look-up among the results that was denied comes to: that there is no such object, where the list has none. S3 denies what is
+// missing to who may not list it, and how it takes a policy that lists below a prefix is not documented.
+func (w *Worker) unlisted(ctx context.Context, key string, denied error) error {
+	for object, err := range w.out.List(ctx, key, "") {
+		if err != nil {
+			return errors.Join(denied, err)
+		}
+		if object.Key == key {
+			return denied
+		}
+		break
+	}
+	return objstore.ErrNotExist
 }
 
 // pin makes the manifest that was uploaded the job's: whatever becomes of it there, the job goes on with this one.

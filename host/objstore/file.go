@@ -28,8 +28,9 @@ type file struct{ dir string }
 
 var _ Store = (*file)(nil)
 
-// OpenFile opens a folder as a store. It need not exist. Keys are paths below it; links and special files in it are no objects. PutNew takes
-// a file system with hard links. What a process left in .tmp that died while it wrote is removed a day later.
+// OpenFile opens a folder as a store. It need not exist, and may be a link. Keys are paths below it; links and special files in it are no objects,
+// and nothing is put below links. PutNew takes a file system with hard links. What a process left in .tmp that died while it wrote is removed a
+// day later.
 func OpenFile(dir string) (Store, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("open %s: it is a file: name a folder", dir)
@@ -192,7 +193,20 @@ func (s *file) put(ctx context.Context, key string, body io.ReadSeeker, replace 
 	}
 }
 
+// checkFolders fails where a folder of the object's is a link: List does not follow those, and would not find the object.
+func (s *file) checkFolders(path string) error {
+	for folder := filepath.Dir(path); folder != s.dir; folder = filepath.Dir(folder) {
+		if info, err := os.Lstat(folder); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return fmt.Errorf("%s is a link, and no folder of a store: put the folder itself there, or make the store's own folder a link", folder)
+		}
+	}
+	return nil
+}
+
 func (s *file) putOnce(ctx context.Context, path string, body io.Reader, replace bool) error {
+	if err := s.checkFolders(path); err != nil {
+		return err
+	}
 	temporary := filepath.Join(s.dir, temporaryFolder)
 	for _, folder := range []string{temporary, filepath.Dir(path)} {
 		if err := atomicfile.MakeFolders(folder); err != nil {

@@ -286,6 +286,17 @@ func TestFileForeign(t *testing.T) {
 			t.Errorf("deleted, and no object: %v", err)
 		}
 	}
+	// What List would not find must not be put.
+	for _, key := range []string{"linked/x", "linked/new/x"} {
+		for _, put := range []func(context.Context, string, io.ReadSeeker) error{s.Put, s.PutNew} {
+			if err := put(t.Context(), key, strings.NewReader("x")); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "linked")+" is a link") {
+				t.Errorf("put of %s: %v", key, err)
+			}
+		}
+	}
+	if there, err := os.ReadDir(filepath.Dir(outside)); err != nil || len(there) != 1 {
+		t.Errorf("put by way of a link: %v, %v", there, err)
+	}
 	for _, key := range []string{".tmp", ".tmp/x", ".TMP/x"} {
 		if err := s.Put(t.Context(), key, strings.NewReader("x")); !errors.Is(err, objstore.ErrKey) {
 			t.Errorf("put of %s: %v", key, err)

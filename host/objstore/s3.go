@@ -111,7 +111,15 @@ func (s *s3Store) Head(ctx context.Context, key string) (Object, error) {
 		return Object{}, s.fail(ctx, "head", key, err)
 	}
 	s.seen.Store(true)
-	return Object{key, aws.ToInt64(out.ContentLength), identity(out.ETag)}, nil
+	if out.ContentLength == nil {
+		return Object{}, s.noSize("head", key)
+	}
+	return Object{key, *out.ContentLength, identity(out.ETag)}, nil
+}
+
+// noSize is the error of an answer that, on its way, lost how large the object is: it must not pass for an empty one, nor one cut off for whole.
+func (s *s3Store) noSize(op, key string) error {
+	return fmt.Errorf("%s %s: the answer has no Content-Length", op, s.name(key))
 }
 
 func (s *s3Store) Get(ctx context.Context, key string, from int64, of string) (io.ReadCloser, Object, error) {
@@ -137,7 +145,11 @@ func (s *s3Store) Get(ctx context.Context, key string, from int64, of string) (i
 		return nil, Object{}, s.fail(ctx, "get", key, err)
 	}
 	s.seen.Store(true)
-	o := Object{key, from + aws.ToInt64(out.ContentLength), identity(out.ETag)}
+	if out.ContentLength == nil {
+		_ = out.Body.Close()
+		return nil, Object{}, s.noSize("get", key)
+	}
+	o := Object{key, from + *out.ContentLength, identity(out.ETag)}
 	if from > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", from)) {
 		_ = out.Body.Close()
 		return nil, Object{}, fmt.Errorf("get %s: asked for bytes from %d on, the store gave %q", s.name(key), from, aws.ToString(out.ContentRange))
@@ -223,6 +235,10 @@ func (s *s3Store) List(ctx context.Context, prefix, after string) iter.Seq2[Obje
 				if isKey(key) && !yield(Object{key, aws.ToInt64(o.Size), identity(o.ETag)}, nil) {
 					return
 				}
+			}
+			if aws.ToBool(page.IsTruncated) && !pages.HasMorePages() {
+				yield(Object{}, fmt.Errorf("list %s: the answer says that there are more objects, and not how to go on", s.name(prefix)))
+				return
 			}
 		}
 	}

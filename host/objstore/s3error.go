@@ -72,9 +72,13 @@ func (s *s3Store) lacksBucket(ctx context.Context) bool {
 		return false
 	}
 	_, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.bucket})
-	missing := status(err) == http.StatusNotFound
-	s.seen.Store(!missing)
-	return missing
+	if status(err) == http.StatusNotFound {
+		return true
+	}
+	if err == nil || status(err) == http.StatusForbidden {
+		s.seen.Store(true)
+	}
+	return false
 }
 
 // fail makes an error of operation, object, and what S3 or the network said.

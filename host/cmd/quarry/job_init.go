@@ -136,7 +136,7 @@ func (f *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *datas
 // uploadError is the error of a bucket that takes nothing.
 func uploadError(err error) error {
 	if errors.Is(err, objstore.ErrNoBucket) || errors.Is(err, objstore.ErrDenied) {
-		return fmt.Errorf("%w: %w\n  hint: both buckets have to be there; init puts to the first and gets from both", host.ErrWrite, err)
+		return fmt.Errorf("%w: %w\n  hint: both buckets have to be there; init puts to the first, and gets from both and lists them", host.ErrWrite, err)
 	}
 	return err
 }

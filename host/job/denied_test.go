@@ -1,0 +1,108 @@
+package job_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/objstore"
+)
+
+// denied is a store as S3 shows it to who may not list it, or as it takes his policy so: what is not there is denied. Where it is locked, all is.
+type denied struct {
+	objstore.Store
+	locked bool
+}
+
+func (d denied) Head(ctx context.Context, key string) (objstore.Object, error) {
+	o, err := d.Store.Head(ctx, key)
+	if d.locked || errors.Is(err, objstore.ErrNotExist) {
+		return objstore.Object{}, objstore.ErrDenied
+	}
+	return o, err
+}
+
+func (d denied) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, objstore.Object, error) {
+	if _, err := d.Head(ctx, key); err != nil {
+		return nil, objstore.Object{}, err
+	}
+	return d.Store.Get(ctx, key, from, identity)
+}
+
+func (d denied) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
+	if d.locked {
+		return func(yield func(objstore.Object, error) bool) { yield(objstore.Object{}, objstore.ErrDenied) }
+	}
+	return d.Store.List(ctx, prefix, after)
+}
+
+// TestResultsThatAreDenied: whether S3 says of a missing object that it is missing depends on how it takes a condition of the policy. The job
+// begins either way. Who may not read the results at all is told so, and does not wait.
+func TestResultsThatAreDenied(t *testing.T) {
+	x := newInputs(t, host.MineOptions{}, 3).on(t)
+	plain := x.at
+	x.at = &job.Place{Name: plain.Name, In: denied{plain.In, false}, Out: denied{plain.Out, false}}
+	x.w = worker(t, x.at)
+	x.sweep(job.Pending, "")
+	for _, name := range x.shards {
+		x.shard(name, job.Mined, "")
+	}
+	x.check(t, plain)
+
+	for _, in := range []objstore.Store{plain.In, denied{plain.In, false}, denied{plain.In, true}, denied{objstore.NewMemory(), false}} {
+		w := worker(t, &job.Place{Name: plain.Name, In: in, Out: denied{plain.Out, true}})
+		if o, err := w.Sweep(t.Context()); !errors.Is(err, objstore.ErrDenied) {
+			t.Errorf("a sweep: %+v, %v", o, err)
+		}
+		if o, err := w.Shard(t.Context(), x.shards[0]); !errors.Is(err, objstore.ErrDenied) {
+			t.Errorf("a shard: %+v, %v", o, err)
+		}
+	}
+	for _, key := range []string{negativesKey, resultKey} {
+		if err := plain.Out.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The list has the manifest, which may not be read.
+	w := worker(t, &job.Place{Name: plain.Name, In: plain.In, Out: lockedObject{plain.Out, job.ManifestKey}})
+	if o, err := w.Sweep(t.Context()); !errors.Is(err, objstore.ErrDenied) {
+		t.Errorf("a sweep: %+v, %v", o, err)
+	}
+}
+
+// lockedObject is a store of which one object may not be looked up.
+type lockedObject struct {
+	objstore.Store
+	key string
+}
+
+func (l lockedObject) Head(ctx context.Context, key string) (objstore.Object, error) {
+	if key == l.key {
+		return objstore.Object{}, objstore.ErrDenied
+	}
+	return l.Store.Head(ctx, key)
+}
+
+// TestInitHasToList: where it cannot tell a job that is not there from one that it may not read, init puts nothing.
+func TestInitHasToList(t *testing.T) {
+	i := newInputs(t, host.MineOptions{}, 3)
+	for _, which := range []string{"inputs", "results"} {
+		at := place()
+		plain := at.In
+		if which == "inputs" {
+			at.In = denied{at.In, false}
+		} else {
+			at.Out = denied{at.Out, false}
+		}
+		if _, err := job.Init(t.Context(), at, i.folder, i.projection, job.InitOptions{Mine: i.options, Shards: 3}); !errors.Is(err, objstore.ErrDenied) {
+			t.Errorf("%s: %v", which, err)
+		}
+		for o, err := range plain.List(t.Context(), "", "") {
+			t.Errorf("%s: %v, %v", which, o, err)
+		}
+	}
+}

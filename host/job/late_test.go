@@ -1,0 +1,62 @@
+package job_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/job"
+)
+
+// TestErrorsThatComeLate: past the time to stop mining, or merging, an error is still its own, and what is refused is recorded. More time would
+// mend neither.
+func TestErrorsThatComeLate(t *testing.T) {
+	i := newInputs(t, host.MineOptions{}, 2)
+	dir := t.TempDir()
+	gone := errors.New("the disk of the store is gone")
+	synctest.Test(t, func(t *testing.T) {
+		x := i.on(t)
+		// late has each read or write of some objects take until the time is up.
+		late := func(what string, then error) *hooked {
+			return &hooked{x.at.Out, func(op, key string) error {
+				if op+" "+key[:min(len(key), 6)] != what {
+					return nil
+				}
+				time.Sleep(20 * time.Second)
+				return then
+			}}
+		}
+		try := func(out *hooked, sweep bool) (*job.Outcome, error) {
+			w, err := job.NewWorker(x.at.In, out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: dir, Reserve: 50 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = w.Close(t.Context()) }()
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			defer cancel()
+			if sweep {
+				return w.Sweep(ctx)
+			}
+			return w.Shard(ctx, x.shards[0])
+		}
+		if _, err := try(late("put parts/", gone), false); !errors.Is(err, gone) || errors.Is(err, job.ErrDeadline) {
+			t.Errorf("a put that fails: %v", err)
+		}
+		x.rest()
+		for _, key := range []string{negativesKey, resultKey} {
+			if err := x.at.Out.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := try(late("get parts/", gone), true); !errors.Is(err, gone) || errors.Is(err, job.ErrDeadline) {
+			t.Errorf("a read for the merge that fails: %v", err)
+		}
+		if _, err := try(late("get parts/", nil), true); !errors.Is(err, job.ErrDeadline) || !strings.Contains(err.Error(), "hint: ") {
+			t.Errorf("a merge that is late: %v", err)
+		}
+	})
+}

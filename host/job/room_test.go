@@ -1,0 +1,124 @@
+package job_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/job"
+)
+
+// TestMergeKeepsNoPairs: where the result is put, a worker's disk has the negatives alone. They would not fit beside the pairs of many groups,
+// each of which a merge reads once.
+func TestMergeKeepsNoPairs(t *testing.T) {
+	x := newInputs(t, grouped(t, host.MineOptions{}, 3), 3).on(t)
+	dir := t.TempDir()
+	var kept []string
+	fail := true
+	at := &job.Place{Name: x.at.Name, In: x.at.In, Out: &hooked{x.at.Out, func(op, key string) error {
+		if op != "put" || key != negativesKey {
+			return nil
+		}
+		var err error
+		if kept, err = filepath.Glob(filepath.Join(dir, "*", "*")); err == nil && fail {
+			err = errors.New("the network is gone")
+		}
+		return err
+	}}}
+	open := func() *job.Worker {
+		w, err := job.NewWorker(at.In, at.Out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = w.Close(t.Context()) })
+		return w
+	}
+	check := func(what string) {
+		t.Helper()
+		if len(kept) != 1 || filepath.Base(kept[0]) != negativesKey {
+			t.Errorf("%s: on disk are %q", what, kept)
+		}
+		kept = nil
+	}
+	x.w = open() // it keeps the pairs from one shard to the next
+	for _, name := range x.shards[:2] {
+		x.shard(name, job.Mined, "")
+	}
+	if there, err := os.ReadDir(filepath.Join(dir, must(t, dir))); err != nil || len(there) != len(x.manifest.Pairs) {
+		t.Errorf("between two shards: %v, %v", there, err)
+	}
+	if _, err := x.w.Shard(t.Context(), x.shards[2]); err == nil || !strings.Contains(err.Error(), "the network is gone") {
+		t.Fatal(err)
+	}
+	check("after mining")
+	if err := x.w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fail = false
+	x.w = open()
+	x.sweep(job.Finished, "")
+	check("of a merge alone")
+	x.check(t, x.at)
+}
+
+// must is the name of the only entry of a folder.
+func must(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%v, %v", entries, err)
+	}
+	return entries[0].Name()
+}
+
+// TestMergeReadsTheFirstPartAlone: until one has come, nothing tells how large parts are, and many large ones at once would not fit a worker.
+func TestMergeReadsTheFirstPartAlone(t *testing.T) {
+	i := newInputs(t, grouped(t, host.MineOptions{}, 2), 5)
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		x := i.on(t)
+		var mu sync.Mutex
+		begun, merging := map[string]int{}, false // reads of each group's parts
+		at := &job.Place{Name: x.at.Name, In: x.at.In, Out: &hooked{x.at.Out, func(op, key string) error {
+			mu.Lock()
+			group, shard, _ := strings.Cut(key[strings.LastIndex(key, "/")+1:], "-")
+			if !merging || op != "get" || !strings.HasPrefix(key, "parts/") {
+				mu.Unlock()
+				return nil
+			}
+			begun[group]++
+			mu.Unlock()
+			if strings.HasPrefix(shard, "0000000-") {
+				time.Sleep(time.Second)
+				mu.Lock()
+				defer mu.Unlock()
+				if begun[group] != 1 {
+					t.Errorf("group %s: %d parts are read before the first has come", group, begun[group])
+				}
+			}
+			return nil
+		}}}
+		w, err := job.NewWorker(at.In, at.Out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = w.Close(t.Context()) }()
+		x.w = w
+		for n, name := range x.shards {
+			mu.Lock()
+			merging = n == len(x.shards)-1
+			mu.Unlock()
+			x.shard(name, job.Mined, "")
+		}
+		if len(begun) != len(x.manifest.Pairs) {
+			t.Errorf("parts read: %v", begun)
+		}
+		x.check(t, x.at)
+	})
+}

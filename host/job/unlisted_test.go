@@ -1,0 +1,67 @@
+package job_test
+
+import (
+	"context"
+	"iter"
+	"strings"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/objstore"
+)
+
+// forgetful is a store that does not list the parts of some shard, after a function was called.
+type forgetful struct {
+	objstore.Store
+	shard string
+	first func() error
+}
+
+func (f *forgetful) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
+	return func(yield func(objstore.Object, error) bool) {
+		if f.first != nil {
+			if err := f.first(); err != nil {
+				yield(objstore.Object{}, err)
+				return
+			}
+		}
+		for o, err := range f.Store.List(ctx, prefix, after) {
+			if !strings.Contains(o.Key, f.shard) && !yield(o, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestPartsThatAreNotListed: a job finishes because each worker sees its own parts in the list. One that does not see them must not take its
+// shard for done, or none would see the last of them.
+func TestPartsThatAreNotListed(t *testing.T) {
+	x := newInputs(t, host.MineOptions{}, 3).on(t)
+	plain, behind := x.at.Out, &forgetful{Store: x.at.Out, shard: "-0000002-"}
+	w := worker(t, &job.Place{Name: x.at.Name, In: x.at.In, Out: behind})
+	for _, name := range x.shards[:2] {
+		x.shard(name, job.Mined, "")
+	}
+	for range 2 { // mined, then there
+		o, err := w.Shard(t.Context(), x.shards[2])
+		if err == nil || !strings.Contains(err.Error(), x.shards[2]) || !strings.Contains(err.Error(), plain.URL()) {
+			t.Errorf("%+v, %v", o, err)
+		}
+	}
+	behind.shard = "no shard's"
+	if o, err := w.Shard(t.Context(), x.shards[2]); err != nil || !o.Committed {
+		t.Errorf("%+v, %v", o, err)
+	}
+	x.check(t, x.at)
+}
+
+// TestCancelledBeforeTheList has the parts removed between a worker's put and its list.
+func TestCancelledBeforeTheList(t *testing.T) {
+	x := newInputs(t, host.MineOptions{}, 3).on(t)
+	at := *x.at
+	at.Out = &forgetful{Store: x.at.Out, shard: "no shard's", first: func() error { _, err := job.Cancel(t.Context(), x.at); return err }}
+	if o, err := worker(t, &at).Shard(t.Context(), x.shards[0]); err != nil || o.Action != job.Cancelled {
+		t.Errorf("%+v, %v", o, err)
+	}
+}

@@ -1,0 +1,63 @@
+package objstore_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/objstore/storetest"
+)
+
+// TestS3ListWithoutItsRest has an answer that says there is more, and not where: to take it for the whole would drop objects in silence.
+func TestS3ListWithoutItsRest(t *testing.T) {
+	s, _, _ := faults(t, storetest.S3(t), func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
+		text := `<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>below/a</Key><Size>1</Size></Contents></ListBucketResult>`
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+	})
+	var keys []string
+	var failed error
+	for o, err := range s.List(t.Context(), "", "") {
+		if err != nil {
+			failed = err
+			continue
+		}
+		keys = append(keys, o.Key)
+	}
+	if failed == nil || !strings.Contains(failed.Error(), "/below/") || len(keys) > 1 {
+		t.Errorf("%q, %v", keys, failed)
+	}
+}
+
+// TestS3NoBucketAfterAFailure: a look for the bucket that failed is no bucket that was seen.
+func TestS3NoBucketAfterAFailure(t *testing.T) {
+	s, _, _ := faults(t, storetest.S3(t), func(n int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
+		if n > 0 && n <= attempts { // the first look for the bucket, each time it is tried
+			return nil, errCut
+		}
+		return answers(r, http.StatusNotFound, "")
+	})
+	for range 2 {
+		_, err := s.Head(t.Context(), "k")
+		if errors.Is(err, objstore.ErrNoBucket) {
+			return
+		}
+	}
+	t.Error("a missing bucket was never told from a missing object")
+}
+
+// TestS3UnknownSize has an answer that does not say how large the object is, which is then no empty one.
+func TestS3UnknownSize(t *testing.T) {
+	s, _, _ := faults(t, storetest.S3(t), func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Etag": {`"x"`}}, ContentLength: -1,
+			Body: io.NopCloser(strings.NewReader(strings.Repeat("0123456789", 100))), Request: r}, nil
+	})
+	if r, o, err := s.Get(t.Context(), "k", 0, ""); err == nil || !strings.Contains(err.Error(), "/below/k: the answer has no Content-Length") {
+		t.Errorf("get: %v, %v, %v", r, o, err)
+	}
+	if o, err := s.Head(t.Context(), "k"); err == nil || !strings.Contains(err.Error(), "/below/k: the answer has no Content-Length") {
+		t.Errorf("head: %v, %v", o, err)
+	}
+}
