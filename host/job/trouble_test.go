@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,20 @@ func (h *hooked) Get(ctx context.Context, key string, from int64, identity strin
 		return nil, objstore.Object{}, err
 	}
 	return h.Store.Get(ctx, key, from, identity)
+}
+
+func (h *hooked) Head(ctx context.Context, key string) (objstore.Object, error) {
+	if err := h.before("head", key); err != nil {
+		return objstore.Object{}, err
+	}
+	return h.Store.Head(ctx, key)
+}
+
+func (h *hooked) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
+	if err := h.before("list", prefix); err != nil {
+		return func(yield func(objstore.Object, error) bool) { yield(objstore.Object{}, err) }
+	}
+	return h.Store.List(ctx, prefix, after)
 }
 
 func (h *hooked) Put(ctx context.Context, key string, body io.ReadSeeker) error {
