@@ -98,7 +98,7 @@ func fileOf(name string, b []byte) File {
 // vacate fails where another job has the name, unless it may be replaced.
 func (p *Place) vacate(ctx context.Context, manifest []byte, force bool) error {
 	if force {
-		return p.remove(ctx)
+		return p.replace(ctx, manifest)
 	}
 	if err := p.owns(ctx, p.In, manifest); err != nil {
 		return err
@@ -135,24 +135,26 @@ func (p *Place) owns(ctx context.Context, s objstore.Store, manifest []byte) err
 		s.URL(), host.ErrExists)
 }
 
-// remove removes all objects of a job. Until the last is gone the job is cancelled: no worker begins, and where this is cut short no Init takes what
-// is left for its own.
-func (p *Place) remove(ctx context.Context) error {
+// replace removes all objects of a job, and has workers go by the new manifest, which one of the old job could put its own in place of. Until all of
+// that is done the job is cancelled: no worker begins, and where this is cut short no Init takes what is left for its own.
+func (p *Place) replace(ctx context.Context, manifest []byte) error {
 	if err := p.stop(ctx); err != nil {
 		return err
 	}
 	for _, s := range []objstore.Store{p.In, p.Out} {
-		for _, first := range []string{ManifestKey, resultKey} { // what makes it a job, and a finished one
-			if err := s.Delete(ctx, first); err != nil {
-				return err
-			}
-		}
 		for removed, try := -1, 0; removed != 0 && try < removeTries; try++ { // a worker at work may put more
 			var err error
 			if removed, err = removeAll(ctx, s, "", cancelledKey); err != nil {
 				return err
 			}
 		}
+	}
+	err := p.Out.PutNew(ctx, ManifestKey, bytes.NewReader(manifest))
+	if errors.Is(err, objstore.ErrExists) {
+		err = p.owns(ctx, p.Out, manifest)
+	}
+	if err != nil {
+		return err
 	}
 	return p.Out.Delete(ctx, cancelledKey)
 }

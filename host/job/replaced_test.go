@@ -2,7 +2,7 @@ package job_test
 
 import (
 	"errors"
-	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -85,11 +85,8 @@ func (n *names) replaced(t *testing.T, at *job.Place, number int, mined bool) (m
 		return m, true
 	}
 	// What was looked at before is put now.
-	if m.op != "put" || !slices.Contains([]string{job.ManifestKey, negativesKey, resultKey}, m.key) || mined && m.key != job.ManifestKey {
+	if mined || of != nil || m.op != "put" || m.key != negativesKey && m.key != resultKey {
 		t.Errorf("at %v, mined is %v: the old worker: %+v, %v; the result is of %v", m, mined, o, err, of)
-	}
-	if s, err := job.ReadStatus(t.Context(), at); of == n.old && (err != nil || !slices.ContainsFunc(s.Refused, func(r job.Record) bool { return r.Name == job.ManifestKey })) {
-		t.Errorf("at %v: the old job's result stands: %+v, %v", m, s, err)
 	}
 	if err := n.new.make(t.Context(), at, false); (err == nil) != (m.key == negativesKey) { // which may be its own
 		t.Errorf("at %v: init without --force: %v", m, err)
@@ -99,4 +96,72 @@ func (n *names) replaced(t *testing.T, at *job.Place, number int, mined bool) (m
 	}
 	n.new.mined(t, at)
 	return m, false
+}
+
+// TestInitBesideALateWorker has objects of the old job come while Init replaces it. What comes before all is removed goes too; what comes later is
+// found, and what was there without inputs is found before anything is uploaded.
+func TestInitBesideALateWorker(t *testing.T) {
+	n := newNames(t)
+	done := n.old.finished(t)
+	late := func(t *testing.T, to *job.Place, key string) {
+		t.Helper()
+		if err := copyObject(t.Context(), done.Out, to.Out, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{job.ManifestKey, negativesKey, resultKey} {
+		t.Run("removed, "+key, func(t *testing.T) {
+			plain, came := copyPlace(t, done), 0
+			at := &job.Place{Name: plain.Name, In: plain.In, Out: &hooked{plain.Out, func(op, deleted string) error {
+				if op == "delete" && deleted == key && came == 0 {
+					came++
+					return plain.Out.Put(t.Context(), "parts/late", strings.NewReader(""))
+				}
+				return nil
+			}}}
+			if err := n.new.make(t.Context(), at, true); err != nil || came != 1 {
+				t.Fatalf("%d came, %v", came, err)
+			}
+			for o, err := range plain.Out.List(t.Context(), "", "") {
+				if err != nil || o.Key != job.ManifestKey {
+					t.Errorf("%s is left, %v", o.Key, err)
+				}
+			}
+			n.new.mined(t, plain)
+		})
+	}
+	for key, row := range map[string]struct {
+		before moment
+		want   error
+	}{job.ManifestKey: {moment{"put", job.ManifestKey}, host.ErrExists}, resultKey: {moment{"delete", "cancelled.json"}, job.ErrReplaced}} {
+		t.Run("not removed, "+key, func(t *testing.T) {
+			plain := copyPlace(t, done)
+			at := &job.Place{Name: plain.Name, In: plain.In, Out: &hooked{plain.Out, func(op, of string) error {
+				if (moment{op, of}) == row.before {
+					late(t, plain, key)
+				}
+				return nil
+			}}}
+			if err := n.new.make(t.Context(), at, true); !errors.Is(err, row.want) || !strings.Contains(err.Error(), "--force") {
+				t.Errorf("%v", err)
+			}
+			if err := n.new.make(t.Context(), at, false); err == nil || !strings.Contains(err.Error(), "--force") {
+				t.Errorf("without --force: %v", err)
+			}
+			if err := n.new.make(t.Context(), plain, true); err != nil {
+				t.Fatal(err)
+			}
+			n.new.mined(t, plain)
+		})
+	}
+	t.Run("results alone", func(t *testing.T) {
+		at := place()
+		late(t, at, job.ManifestKey)
+		if err := n.new.make(t.Context(), at, false); !errors.Is(err, host.ErrExists) {
+			t.Errorf("%v", err)
+		}
+		for o, err := range at.In.List(t.Context(), "", "") {
+			t.Errorf("%s was uploaded, %v", o.Key, err)
+		}
+	})
 }
