@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
+	"sync"
 )
 
 // Wasm is the module, as build.sh made it.
@@ -16,7 +17,9 @@ import (
 var Wasm []byte
 
 // SHA256 returns the module's fingerprint, in hexadecimal.
-func SHA256() string {
+func SHA256() string { return fingerprint() }
+
+var fingerprint = sync.OnceValue(func() string {
 	sum := sha256.Sum256(Wasm)
 	return hex.EncodeToString(sum[:])
-}
+})

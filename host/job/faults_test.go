@@ -8,16 +8,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// schedules is how many are run on memory; other stores get fewer.
+// schedules is how many are run on each store.
 func schedules(t testing.TB) int {
 	text := os.Getenv("QUARRY_SCHEDULES")
 	if text == "" {
@@ -108,11 +111,14 @@ func (i *inputs) newSchedule(t testing.TB, seed uint64, bare *job.Place, dir str
 
 // total adds up what schedules met, and logs it.
 type total struct {
+	mu                                 sync.Mutex
 	schedules, events, processes, lost int
 	met                                map[kind]int
 }
 
 func (a *total) add(s *schedule) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.schedules++
 	a.events += s.queue.pushed
 	a.processes += s.processes
@@ -127,8 +133,14 @@ func (a *total) add(s *schedule) {
 	}
 }
 
-func (a *total) log(t testing.TB) {
+// log fails where many schedules never met one of the faults that they draw from.
+func (a *total) log(t testing.TB, drawn ...kind) {
 	t.Helper()
+	for _, k := range drawn {
+		if a.schedules >= 100 && a.met[k] < a.schedules/20 {
+			t.Errorf("%d schedules met %q %d times", a.schedules, k, a.met[k])
+		}
+	}
 	sum, kinds := 0, []string{}
 	for _, k := range slices.Sorted(maps.Keys(a.met)) {
 		sum += a.met[k]
@@ -138,10 +150,29 @@ func (a *total) log(t testing.TB) {
 		a.schedules, a.events, a.processes, a.lost, sum, strings.Join(kinds, "; "))
 }
 
-// bubbles runs schedules under a clock that goes on where all wait, so that pauses take no time.
-func bubbles(t *testing.T, n int, bare func(t testing.TB, number int) *job.Place) {
-	all, sum, dir := variants(t), &total{}, t.TempDir()
+// atATime is how many schedules are run at once: on disks and servers they wait most of the time, and -parallel goes by cores.
+const atATime = 16
+
+// each runs n schedules as tests of their own, and none any more once one has failed.
+func each(t *testing.T, n int, run func(t *testing.T, number int)) {
+	t.Helper()
+	var group errgroup.Group
+	group.SetLimit(atATime)
 	for number := range n {
+		group.Go(func() error {
+			if !t.Failed() {
+				t.Run(strconv.Itoa(number), func(t *testing.T) { run(t, number) })
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // there are none
+}
+
+// bubbles runs schedules under a clock that goes on where all wait, so that pauses take no time.
+func bubbles(t *testing.T, bare func(t testing.TB, number int) *job.Place) {
+	all, sum, dir := variants(t), &total{}, t.TempDir()
+	each(t, schedules(t), func(t *testing.T, number int) {
 		i, at := all[number%len(all)], bare(t, number)
 		synctest.Test(t, func(t *testing.T) {
 			s := i.newSchedule(t, uint64(number), at, dir)
@@ -152,19 +183,16 @@ func bubbles(t *testing.T, n int, bare func(t testing.TB, number int) *job.Place
 			s.verify(i.sample)
 			sum.add(s)
 		})
-		if t.Failed() {
-			break
-		}
-	}
-	sum.log(t)
+	})
+	sum.log(t, slices.Concat(creates, reads)...)
 }
 
 func TestFaultsOnMemory(t *testing.T) {
-	bubbles(t, schedules(t), func(testing.TB, int) *job.Place { return place() })
+	bubbles(t, func(testing.TB, int) *job.Place { return place() })
 }
 
 func TestFaultsOnFiles(t *testing.T) {
-	bubbles(t, max(1, schedules(t)/8), func(t testing.TB, number int) *job.Place {
+	bubbles(t, func(t testing.TB, number int) *job.Place {
 		dir := t.TempDir()
 		in, err := objstore.OpenFile(dir + "/in")
 		if err != nil {

@@ -21,6 +21,9 @@ import (
 // uploads is how many shards are uploaded at a time; each holds its ids in memory.
 const uploads = 4
 
+// removeTries is how often a job's objects are listed and removed, as long as there are any.
+const removeTries = 5
+
 // InitOptions say how a job is made of a folder.
 type InitOptions struct {
 	Mine   host.MineOptions // its Memory is what a worker may take: the pairs go in groups that fit it
@@ -69,7 +72,13 @@ func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *host.Projec
 	if err := at.putManifest(ctx, file); err != nil {
 		return nil, err
 	}
-	return m, m.upload(ctx, at, j, folder, p, o)
+	if err := m.upload(ctx, at, j, folder, p, o); err != nil {
+		return nil, err
+	}
+	if err := at.begun(ctx, file); err != nil { // a worker of a job that this one replaced may have put that one's
+		return nil, err
+	}
+	return m, nil
 }
 
 // Fitted is the projection of the job that is there, for FitOptions; nil where there is none, or not the one that its manifest names.
@@ -110,37 +119,81 @@ func fileOf(name string, b []byte) File {
 // vacate fails where another job has the name, unless it may be replaced. One whose inputs were removed has it by its results.
 func (p *Place) vacate(ctx context.Context, manifest []byte, force bool) error {
 	if force {
-		return errors.Join(removeAll(ctx, p.In, ""), removeAll(ctx, p.Out, ""))
+		return p.replace(ctx, manifest)
 	}
-	for _, s := range []objstore.Store{p.In, p.Out} {
-		there, _, err := objstore.ReadAll(ctx, s, ManifestKey, maxManifest)
-		if err == nil && !bytes.Equal(there, manifest) {
-			return fmt.Errorf("%s is another job's, or was made of other inputs or options, and %w\n  hint: choose another --job, or replace it with --force",
-				s.URL(), host.ErrExists)
-		}
-		if err != nil && !errors.Is(err, objstore.ErrNotExist) {
-			return err
-		}
+	if err := p.owns(ctx, p.In, manifest); err != nil {
+		return err
 	}
 	if _, err := p.Out.Head(ctx, cancelledKey); err == nil {
 		return fmt.Errorf("%s was cancelled, and its records %w\n  hint: choose another --job, or replace it with --force", p.In.URL(), host.ErrExists)
 	} else if !errors.Is(err, objstore.ErrNotExist) {
 		return err
 	}
+	return p.begun(ctx, manifest)
+}
+
+// begun fails where the results are another job's.
+func (p *Place) begun(ctx context.Context, manifest []byte) error {
+	if err := p.owns(ctx, p.Out, manifest); err != nil {
+		return err
+	}
+	if _, err := readResult(ctx, p.In, p.Out); !errors.Is(err, objstore.ErrNotExist) {
+		return err
+	}
 	return nil
 }
 
-// removeAll removes every object whose key begins with prefix.
-func removeAll(ctx context.Context, s objstore.Store, prefix string) error {
+// owns fails where a store has another job's manifest. That of the results is what workers go by, whatever is in the other.
+func (p *Place) owns(ctx context.Context, s objstore.Store, manifest []byte) error {
+	there, _, err := objstore.ReadAll(ctx, s, ManifestKey, maxManifest)
+	if errors.Is(err, objstore.ErrNotExist) || err == nil && bytes.Equal(there, manifest) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%s is another job's, or was made of other inputs or options, and %w\n  hint: choose another --job, or replace it with --force",
+		s.URL(), host.ErrExists)
+}
+
+// replace removes all objects of a job, and has workers go by the new manifest, which one of the old job could put its own in place of. Until all of
+// that is done the job is cancelled: no worker begins, and where this is cut short no Init takes what is left for its own.
+func (p *Place) replace(ctx context.Context, manifest []byte) error {
+	if err := p.stop(ctx); err != nil {
+		return err
+	}
+	for _, s := range []objstore.Store{p.In, p.Out} {
+		for removed, try := -1, 0; removed != 0 && try < removeTries; try++ { // a worker at work may put more
+			var err error
+			if removed, err = removeAll(ctx, s, "", cancelledKey); err != nil {
+				return err
+			}
+		}
+	}
+	err := p.Out.PutNew(ctx, ManifestKey, bytes.NewReader(manifest))
+	if errors.Is(err, objstore.ErrExists) {
+		err = p.owns(ctx, p.Out, manifest)
+	}
+	if err != nil {
+		return err
+	}
+	return p.Out.Delete(ctx, cancelledKey)
+}
+
+// removeAll removes every object whose key begins with prefix, but one, and counts them.
+func removeAll(ctx context.Context, s objstore.Store, prefix, but string) (n int, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(heads)
 	for object, err := range s.List(ctx, prefix, "") {
 		if err != nil {
-			return errors.Join(err, group.Wait())
+			return n, errors.Join(err, group.Wait())
 		}
-		group.Go(func() error { return s.Delete(ctx, object.Key) })
+		if object.Key != but {
+			n++
+			group.Go(func() error { return s.Delete(ctx, object.Key) })
+		}
 	}
-	return group.Wait()
+	return n, group.Wait()
 }
 
 // addPairs describes the groups of pairs and returns their files.

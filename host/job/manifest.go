@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/objstore"
@@ -79,9 +78,6 @@ const (
 // ErrManifest is returned, wrapped, for a manifest that is not sound. All that is wrong with it is reported together, up to ten problems.
 var ErrManifest = errors.New("not a job's manifest")
 
-// pluginSHA256 takes megabytes to compute.
-var pluginSHA256 = sync.OnceValue(plugin.SHA256)
-
 // ParseManifest reads a manifest and checks it throughout.
 func ParseManifest(b []byte) (*Manifest, error) {
 	m := &Manifest{}
@@ -137,8 +133,8 @@ func (m *Manifest) validate() error {
 	r := m.Result
 	p.check(r.Format == host.ManifestFormat, "result: format is %q; expected %q", r.Format, host.ManifestFormat)
 	p.check(r.Plugin.ABI == abi.Version, "result: it is for a plugin of ABI %q; this one has %q", r.Plugin.ABI, abi.Version)
-	p.check(r.Plugin.SHA256 == "" || r.Plugin.SHA256 == pluginSHA256(),
-		"result: it is for plugin %.12s; this program has %.12s: make the job with this program, or mine it with the other", r.Plugin.SHA256, pluginSHA256())
+	p.check(r.Plugin.SHA256 == "" || r.Plugin.SHA256 == plugin.SHA256(),
+		"result: it is for plugin %.12s; this program has %.12s: make the job with this program, or mine it with the other", r.Plugin.SHA256, plugin.SHA256())
 	p.check(r.Top >= 1 && r.Top <= abi.MaxTop, "result: top is %d; it goes from 1 to %d", r.Top, abi.MaxTop)
 	p.check(r.Zero == host.ZeroError || r.Zero == host.ZeroSkip, "result: zero is %q; it is %s or %s", r.Zero, host.ZeroError, host.ZeroSkip)
 	if err := r.CheckRule(); err != nil {

@@ -45,24 +45,35 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if there, err := w.has(ctx, w.out, cancelledKey); err != nil {
-		return false, err
-	} else if there {
-		return false, errCancelled
-	}
-	if now, err := w.out.Head(ctx, ManifestKey); err != nil && !absent(err) {
-		return false, err
-	} else if err != nil || now.Identity != w.pinned {
-		return false, fmt.Errorf("%s is not the job that was merged any more: it was made anew meanwhile", w.out.URL())
-	}
-	if _, err := w.putResult(ctx, negativesKey, f); err != nil {
-		return false, err
-	}
 	var manifest bytes.Buffer
 	if err := result.Write(&manifest); err != nil {
 		return false, err
 	}
+	if err := w.current(ctx); err != nil {
+		return false, err
+	}
+	if _, err := w.putResult(ctx, negativesKey, f); err != nil {
+		return false, err
+	}
+	if err := w.current(ctx); err != nil { // they may be many, and took their time
+		return false, err
+	}
 	return w.putResult(ctx, resultKey, bytes.NewReader(manifest.Bytes()))
+}
+
+// current fails where the job was cancelled, or is another one by now.
+func (w *Worker) current(ctx context.Context) error {
+	if there, err := w.has(ctx, w.out, cancelledKey); err != nil {
+		return err
+	} else if there {
+		return errCancelled
+	}
+	if now, err := w.out.Head(ctx, ManifestKey); err != nil && !absent(err) {
+		return err
+	} else if err != nil || now.Identity != w.pinned {
+		return fmt.Errorf("%s is not the job that was merged any more: it was made anew meanwhile", w.out.URL())
+	}
+	return nil
 }
 
 // putResult puts an object that every worker would put alike, and reports whether it was this one.

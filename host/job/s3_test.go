@@ -1,12 +1,12 @@
 package job_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +26,11 @@ const (
 	hangsDone    kind = "timed out, done"
 	cutBody      kind = "truncated body"
 	slowBody     kind = "slow body"
+	stalledBody  kind = "body that stops"
 )
+
+// connections are those of all schedules to the server.
+var connections = &http.Transport{MaxIdleConnsPerHost: 10 * atATime}
 
 // transport is a process's way to the server.
 type transport struct {
@@ -43,11 +47,15 @@ func (f *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	case r.Method == http.MethodPut:
 		kinds = append(kinds, error500Done, hangsDone, hangs)
 	case r.Method == http.MethodGet:
-		kinds = append(kinds, cutBody, slowBody, hangs)
+		kinds = append(kinds, cutBody, cutBody, slowBody, slowBody, stalledBody, hangs)
 	}
 	k := f.next(kinds)
 	done := func() (*http.Response, error) {
-		a, err := http.DefaultTransport.RoundTrip(r)
+		to := r
+		if conditional { // whether it was done is learnt, however slow the machine
+			to = r.WithContext(context.WithoutCancel(r.Context()))
+		}
+		a, err := connections.RoundTrip(to)
 		if err == nil && conditional && a.StatusCode == http.StatusOK {
 			f.created(r.URL.Path, k)
 		}
@@ -88,12 +96,22 @@ func (f *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	}
 	a, err := done()
-	if err == nil && k == cutBody && a.ContentLength != 0 {
-		a.Body = &cut{a.Body, f.intN(int(max(1, min(a.ContentLength, 1<<20))))}
-	} else if err == nil && k == slowBody {
-		a.Body = &drip{a.Body, f.quiet / 8}
+	if err != nil || a.ContentLength == 0 {
+		return a, err
 	}
-	return a, err
+	size := int(min(a.ContentLength, 1<<20))
+	if size < 0 { // it is not known
+		size = 1 << 10
+	}
+	switch k {
+	case cutBody:
+		a.Body = &cut{a.Body, f.intN(size), func() error { return io.ErrUnexpectedEOF }}
+	case stalledBody:
+		a.Body = &cut{a.Body, f.intN(size), func() error { <-r.Context().Done(); return r.Context().Err() }}
+	case slowBody: // it takes longer in all than may pass without a byte
+		a.Body = &drip{a.Body, f.quiet / 8, 1 + size/10}
+	}
+	return a, nil
 }
 
 // created counts what a conditional write made.
@@ -118,30 +136,32 @@ func answer(r *http.Request, status int, code string) *http.Response {
 	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}
 }
 
-// cut is a body whose connection breaks.
+// cut is a body that ends early, where end says how.
 type cut struct {
 	io.ReadCloser
 	left int
+	end  func() error
 }
 
 func (c *cut) Read(p []byte) (int, error) {
 	if c.left == 0 {
-		return 0, io.ErrUnexpectedEOF
+		return 0, c.end()
 	}
 	n, err := c.ReadCloser.Read(p[:min(len(p), c.left)])
 	c.left -= n
 	return n, err
 }
 
-// drip is a body that comes in a few pieces.
+// drip is a body that comes in small pieces, one after a pause.
 type drip struct {
 	io.ReadCloser
 	pause time.Duration
+	most  int
 }
 
 func (d *drip) Read(p []byte) (int, error) {
 	time.Sleep(d.pause)
-	return d.ReadCloser.Read(p)
+	return d.ReadCloser.Read(p[:min(len(p), d.most)])
 }
 
 // TestFaultsOnS3 runs schedules on an S3 server whose answers are tampered with.
@@ -153,21 +173,14 @@ func TestFaultsOnS3(t *testing.T) {
 		}
 	}
 	all, sum, dir := variants(t), &total{}, t.TempDir()
-	var mu sync.Mutex
-	t.Run("schedules", func(t *testing.T) {
-		for number := range max(1, schedules(t)/12) {
-			t.Run(strconv.Itoa(number), func(t *testing.T) {
-				t.Parallel()
-				s := onS3(t, all[number%len(all)], uint64(number), dir)
-				s.run(t.Context())
-				s.verify(all[number%len(all)].sample)
-				mu.Lock()
-				defer mu.Unlock()
-				sum.add(s)
-			})
-		}
+	each(t, schedules(t), func(t *testing.T, number int) {
+		i := all[number%len(all)]
+		s := onS3(t, i, uint64(number), dir)
+		s.run(t.Context())
+		s.verify(i.sample)
+		sum.add(s)
 	})
-	sum.log(t)
+	sum.log(t, killedBefore, killedAfter, slowDown, error500, error500Done, error409, exists412, hangs, hangsDone, cutBody, slowBody, stalledBody)
 }
 
 // onS3 is a schedule in two buckets, below a prefix of its own.
@@ -182,7 +195,7 @@ func onS3(t *testing.T, i *inputs, seed uint64, dir string) *schedule {
 	}
 	plain := &job.Place{Name: "nightly", In: open("work", objstore.S3Options{}), Out: open("work-results", objstore.S3Options{})}
 	s := i.newSchedule(t, seed, plain, dir)
-	s.rate, s.ledger = s.rate/2, newLedger(s.random(3).IntN(40))
+	s.ledger = newLedger(s.random(3).IntN(60))
 	s.place = func(p *process) (in, out objstore.Store) {
 		o := objstore.S3Options{HTTPClient: &http.Client{Transport: &transport{p, quiet}}, Attempts: 3, MaxBackoff: 5 * time.Millisecond, Quiet: quiet}
 		return open("work", o), open("work-results", o)

@@ -1,7 +1,6 @@
 package job
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -93,14 +92,11 @@ func ReadStatus(ctx context.Context, at *Place) (*Status, error) {
 
 // settle finds out how the job stands.
 func (s *Status) settle(ctx context.Context, w *Worker, parts map[string]bool) error {
-	b, _, err := objstore.ReadAll(ctx, w.out, resultKey, maxManifest)
-	if err == nil {
-		var result host.Manifest
-		if err := json.Unmarshal(b, &result); err != nil {
-			return fmt.Errorf("%s/%s: %w", w.out.URL(), resultKey, err)
-		}
+	result, err := readResult(ctx, w.in, w.out)
+	switch {
+	case err == nil:
 		s.State, s.Tallies = Finished, &result.Tallies
-	} else if !absent(err) {
+	case !absent(err):
 		return err
 	}
 	if there, err := w.has(ctx, w.out, cancelledKey); err != nil || there {
@@ -242,10 +238,10 @@ func (w *Worker) mended(ctx context.Context, r refusal, mined map[string]bool) (
 // Cancel makes later deliveries do nothing, and removes the parts. A result that is there stays; it reports whether there is one. A worker that is at
 // work may leave a part: to cancel again removes it.
 func Cancel(ctx context.Context, at *Place) (finished bool, err error) {
-	if err := at.Out.Put(ctx, cancelledKey, strings.NewReader("{\"format\":\"quarry.cancelled.v1\"}\n")); err != nil {
+	if err := at.stop(ctx); err != nil {
 		return false, err
 	}
-	if err := removeAll(ctx, at.Out, partsPrefix); err != nil {
+	if _, err := removeAll(ctx, at.Out, partsPrefix, ""); err != nil {
 		return false, err
 	}
 	_, err = at.Out.Head(ctx, resultKey)
@@ -255,30 +251,7 @@ func Cancel(ctx context.Context, at *Place) (finished bool, err error) {
 	return err == nil, err
 }
 
-// ErrUnfinished is returned, wrapped, by Fetch where there is no result yet.
-var ErrUnfinished = errors.New("the job is not finished")
-
-// Fetch writes the negatives to w and returns their manifest. What was written is checked against it.
-func Fetch(ctx context.Context, at *Place, w io.Writer) (*host.Manifest, error) {
-	b, _, err := objstore.ReadAll(ctx, at.Out, resultKey, maxManifest)
-	if errors.Is(err, objstore.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w\n  hint: see quarry job status", at.Out.URL(), ErrUnfinished)
-	}
-	if err != nil {
-		return nil, err
-	}
-	m := &host.Manifest{}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(m); err != nil {
-		return nil, fmt.Errorf("%s/%s: %w", at.Out.URL(), resultKey, err)
-	}
-	sum := sha256.New()
-	if _, err := objstore.Fetch(ctx, at.Out, negativesKey, io.MultiWriter(w, sum)); err != nil {
-		return nil, err
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != m.Negatives {
-		return nil, fmt.Errorf("%s/%s: its sha256 is %s; its manifest says %s\n  hint: cancel the job, and mine it again", at.Out.URL(), negativesKey, got, m.Negatives)
-	}
-	return m, nil
+// stop makes workers do nothing from now on.
+func (p *Place) stop(ctx context.Context) error {
+	return p.Out.Put(ctx, cancelledKey, strings.NewReader("{\"format\":\"quarry.cancelled.v1\"}\n"))
 }

@@ -117,6 +117,7 @@ type process struct {
 	n       int // operations
 	killAt  int // counted from 0; -1 for none
 	killed  kind
+	lasting bool // it is met from killAt on, not there alone
 	dead    bool
 }
 
@@ -136,7 +137,7 @@ func (p *process) next(kinds []kind) kind {
 	switch {
 	case p.dead:
 		return dead
-	case n == p.killAt && slices.Contains(kinds, p.killed):
+	case (n == p.killAt || p.lasting && n > p.killAt) && slices.Contains(kinds, p.killed):
 		which = p.killed
 	case drawn >= rate || !p.ledger.spend():
 		return ""

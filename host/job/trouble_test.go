@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,7 +16,7 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// hooked calls a function before each operation that has a key; its error is the operation's.
+// hooked calls a function before each operation, and again once a read has begun; its error is the operation's.
 type hooked struct {
 	objstore.Store
 	before func(op, key string) error
@@ -25,7 +26,32 @@ func (h *hooked) Get(ctx context.Context, key string, from int64, identity strin
 	if err := h.before("get", key); err != nil {
 		return nil, objstore.Object{}, err
 	}
-	return h.Store.Get(ctx, key, from, identity)
+	r, o, err := h.Store.Get(ctx, key, from, identity)
+	if err == nil {
+		err = h.before("got", key)
+	}
+	return r, o, err
+}
+
+func (h *hooked) Head(ctx context.Context, key string) (objstore.Object, error) {
+	if err := h.before("head", key); err != nil {
+		return objstore.Object{}, err
+	}
+	return h.Store.Head(ctx, key)
+}
+
+func (h *hooked) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
+	if err := h.before("list", prefix); err != nil {
+		return func(yield func(objstore.Object, error) bool) { yield(objstore.Object{}, err) }
+	}
+	return h.Store.List(ctx, prefix, after)
+}
+
+func (h *hooked) Delete(ctx context.Context, key string) error {
+	if err := h.before("delete", key); err != nil {
+		return err
+	}
+	return h.Store.Delete(ctx, key)
 }
 
 func (h *hooked) Put(ctx context.Context, key string, body io.ReadSeeker) error {

@@ -184,15 +184,15 @@ func (w *Worker) Sweep(ctx context.Context) (*Outcome, error) {
 
 // open finds out whether there is anything to do, and loads the manifest. An outcome says that there is not.
 func (w *Worker) open(ctx context.Context) (*Outcome, error) {
-	for _, end := range []struct {
-		key    string
-		action Action
-	}{{cancelledKey, Cancelled}, {resultKey, Finished}} {
-		if there, err := w.has(ctx, w.out, end.key); err != nil {
-			return nil, err
-		} else if there {
-			return &Outcome{Action: end.action}, nil
-		}
+	if there, err := w.has(ctx, w.out, cancelledKey); err != nil {
+		return nil, err
+	} else if there {
+		return &Outcome{Action: Cancelled}, nil
+	}
+	if _, err := readResult(ctx, w.in, w.out); err == nil {
+		return &Outcome{Action: Finished}, nil
+	} else if !absent(err) {
+		return nil, err
 	}
 	pinned, err := w.out.Head(ctx, ManifestKey)
 	if errors.Is(err, objstore.ErrDenied) {

@@ -220,7 +220,8 @@ func TestJobInitOfAnotherJob(t *testing.T) {
 	checkUnchanged(t, before)
 	mustRun(t, "job run --engine native "+nightly)
 	mustRun(t, initLine+" --top 3 --force")
-	if left := below(tree(t), results); len(left) != 0 {
+	all := tree(t)
+	if left := below(all, results); len(left) != 1 || left["manifest.json"] != all[nightly+"/manifest.json"] {
 		t.Errorf("--force left results: %v", slices.Collect(maps.Keys(left)))
 	}
 	mustRun(t, "job run --engine native "+nightly)

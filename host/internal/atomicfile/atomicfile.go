@@ -24,8 +24,8 @@ var ErrExists = errors.New("exists already")
 var ErrWrite = errors.New("cannot write")
 
 // ErrNoLinks is returned, wrapped beside ErrWrite, by CommitNew where the file system has no hard links.
-var ErrNoLinks = errors.New("this file system has no hard links, and nothing else gives a name to one of several processes; " +
-	"choose a folder on another")
+var ErrNoLinks = errors.New("this file system has no hard links, and nothing else gives a name to one of several processes\n" +
+	"  hint: choose a folder on another")
 
 // writeError names the file that was to be, once; the temporary file, which err may name, is no concern of the reader's.
 func writeError(path string, err error) error {

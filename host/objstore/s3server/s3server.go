@@ -189,7 +189,7 @@ func (s *Server) Environment() []string {
 // Setenv gives the server to a function such as os.Setenv or a test's, one variable at a time. Variables that would lead elsewhere are
 // emptied.
 func (s *Server) Setenv(set func(name, value string)) {
-	for _, name := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_MAX_ATTEMPTS"} {
+	for _, name := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_MAX_ATTEMPTS", "AWS_CA_BUNDLE"} {
 		set(name, "")
 	}
 	for _, v := range s.Environment() {

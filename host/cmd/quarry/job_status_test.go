@@ -1,0 +1,34 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/objstore"
+)
+
+// TestStatusCostLine: the lines of time and cost are there where there is something to say.
+func TestStatusCostLine(t *testing.T) {
+	at := &job.Place{Name: "nightly", In: objstore.NewMemory(), Out: objstore.NewMemory()}
+	for _, row := range []struct {
+		status job.Status
+		says   []string
+		not    []string
+	}{
+		{job.Status{}, nil, []string{"time", "cost"}},
+		{job.Status{Seconds: 4.04}, []string{"time   4.0 s of mining, all workers together"}, []string{"cost"}},
+		{job.Status{Seconds: 1055.5, GBSeconds: 1652.2275, Dollars: 0.0220862}, []string{"time   1055.5 s", "cost   about $0.0221 on Lambda (1652.2 GB-seconds)"}, nil},
+	} {
+		var text strings.Builder
+		if err := writeStatus(&text, at, &row.status); err != nil {
+			t.Fatal(err)
+		}
+		says(t, text.String(), row.says...)
+		for _, word := range row.not {
+			if strings.Contains(text.String(), word) {
+				t.Errorf("it has %q:\n%s", word, text.String())
+			}
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package job_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/job"
+)
+
+// moment is an operation of a worker.
+type moment struct{ op, key string }
+
+// worker has a worker of the old job go on with its last shard, or sweep, and calls before at each operation.
+func (n *names) worker(t *testing.T, at *job.Place, before func(m moment)) (*job.Outcome, error) {
+	var mu sync.Mutex // it reads parts several at a time
+	hook := func(op, key string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		before(moment{op, key})
+		return nil
+	}
+	w := worker(t, &job.Place{Name: at.Name, In: &hooked{at.In, hook}, Out: &hooked{at.Out, hook}})
+	return w.Shard(t.Context(), n.old.shards[3])
+}
+
+// TestForceWhileAWorkerIsAtWork replaces a job at each moment of a worker of it, which mines and merges. What stands as the result then is the new
+// job's, or is refused: it may be where the worker was about to put what it had looked was its own to put. To force it again mends that.
+func TestForceWhileAWorkerIsAtWork(t *testing.T) {
+	old := newInputs(t, host.MineOptions{}, 4)
+	for name, n := range map[string]*names{
+		"of other shards":  {old, newInputs(t, grouped(t, host.MineOptions{Top: 2}, 2), 3)},
+		"of other options": {old, newInputs(t, host.MineOptions{Top: 2}, 4)},
+	} {
+		for state, before := range map[string]*job.Place{"nothing is mined": old.uploaded(t), "three of four are mined": func() *job.Place {
+			x := old.on(t)
+			for _, name := range old.shards[:3] {
+				x.shard(name, job.Mined, "")
+			}
+			return x.at
+		}()} {
+			var moments []moment
+			at := copyPlace(t, before)
+			if _, err := n.worker(t, at, func(m moment) { moments = append(moments, m) }); err != nil {
+				t.Fatal(err)
+			}
+			t.Run(name+", "+state, func(t *testing.T) {
+				refused := map[moment]int{}
+				for number := range moments {
+					for _, mined := range []bool{false, true} {
+						synctest.Test(t, func(t *testing.T) {
+							if m, ok := n.replaced(t, copyPlace(t, before), number, mined); !ok {
+								refused[m]++
+							}
+						})
+					}
+				}
+				t.Logf("%d moments; the new job had to be forced again %d times: %v", len(moments), len(refused), refused)
+			})
+		}
+	}
+}
+
+// replaced forces the new job at a moment of a worker of the old one, and mines it at once, or later. It reports whether all was well then.
+func (n *names) replaced(t *testing.T, at *job.Place, number int, mined bool) (m moment, ok bool) {
+	count, errs := 0, []error{}
+	o, err := n.worker(t, at, func(now moment) {
+		if count++; count == number+1 {
+			m = now
+			if errs = append(errs, n.new.make(t.Context(), at, true)); mined {
+				goOn(t, at)
+			}
+		}
+	})
+	if e := errors.Join(errs...); e != nil || len(errs) != 1 {
+		t.Fatalf("at %v: forced: %v", m, errs)
+	}
+	n.whole(t, at)
+	goOn(t, at)
+	of := n.whole(t, at)
+	if of == n.new {
+		return m, true
+	}
+	// What was looked at before is put now.
+	if mined || of != nil || m.op != "put" || m.key != negativesKey && m.key != resultKey {
+		t.Errorf("at %v, mined is %v: the old worker: %+v, %v; the result is of %v", m, mined, o, err, of)
+	}
+	if err := n.new.make(t.Context(), at, false); (err == nil) != (m.key == negativesKey) { // which may be its own
+		t.Errorf("at %v: init without --force: %v", m, err)
+	}
+	if err := n.new.make(t.Context(), at, true); err != nil {
+		t.Errorf("at %v: forced again: %v", m, err)
+	}
+	n.new.mined(t, at)
+	return m, false
+}
+
+// TestInitBesideALateWorker has objects of the old job come while Init replaces it. What comes before all is removed goes too; what comes later is
+// found, and what was there without inputs is found before anything is uploaded.
+func TestInitBesideALateWorker(t *testing.T) {
+	n := newNames(t)
+	done := n.old.finished(t)
+	late := func(t *testing.T, to *job.Place, key string) {
+		t.Helper()
+		if err := copyObject(t.Context(), done.Out, to.Out, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{job.ManifestKey, negativesKey, resultKey} {
+		t.Run("removed, "+key, func(t *testing.T) {
+			plain, came := copyPlace(t, done), 0
+			at := &job.Place{Name: plain.Name, In: plain.In, Out: &hooked{plain.Out, func(op, deleted string) error {
+				if op == "delete" && deleted == key && came == 0 {
+					came++
+					return plain.Out.Put(t.Context(), "parts/late", strings.NewReader(""))
+				}
+				return nil
+			}}}
+			if err := n.new.make(t.Context(), at, true); err != nil || came != 1 {
+				t.Fatalf("%d came, %v", came, err)
+			}
+			for o, err := range plain.Out.List(t.Context(), "", "") {
+				if err != nil || o.Key != job.ManifestKey {
+					t.Errorf("%s is left, %v", o.Key, err)
+				}
+			}
+			n.new.mined(t, plain)
+		})
+	}
+	for key, row := range map[string]struct {
+		before moment
+		want   error
+	}{job.ManifestKey: {moment{"put", job.ManifestKey}, host.ErrExists}, resultKey: {moment{"delete", "cancelled.json"}, job.ErrReplaced}} {
+		t.Run("not removed, "+key, func(t *testing.T) {
+			plain := copyPlace(t, done)
+			at := &job.Place{Name: plain.Name, In: plain.In, Out: &hooked{plain.Out, func(op, of string) error {
+				if (moment{op, of}) == row.before {
+					late(t, plain, key)
+				}
+				return nil
+			}}}
+			if err := n.new.make(t.Context(), at, true); !errors.Is(err, row.want) || !strings.Contains(err.Error(), "--force") {
+				t.Errorf("%v", err)
+			}
+			if err := n.new.make(t.Context(), at, false); err == nil || !strings.Contains(err.Error(), "--force") {
+				t.Errorf("without --force: %v", err)
+			}
+			if err := n.new.make(t.Context(), plain, true); err != nil {
+				t.Fatal(err)
+			}
+			n.new.mined(t, plain)
+		})
+	}
+	t.Run("results alone", func(t *testing.T) {
+		at := place()
+		late(t, at, job.ManifestKey)
+		if err := n.new.make(t.Context(), at, false); !errors.Is(err, host.ErrExists) {
+			t.Errorf("%v", err)
+		}
+		for o, err := range at.In.List(t.Context(), "", "") {
+			t.Errorf("%s was uploaded, %v", o.Key, err)
+		}
+	})
+}
