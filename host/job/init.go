@@ -29,6 +29,9 @@ type InitOptions struct {
 	Mine   host.MineOptions // its Memory is what a worker may take: the pairs go in groups that fit it
 	Shards int              // how many shards the documents are cut into
 	Force  bool             // replace a job of that name, and what came of it
+
+	// Uploaded, where it is not nil, is called for each shard that was uploaded, by several goroutines at once. Shards that are mined are not.
+	Uploaded func(shard File)
 }
 
 // Init makes a job of a folder: it selects and projects the pairs and uploads them, the projection, the manifest and then the shards. It may be
@@ -125,7 +128,7 @@ func (p *Place) vacate(ctx context.Context, manifest []byte, force bool) error {
 		return err
 	}
 	if _, err := p.Out.Head(ctx, cancelledKey); err == nil {
-		return fmt.Errorf("%s was cancelled, and its records %w\n  hint: choose another --job, or replace it with --force", p.In.URL(), host.ErrExists)
+		return fmt.Errorf("%s was cancelled, and what is left of it %w\n  hint: choose another --job, or replace it with --force", p.In.URL(), host.ErrExists)
 	} else if !errors.Is(err, objstore.ErrNotExist) {
 		return err
 	}
@@ -291,6 +294,9 @@ func (m *Manifest) upload(ctx context.Context, at *Place, j *host.Job, folder *d
 		}
 		group.Go(func() error {
 			err := at.In.Put(ctx, m.Shards[number].Name, file)
+			if err == nil && o.Uploaded != nil {
+				o.Uploaded(m.Shards[number].File)
+			}
 			report(o.Mine.Progress, "upload shards", int(done.Add(1)), o.Shards)
 			return err
 		})

@@ -66,17 +66,20 @@ func (f *jobFlags) existing(ctx context.Context, url string) (*job.Place, error)
 
 // checkJob fails where there is no manifest: a mistyped name is no job that waits.
 func checkJob(ctx context.Context, at *job.Place) error {
+	problem := "there is no job: no " + job.ManifestKey
 	for _, s := range []objstore.Store{at.In, at.Out} {
-		_, err := s.Head(ctx, job.ManifestKey)
+		r, _, err := s.Get(ctx, job.ManifestKey, 0, "") // a look-up alone is not told why it was denied
 		switch {
 		case err == nil:
-			return nil
+			return r.Close()
+		case s == at.In && errors.Is(err, objstore.ErrDenied):
+			problem = fmt.Sprintf("there is no job, or it may not be read: %v", err)
 		// The results' bucket may be made by the first worker, and who may not list is denied what is not there.
 		case !errors.Is(err, objstore.ErrNotExist) && !errors.Is(err, objstore.ErrDenied) && (s == at.In || !errors.Is(err, objstore.ErrNoBucket)):
 			return err
 		}
 	}
-	return inputError(at.In.URL(), "make the job with quarry job init, or check the name and who may read it", "there is no job: no %s", job.ManifestKey)
+	return inputError(at.In.URL(), "make the job with quarry job init, or check the name and who may read it", "%s", problem)
 }
 
 // placeError is the error of a store that could not be opened; nothing was asked of it yet.

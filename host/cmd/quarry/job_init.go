@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
@@ -111,12 +112,19 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	var uploaded, bytes atomic.Int64
+	o.Uploaded = func(shard job.File) {
+		uploaded.Add(1)
+		bytes.Add(shard.Size)
+	}
 	m, err := job.Init(ctx, at, folder, p, o)
 	if err != nil {
 		return keeps(uploadError(err), "what is uploaded stays; the same command goes on")
 	}
 	meter.stop()
 	s := f.summary(at, m)
+	s.Uploaded = int(uploaded.Load())
+	s.Bytes += bytes.Load()
 	return a.summary(s, s.write)
 }
 
@@ -151,7 +159,8 @@ type jobInitSummary struct {
 	Groups     int               `json:"groups"` // of pairs
 	Shards     int               `json:"shards"`
 	Largest    int64             `json:"largest_shard_bytes"`
-	Bytes      int64             `json:"bytes"` // of shards, pairs and projection
+	Uploaded   int               `json:"shards_uploaded"` // others are mined
+	Bytes      int64             `json:"bytes_uploaded"`  // of shards, pairs and projection
 	Components int               `json:"components"`
 	Rule       host.ManifestRule `json:"rule"`
 	Split      string            `json:"split"`
@@ -166,7 +175,6 @@ func (f *jobInit) summary(at *job.Place, m *job.Manifest) *jobInitSummary {
 		Bytes: m.Projection.Size}
 	for _, shard := range m.Shards {
 		s.Largest = max(s.Largest, shard.Size)
-		s.Bytes += shard.Size
 	}
 	for _, pairs := range m.Pairs {
 		s.Bytes += pairs.Size
@@ -180,9 +188,21 @@ func (s *jobInitSummary) write(w io.Writer) error {
 	fmt.Fprintf(t, "job\t%s, in %s\n", s.Job, s.URL)
 	fmt.Fprintf(t, "documents\t%d in %d %s, the largest of %s\n", s.Documents, s.Shards, plural(s.Shards, "shard"), size(s.Largest))
 	fmt.Fprintf(t, "pairs\t%d of split %s in %d %s, rule %s, %d components\n", s.Pairs, s.Split, s.Groups, plural(s.Groups, "group"), s.Rule.Name, s.Components)
-	fmt.Fprintf(t, "uploaded\t%s\n", size(s.Bytes))
-	fmt.Fprintf(t, "results\twill be in %s\n", s.Results)
+	mined := ""
+	if n := s.Shards - s.Uploaded; n > 0 {
+		mined = fmt.Sprintf("; %d %s mined already", n, plural(n, "shard"))
+	}
+	fmt.Fprintf(t, "uploaded\t%s%s\n", size(s.Bytes), mined)
+	if s.Uploaded > 0 {
+		fmt.Fprintf(t, "results\twill be in %s\n", s.Results)
+	} else {
+		fmt.Fprintf(t, "results\tin %s\n", s.Results)
+	}
 	if err := t.Flush(); err != nil {
+		return err
+	}
+	if s.Uploaded == 0 {
+		_, err := fmt.Fprintf(w, "\nnext: quarry job status %s\n", s.place)
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\nnext: quarry job run %s     # mine it here, unless the Lambda function does\n      quarry job status %s\n", s.place, s.place)

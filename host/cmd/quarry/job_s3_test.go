@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/job"
@@ -22,6 +23,12 @@ func TestJobOnS3(t *testing.T) {
 		}
 	}
 	fails(t, "job status "+at, exitInput, at+": there is no job", "hint: ")
+	known := os.Getenv("AWS_SECRET_ACCESS_KEY")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+	for _, command := range []string{"status", "run", "sweep", "cancel"} {
+		fails(t, "job "+command+" "+at, exitInput, at+": there is no job, or it may not be read", "403 SignatureDoesNotMatch", "hint: ")
+	}
+	t.Setenv("AWS_SECRET_ACCESS_KEY", known)
 	says(t, mustRun(t, line), "nightly, in "+at, "will be in s3://my-quarry-results/jobs/nightly", "quarry job run "+at)
 	mustRun(t, line)
 	says(t, mustRun(t, "job status "+at), "pending", "0 of 12 shards", "12 uploaded")

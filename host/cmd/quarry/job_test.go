@@ -129,7 +129,7 @@ func TestJobScreens(t *testing.T) {
 	}
 	fails(t, "job fetch "+nightly+" -o out/j.jsonl", exitFailure, "not finished", "quarry job status")
 	says(t, mustRun(t, "job sweep --engine native "+nightly), "pending", "0 shards here", "1 not uploaded")
-	mustRun(t, initLine)
+	says(t, mustRun(t, initLine), "; 7 shards mined already", "results    will be in "+results, "next: quarry job run "+nightly)
 	says(t, mustRun(t, "job sweep --engine native ./bucket"), "job     nightly", "1 shard here", "result  written, in "+results)
 	says(t, mustRun(t, "job sweep --engine native "+nightly), "was there")
 	says(t, mustRun(t, "job run --engine native "+nightly), "was there", "next: quarry job fetch "+nightly)
@@ -191,7 +191,7 @@ func TestJobInitGoesOn(t *testing.T) {
 	checkUnchanged(t, of)
 	fails(t, bare+" --components 20", exitExists, nightly, "--force")
 	mustRun(t, bare+" --force")
-	remove(t, "out/marked")
+	remove(t, "out/marked", results+"/manifest.json")
 	checkUnchanged(t, want)
 	write(nightly+"/projection.safetensors", marked)
 	mustRun(t, bare)
@@ -199,7 +199,7 @@ func TestJobInitGoesOn(t *testing.T) {
 	// Shards that are mined are not uploaded again.
 	mustRun(t, "job run --engine native "+nightly)
 	remove(t, shard(0))
-	mustRun(t, initLine)
+	says(t, mustRun(t, initLine), "uploaded ", "; 8 shards mined already", "results    in "+results, "next: quarry job status "+nightly)
 	if _, err := os.Stat(shard(0)); err == nil {
 		t.Error("a shard that was mined was uploaded again")
 	}
@@ -367,6 +367,7 @@ func TestJobRefuses(t *testing.T) {
 	files{nightly + "/pairs/00000.safetensors": "x"}.write(t, ".")
 	fails(t, "job run --engine native "+nightly, exitInput, nightly+"/pairs/00000.safetensors: its size", "hint: ")
 	mustRun(t, initLine+" --force")
+	remove(t, results+"/manifest.json") // as where no worker has begun
 	files{nightly + "/manifest.json": "{}"}.write(t, ".")
 	for _, command := range []string{"run", "sweep"} {
 		fails(t, "job "+command+" --engine native "+nightly, exitInput, nightly+"/manifest.json: not a job's manifest", "hint: ")
