@@ -230,8 +230,8 @@ def buckets(s):
     equal(sorted(found), ["InputBucket", "ResultsBucket"], "buckets")
     policies = {p["Bucket"]: p["PolicyDocument"]["Statement"] for p in s.of("AWS::S3::BucketPolicy").values()}
     for name, bucket in found.items():
-        for attribute in ("DeletionPolicy", "UpdateReplacePolicy"):
-            equal(s.resources[name].get(attribute), "Retain", f"{attribute} of {name}")
+        for attribute, policy in (("DeletionPolicy", "RetainExceptOnCreate"), ("UpdateReplacePolicy", "Retain")):
+            equal(s.resources[name].get(attribute), policy, f"{attribute} of {name}")
         rules = bucket.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", [])
         equal([r["ServerSideEncryptionByDefault"]["SSEAlgorithm"] for r in rules], ["AES256"], f"encryption of {name}")
         equal(bucket.get("PublicAccessBlockConfiguration"), {
@@ -415,6 +415,7 @@ MUTATIONS = [
     ("results public", drop("ResultsBucket/PublicAccessBlockConfiguration"), "buckets"),
     ("ACLs", drop("ResultsBucket/OwnershipControls"), "buckets"),
     ("deleted with the stack", put("ResultsBucket/./DeletionPolicy", "Delete"), "buckets"),
+    ("kept when it could not be made", put("InputBucket/./DeletionPolicy", "Retain"), "buckets"),
     ("deleted when replaced", drop("InputBucket/./UpdateReplacePolicy"), "buckets"),
     ("without TLS", drop("ResultsBucketPolicy/."), "buckets"),
     ("objects without TLS", put("InputBucketPolicy/PolicyDocument/Statement/0/Resource", [{"Fn::GetAtt": ["InputBucket", "Arn"]}]), "buckets"),
