@@ -29,14 +29,15 @@ tiers: its time and memory, its calls, and the requests to S3. It reads both buc
 			if err != nil {
 				return err
 			}
-			return a.summary(s, func(w io.Writer) error { return writeStatus(w, at, s) })
+			return a.summary(s, func(w io.Writer) error { return writeStatus(w, at, word(at.In.URL())+f.again(), s) })
 		},
 	}
 	f.add(cmd.Flags())
 	return cmd
 }
 
-func writeStatus(w io.Writer, at *job.Place, s *job.Status) error {
+// writeStatus writes how a job stands; name is the job as commands take it.
+func writeStatus(w io.Writer, at *job.Place, name string, s *job.Status) error {
 	const names = 3
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "job\t%s, in %s\n", s.Job, at.In.URL())
@@ -57,6 +58,9 @@ func writeStatus(w io.Writer, at *job.Place, s *job.Status) error {
 		fmt.Fprintf(t, "state\t%s\n", cmp.Or(waits(s.State, s.Problem), "pending"))
 		fmt.Fprintf(t, "mined\t%d of %d %s; %d of %d documents (%.1f %%)\n", s.Mined, s.Shards, plural(s.Shards, "shard"), s.Rows, s.Documents,
 			100*float64(s.Rows)/float64(max(s.Documents, 1)))
+		if s.State == job.Pending && s.Mined == s.Shards {
+			fmt.Fprintf(t, "result\tnot written yet: quarry job sweep %s writes it, or says what is in the way\n", name)
+		}
 		fmt.Fprintf(t, "pairs\t%d\n", s.Pairs)
 	}
 	if n := len(s.Uploaded); n > 0 {
