@@ -2,6 +2,7 @@ package job_test
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"strings"
 	"testing"
@@ -63,5 +64,27 @@ func TestCancelledBeforeTheList(t *testing.T) {
 	at.Out = &forgetful{Store: x.at.Out, shard: "no shard's", first: func() error { _, err := job.Cancel(t.Context(), x.at); return err }}
 	if o, err := worker(t, &at).Shard(t.Context(), x.shards[0]); err != nil || o.Action != job.Cancelled {
 		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+// TestStatusBesideACancel has the parts, and the records of what was refused, removed after a status has listed them.
+func TestStatusBesideACancel(t *testing.T) {
+	for _, gone := range []string{"parts/", "refused/"} {
+		x := newInputs(t, host.MineOptions{}, 3).on(t)
+		x.shard(x.shards[0], job.Mined, "")
+		x.put(x.shards[1], []byte("x"))
+		x.shard(x.shards[1], job.Refused, "its size")
+		at := *x.at
+		at.Out = &hooked{x.at.Out, func(op, key string) error {
+			if op != "get" || !strings.HasPrefix(key, gone) {
+				return nil
+			}
+			_, err := job.Cancel(t.Context(), x.at)
+			return errors.Join(err, x.at.Out.Delete(t.Context(), key))
+		}}
+		s, err := job.ReadStatus(t.Context(), &at)
+		if err != nil || s.State != job.Cancelled || gone == "refused/" && len(s.Refused) > 0 {
+			t.Errorf("%s: %+v, %v", gone, s, err)
+		}
 	}
 }
