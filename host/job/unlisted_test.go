@@ -88,3 +88,28 @@ func TestStatusBesideACancel(t *testing.T) {
 		}
 	}
 }
+
+// TestCancelledWhileMerging has the parts removed while they are merged, and then a job that is not cancelled lose one.
+func TestCancelledWhileMerging(t *testing.T) {
+	for _, cancels := range []bool{true, false} {
+		x := newInputs(t, host.MineOptions{}, 3).on(t)
+		for _, name := range x.shards[:2] {
+			x.shard(name, job.Mined, "")
+		}
+		at := *x.at
+		at.Out = &hooked{x.at.Out, func(op, key string) error {
+			if op != "get" || !strings.HasPrefix(key, "parts/") {
+				return nil
+			}
+			if cancels {
+				_, err := job.Cancel(t.Context(), x.at)
+				return err
+			}
+			return x.at.Out.Delete(t.Context(), key)
+		}}
+		o, err := worker(t, &at).Shard(t.Context(), x.shards[2])
+		if cancels && (err != nil || o.Action != job.Cancelled) || !cancels && !errors.Is(err, objstore.ErrNotExist) {
+			t.Errorf("cancelled is %v: %+v, %v", cancels, o, err)
+		}
+	}
+}

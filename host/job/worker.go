@@ -327,6 +327,11 @@ func (w *Worker) finish(ctx context.Context, o *Outcome, there map[string]bool) 
 	case errors.Is(err, errCancelled):
 		o.Action = Cancelled
 		return nil
+	case errors.Is(err, objstore.ErrNotExist): // a cancel removes parts while they are merged
+		if there, e := w.has(ctx, w.out, cancelledKey); e == nil && there {
+			o.Action = Cancelled
+			return nil
+		}
 	case err == nil && o.Action == Pending:
 		o.Action = Finished
 	}
