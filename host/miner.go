@@ -105,11 +105,18 @@ func (m *Miner) scan(ctx context.Context, documents []dataset.Matrix, first, end
 		m.begun = "" // the instances have some of the documents
 		return nil, err
 	}
-	var merged *mine.Part
+	part, err := m.finish(ctx)
+	if err != nil {
+		m.begun = "" // some instances have theirs still
+	}
+	return part, err
+}
+
+// finish takes the parts of all instances together.
+func (m *Miner) finish(ctx context.Context) (merged *mine.Part, err error) {
 	for _, i := range m.workers.instances {
 		out, err := engine.SendBytes(ctx, i, abi.OpFinish, nil)
 		if err != nil {
-			m.begun = ""
 			return nil, err
 		}
 		part, err := mine.ParsePart(bytes.Clone(out))

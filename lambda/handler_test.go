@@ -320,3 +320,28 @@ func TestWarm(t *testing.T) {
 	expect("back again", "2 2 1 2", "2 2 1 2")
 	w.finished("a")
 }
+
+// TestMissingIsDenied has S3 deny what is not there, among the results too, as it does to who may not list it: a job is mined as otherwise.
+func TestMissingIsDenied(t *testing.T) {
+	q := &fakeQueue{}
+	w := newWorld(t, q)
+	for _, s := range []*watched{w.in, w.out} {
+		s.before = func(op, key string) error {
+			if _, err := s.Store.Head(t.Context(), key); op != "put" && errors.Is(err, objstore.ErrNotExist) {
+				return fmt.Errorf("%s %s: %w", op, key, objstore.ErrDenied)
+			}
+			return nil
+		}
+	}
+	w.upload("a", shardKey(0), pairsKey)
+	w.acknowledged(told("a", shardKey(0)), told("a", pairsKey))
+	w.expect(map[string]any{"action": "waits"})
+	w.upload("a")
+	w.acknowledged(toldAll("a")[1:]...)
+	w.acknowledged(told("a", job.ManifestKey))
+	if len(q.bodies) != 1 {
+		t.Errorf("%d messages: %q", len(q.bodies), q.bodies)
+	}
+	w.acknowledged(q.bodies...)
+	w.finished("a")
+}

@@ -55,7 +55,7 @@ func Locate(ctx context.Context, url, results string) (*Place, error) {
 // At opens the stores of a bucket's job.
 func At(ctx context.Context, bucket, results, name string) (*Place, error) {
 	if !ValidJob(name) {
-		return nil, fmt.Errorf("%w: job name %q; it has no slash, and is neither empty nor \".\" nor \"..\"", host.ErrOption, name)
+		return nil, fmt.Errorf("%w: job name %q; it has no slash, at most %d bytes, and is neither empty nor \".\" nor \"..\"", host.ErrOption, name, maxName)
 	}
 	in, out, err := OpenBuckets(ctx, bucket, results)
 	if err != nil {
@@ -106,8 +106,13 @@ func Names(ctx context.Context, bucket objstore.Store) iter.Seq2[string, error] 
 	}
 }
 
+// maxName is the longest name of a job, in bytes: its folder's name, and part of keys, of which S3 takes 1,024 bytes.
+const maxName = 255
+
 // ValidJob reports whether a name can be a job's.
-func ValidJob(name string) bool { return ValidName(name) && !strings.Contains(name, "/") }
+func ValidJob(name string) bool {
+	return ValidName(name) && !strings.Contains(name, "/") && len(name) <= maxName
+}
 
 // ParseKey splits an object's key into the job that it is of and its name there. A key that is no job's is foreign.
 func ParseKey(key string) (name, object string, ok bool) {
@@ -116,6 +121,6 @@ func ParseKey(key string) (name, object string, ok bool) {
 		return "", "", false
 	}
 	name, object, ok = strings.Cut(rest, "/")
-	ok = ok && (object == ManifestKey || object == projectionKey || strings.HasPrefix(object, pairsPrefix) || strings.HasPrefix(object, ShardsPrefix))
+	ok = ok && len(name) <= maxName && (object == ManifestKey || object == projectionKey || strings.HasPrefix(object, pairsPrefix) || strings.HasPrefix(object, ShardsPrefix))
 	return name, object, ok
 }

@@ -46,3 +46,19 @@ func TestNamesBesideAnObject(t *testing.T) {
 		t.Errorf("jobs %s", got)
 	}
 }
+
+// TestLongNames: the keys of a job's parts have to fit S3's 1,024 bytes, and its folder a file system's 255.
+func TestLongNames(t *testing.T) {
+	for name, valid := range map[string]bool{strings.Repeat("n", 255): true, strings.Repeat("n", 256): false, strings.Repeat("ü", 127): true, strings.Repeat("ü", 128): false} {
+		if got := job.ValidJob(name); got != valid {
+			t.Errorf("%d bytes: %v", len(name), got)
+		}
+		if _, _, ok := job.ParseKey("jobs/" + name + "/" + job.ManifestKey); ok != valid {
+			t.Errorf("a key of %d bytes: %v", len(name), ok)
+		}
+		_, err := job.At(t.Context(), t.TempDir(), "", name)
+		if (err == nil) != valid || err != nil && !strings.Contains(err.Error(), "255 bytes") {
+			t.Errorf("%d bytes: %v", len(name), err)
+		}
+	}
+}

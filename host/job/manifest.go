@@ -145,6 +145,7 @@ func (m *Manifest) validate() error {
 		"result: it has tallies or a fingerprint of negatives that are not mined yet")
 	p.check(r.Projection.SHA256 == m.Projection.SHA256, "projection: sha256 is %.12q; that of result is %.12q", m.Projection.SHA256, r.Projection.SHA256)
 	names := map[string]bool{}
+	p.check(m.Projection.Name == projectionKey, "projection: name %q; expected %q", m.Projection.Name, projectionKey)
 	m.Projection.check(&p, "projection", "", names)
 	m.checkPairs(&p, names)
 	m.checkShards(&p, names)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -140,7 +141,11 @@ func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int,
 	}
 	path := filepath.Join(w.dir, "shard")
 	defer func() { err = errors.Join(err, os.RemoveAll(path)) }()
-	if err := w.download(limited, s.File, path); err != nil {
+	err = w.download(limited, s.File, path)
+	if errors.Is(err, syscall.ENOSPC) && w.forgetPairs() {
+		err = w.download(limited, s.File, path)
+	}
+	if err != nil {
 		return err
 	}
 	f, err := os.Open(path)
@@ -251,6 +256,14 @@ func (w *Worker) pairs(ctx context.Context, group int, keep bool) (*pairsFile, e
 		return nil, &unlike{of.Name, err.Error(), "make the job again"}
 	}
 	return p, nil
+}
+
+// forgetPairs removes the pairs that are kept on disk, and reports whether there were any.
+func (w *Worker) forgetPairs() (some bool) {
+	for _, g := range w.manifest.Pairs {
+		some = os.Remove(filepath.Join(w.dir, g.SHA256)) == nil || some
+	}
+	return some
 }
 
 // small reads an input into memory and checks its fingerprint.

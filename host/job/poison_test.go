@@ -324,6 +324,7 @@ func TestManifestsThatAreNotSound(t *testing.T) {
 		{"name", "expected a path below", func(m *job.Manifest) { m.Shards[2].Name = "shards/../x" }},
 		{"name elsewhere", "expected a path below", func(m *job.Manifest) { m.Shards[2].Name = "parts/x" }},
 		{"projection", "that of result is", func(m *job.Manifest) { m.Projection.SHA256 = strings.Repeat("0", 64) }},
+		{"name of the projection", `name "p.safetensors"; expected "projection.safetensors"`, func(m *job.Manifest) { m.Projection.Name = "p.safetensors" }},
 		{"rule", "rule", func(m *job.Manifest) { m.Result.Rule.Name = "best" }},
 		{"bounds", "its floor, cap or eq6", func(m *job.Manifest) { m.Result.Rule.Cap = &[2]float64{0.9, -0.05} }},
 		{"bounds out of range", "margin", func(m *job.Manifest) { m.Result.Rule.Cap = &[2]float64{1, 7} }},

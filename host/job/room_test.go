@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,6 +66,42 @@ func TestMergeKeepsNoPairs(t *testing.T) {
 	x.sweep(job.Finished, "")
 	check("of a merge alone")
 	x.check(t, x.at)
+}
+
+// TestReplacedJobLeavesNothing: a worker that goes from a job to the one that replaced it, as one in a warm Lambda process may do for hours, keeps
+// nothing of the first on its disk.
+func TestReplacedJobLeavesNothing(t *testing.T) {
+	o := grouped(t, host.MineOptions{}, 3)
+	i := newInputs(t, o, 3)
+	x, dir := i.on(t), t.TempDir()
+	w, err := job.NewWorker(x.at.In, x.at.Out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Close(t.Context()) }()
+	x.w = w
+	other := i.options
+	other.Top = 2
+	for n, o := range []host.MineOptions{i.options, other, i.options} {
+		m, err := job.Init(t.Context(), x.at, i.folder, i.projection, job.InitOptions{Mine: o, Shards: 3, Force: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.shard(x.shards[0], job.Mined, "")
+		var kept, want []string
+		entries, err := os.ReadDir(filepath.Join(dir, must(t, dir)))
+		for _, e := range entries {
+			kept = append(kept, e.Name())
+		}
+		for _, g := range m.Pairs {
+			want = append(want, g.SHA256)
+		}
+		slices.Sort(want)
+		if err != nil || n != 1 && len(want) < 2 || !slices.Equal(kept, want) {
+			t.Errorf("job %d: on disk are %q, %v; expected %q", n, kept, err, want)
+		}
+	}
+	x.rest()
 }
 
 // must is the name of the only entry of a folder.

@@ -128,6 +128,9 @@ func (s *Status) addWork(ctx context.Context, m *Manifest, out objstore.Store, p
 			if key := m.partKey(i, g); parts[key] {
 				group.Go(func() (err error) {
 					works[i*len(m.Pairs)+g], err = readWork(limited, out, key)
+					if errors.Is(err, objstore.ErrNotExist) {
+						return nil // the job was cancelled this moment
+					}
 					return err
 				})
 			}
@@ -183,6 +186,9 @@ func (w *Worker) readRefused(ctx context.Context, mined map[string]bool) ([]Reco
 			return nil, err
 		}
 		b, _, err := objstore.ReadAll(ctx, out, object.Key, 1<<20)
+		if errors.Is(err, objstore.ErrNotExist) {
+			continue // it was removed this moment
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package job_test
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"strings"
 	"testing"
@@ -63,5 +64,52 @@ func TestCancelledBeforeTheList(t *testing.T) {
 	at.Out = &forgetful{Store: x.at.Out, shard: "no shard's", first: func() error { _, err := job.Cancel(t.Context(), x.at); return err }}
 	if o, err := worker(t, &at).Shard(t.Context(), x.shards[0]); err != nil || o.Action != job.Cancelled {
 		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+// TestStatusBesideACancel has the parts, and the records of what was refused, removed after a status has listed them.
+func TestStatusBesideACancel(t *testing.T) {
+	for _, gone := range []string{"parts/", "refused/"} {
+		x := newInputs(t, host.MineOptions{}, 3).on(t)
+		x.shard(x.shards[0], job.Mined, "")
+		x.put(x.shards[1], []byte("x"))
+		x.shard(x.shards[1], job.Refused, "its size")
+		at := *x.at
+		at.Out = &hooked{x.at.Out, func(op, key string) error {
+			if op != "get" || !strings.HasPrefix(key, gone) {
+				return nil
+			}
+			_, err := job.Cancel(t.Context(), x.at)
+			return errors.Join(err, x.at.Out.Delete(t.Context(), key))
+		}}
+		s, err := job.ReadStatus(t.Context(), &at)
+		if err != nil || s.State != job.Cancelled || gone == "refused/" && len(s.Refused) > 0 {
+			t.Errorf("%s: %+v, %v", gone, s, err)
+		}
+	}
+}
+
+// TestCancelledWhileMerging has the parts removed while they are merged, and then a job that is not cancelled lose one.
+func TestCancelledWhileMerging(t *testing.T) {
+	for _, cancels := range []bool{true, false} {
+		x := newInputs(t, host.MineOptions{}, 3).on(t)
+		for _, name := range x.shards[:2] {
+			x.shard(name, job.Mined, "")
+		}
+		at := *x.at
+		at.Out = &hooked{x.at.Out, func(op, key string) error {
+			if op != "get" || !strings.HasPrefix(key, "parts/") {
+				return nil
+			}
+			if cancels {
+				_, err := job.Cancel(t.Context(), x.at)
+				return err
+			}
+			return x.at.Out.Delete(t.Context(), key)
+		}}
+		o, err := worker(t, &at).Shard(t.Context(), x.shards[2])
+		if cancels && (err != nil || o.Action != job.Cancelled) || !cancels && !errors.Is(err, objstore.ErrNotExist) {
+			t.Errorf("cancelled is %v: %+v, %v", cancels, o, err)
+		}
 	}
 }

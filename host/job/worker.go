@@ -253,7 +253,8 @@ func (w *Worker) loadPinned(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s/%s: %w\n  hint: cancel the job, and begin another", w.out.URL(), ManifestKey, err)
 	}
-	if err := w.drop(ctx); err != nil {
+	// Of a job that this one replaces nothing stays, its pairs on disk included.
+	if err := errors.Join(w.drop(ctx), os.RemoveAll(w.dir), os.Mkdir(w.dir, 0o700)); err != nil {
 		return err
 	}
 	w.manifest, w.pinned, w.projection = m, object.Identity, nil
@@ -326,6 +327,11 @@ func (w *Worker) finish(ctx context.Context, o *Outcome, there map[string]bool) 
 	case errors.Is(err, errCancelled):
 		o.Action = Cancelled
 		return nil
+	case errors.Is(err, objstore.ErrNotExist): // a cancel removes parts while they are merged
+		if there, e := w.has(ctx, w.out, cancelledKey); e == nil && there {
+			o.Action = Cancelled
+			return nil
+		}
 	case err == nil && o.Action == Pending:
 		o.Action = Finished
 	}

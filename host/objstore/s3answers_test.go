@@ -61,3 +61,19 @@ func TestS3UnknownSize(t *testing.T) {
 		t.Errorf("head: %v, %v", o, err)
 	}
 }
+
+// TestS3ForbiddenForAnotherReason: of an object that is archived, or a clock that is wrong, S3 says 403 too. Who is denied may take an object for
+// missing, and wait; these are there.
+func TestS3ForbiddenForAnotherReason(t *testing.T) {
+	for _, code := range []string{"InvalidObjectState", "RequestTimeTooSkewed"} {
+		t.Run(code, func(t *testing.T) {
+			s, _, _ := faults(t, storetest.S3(t), func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
+				return answers(r, http.StatusForbidden, code)
+			})
+			_, err := readAll(t.Context(), s, "k", 0)
+			if err == nil || errors.Is(err, objstore.ErrDenied) || !strings.Contains(err.Error(), "/below/k: 403 "+code) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}

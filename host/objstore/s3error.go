@@ -54,6 +54,9 @@ func (s *s3Store) kind(ctx context.Context, op string, err error) error {
 		}
 		return ErrNotExist
 	case http.StatusForbidden:
+		if c := code(err); c == "InvalidObjectState" || c == "RequestTimeTooSkewed" {
+			return nil // of an object that is archived, and of a clock that is wrong
+		}
 		return ErrDenied
 	case http.StatusNotModified:
 		return ErrChanged

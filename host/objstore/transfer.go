@@ -42,7 +42,7 @@ func fetch(ctx context.Context, s Store, key string, w io.Writer, check func(Obj
 		if failed++; to.n > before {
 			failed = 1
 		}
-		if failed == fetchTries || final(ctx, err, to.n) {
+		if failed == fetchTries || final(ctx, err, to.n) || to.n > 0 && o.Identity == "" { // without one it may be another's rest
 			return Object{}, err
 		}
 		if err := pause(ctx, failed); err != nil {

@@ -172,3 +172,31 @@ func TestReadAll(t *testing.T) {
 		}
 	}
 }
+
+// nameless is a store whose objects have no identity, as of a server without ETags.
+type nameless struct{ objstore.Store }
+
+func (n nameless) Get(ctx context.Context, key string, from int64, _ string) (io.ReadCloser, objstore.Object, error) {
+	r, o, err := n.Store.Get(ctx, key, from, "")
+	o.Identity = ""
+	return r, o, err
+}
+
+// TestFetchWithoutIdentity has an object replaced by a smaller one under way, where nothing tells them apart: a read does not go on from the one
+// in the other.
+func TestFetchWithoutIdentity(t *testing.T) {
+	for _, now := range []string{"ab", "abcdefghij"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := memoryWith(t, "0123456789")
+			f := &flaky{Store: nameless{s}, after: 4, errs: errs(1, io.ErrUnexpectedEOF)}
+			f.then = func() {
+				if err := s.Put(t.Context(), "k", strings.NewReader(now)); err != nil {
+					t.Error(err)
+				}
+			}
+			if b, o, err := objstore.ReadAll(t.Context(), f, "k", 100); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%q, %+v, %v", b, o, err)
+			}
+		})
+	}
+}
