@@ -36,6 +36,7 @@ func TestForceWhileAWorkerIsAtWork(t *testing.T) {
 	for name, n := range map[string]*names{
 		"of other shards":  {old, newInputs(t, grouped(t, host.MineOptions{Top: 2}, 2), 3)},
 		"of other options": {old, newInputs(t, host.MineOptions{Top: 2}, 4)},
+		"the same":         {old, old},
 	} {
 		for state, before := range map[string]*job.Place{"nothing is mined": old.uploaded(t), "three of four are mined": func() *job.Place {
 			x := old.on(t)
