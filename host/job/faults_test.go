@@ -191,25 +191,25 @@ func TestFaultsOnMemory(t *testing.T) {
 	bubbles(t, func(testing.TB, int) *job.Place { return place() })
 }
 
-func TestFaultsOnFiles(t *testing.T) {
-	bubbles(t, func(t testing.TB, number int) *job.Place {
-		dir := t.TempDir()
-		in, err := objstore.OpenFile(dir + "/in")
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := objstore.OpenFile(dir + "/out")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &job.Place{Name: strconv.Itoa(number), In: in, Out: out}
-	})
+func TestFaultsOnFiles(t *testing.T) { bubbles(t, folders) }
+
+// folders are a place in folders.
+func folders(t testing.TB, number int) *job.Place {
+	t.Helper()
+	dir := t.TempDir()
+	in, err := objstore.OpenFile(dir + "/in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := objstore.OpenFile(dir + "/out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &job.Place{Name: strconv.Itoa(number), In: in, Out: out}
 }
 
 // killRun is a fixed schedule of one worker, which is killed at an operation; another goes on.
-func killRun(t *testing.T, i *inputs, dir string, killAt int, killed kind) (s *schedule, operations int) {
-	at := place()
-	s = i.newSchedule(t, uint64(killAt+1), at, dir)
+func (s *schedule) killRun(t *testing.T, killAt int, killed kind) (operations int) {
 	s.rate, s.writing, s.ledger, s.queue = 0, false, newLedger(0), newQueue(s.random(1))
 	ctx := t.Context()
 	p, w, within := s.process(ctx)
@@ -224,12 +224,12 @@ func killRun(t *testing.T, i *inputs, dir string, killAt int, killed kind) (s *s
 		return err
 	}
 	// The first shard before the manifest, the others after it, each delivered twice; what failed comes back last.
-	if err := copyObjects(ctx, i.from, at.In, "p"); err != nil {
+	if err := copyObjects(ctx, s.from, s.clean.In, "p"); err != nil {
 		t.Fatal(err)
 	}
 	var back []string
-	for n, key := range append([]string{i.shards[0], job.ManifestKey}, slices.Concat(i.shards, i.shards[:2])...) {
-		if err := copyObject(ctx, i.from, at.In, key); err != nil {
+	for n, key := range append([]string{s.shards[0], job.ManifestKey}, slices.Concat(s.shards, s.shards[:2])...) {
+		if err := copyObject(ctx, s.from, s.clean.In, key); err != nil {
 			t.Fatal(err)
 		}
 		if err := step(key); err != nil {
@@ -250,7 +250,7 @@ func killRun(t *testing.T, i *inputs, dir string, killAt int, killed kind) (s *s
 	s.sweep(ctx)
 	p.die()
 	_ = w.Close(ctx)
-	return s, operations
+	return operations
 }
 
 // sweep ends a job as a fresh worker does: it looks, mines what is missing, and finds the result.
@@ -268,31 +268,41 @@ func (s *schedule) sweep(ctx context.Context) {
 	}
 }
 
-// TestKillAtEveryOperation kills a worker before and after each of its operations on the stores.
-func TestKillAtEveryOperation(t *testing.T) {
-	dir := t.TempDir()
-	for _, i := range []*inputs{newInputs(t, host.MineOptions{}, 4), newInputs(t, grouped(t, host.MineOptions{}, 2), 3)} {
+// killEverywhere kills a worker at each of its operations, in each of those ways. on makes a schedule, and runs it.
+func killEverywhere(t *testing.T, kinds []kind, on func(t *testing.T, i *inputs, number int, run func(t *testing.T, s *schedule))) {
+	for number, i := range []*inputs{newInputs(t, host.MineOptions{}, 4), newInputs(t, grouped(t, host.MineOptions{}, 2), 3)} {
 		sum, n := &total{}, 0
-		synctest.Test(t, func(t *testing.T) {
-			var s *schedule
-			if s, n = killRun(t, i, dir, -1, ""); n == 0 {
+		on(t, i, 1000*number, func(t *testing.T, s *schedule) {
+			if n = s.killRun(t, -1, ""); n == 0 {
 				t.Fatal("no operations")
 			}
 			s.verify(i.sample)
 		})
-		for at := range n {
-			for _, killed := range []kind{killedBefore, killedAfter, killedReading} {
-				synctest.Test(t, func(t *testing.T) {
-					s, _ := killRun(t, i, dir, at, killed)
-					if killed != killedReading && s.processes < 3 {
-						t.Errorf("nobody was killed %s operation %d", killed, at)
-					}
-					s.verify(i.sample)
-					sum.add(s)
-				})
-			}
-		}
+		each(t, n*len(kinds), func(t *testing.T, k int) {
+			at, killed := k/len(kinds), kinds[k%len(kinds)]
+			on(t, i, 1000*number+1+k, func(t *testing.T, s *schedule) {
+				s.killRun(t, at, killed)
+				if killed != killedReading && s.processes < 3 {
+					t.Errorf("nobody was killed %s operation %d", killed, at)
+				}
+				s.verify(i.sample)
+				sum.add(s)
+			})
+		})
 		t.Logf("%d operations", n)
 		sum.log(t)
+	}
+}
+
+// TestKillAtEveryOperation kills a worker before and after each of its operations on the stores, and in the middle of what it reads.
+func TestKillAtEveryOperation(t *testing.T) {
+	for name, bare := range map[string]func(t testing.TB, number int) *job.Place{"memory": func(testing.TB, int) *job.Place { return place() }, "folders": folders} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			killEverywhere(t, []kind{killedBefore, killedAfter, killedReading}, func(t *testing.T, i *inputs, number int, run func(t *testing.T, s *schedule)) {
+				at := bare(t, number)
+				synctest.Test(t, func(t *testing.T) { run(t, i.newSchedule(t, uint64(number), at, dir)) })
+			})
+		})
 	}
 }

@@ -100,6 +100,7 @@ type schedule struct {
 	rate      float64
 	writing   bool
 	latency   time.Duration
+	lags      bool
 	dir       string
 	anyInputs bool // pairs and projection come in any order too
 
@@ -176,7 +177,7 @@ func (s *schedule) process(ctx context.Context) (*process, *job.Worker, context.
 	number := s.processes
 	s.mu.Unlock()
 	ctx, die := context.WithCancel(ctx)
-	p := &process{ledger: s.ledger, die: die, random: s.random(10 + uint64(number)), rate: s.rate, writing: s.writing, latency: s.latency, killAt: -1}
+	p := &process{ledger: s.ledger, die: die, random: s.random(10 + uint64(number)), rate: s.rate, writing: s.writing, latency: s.latency, lags: s.lags, killAt: -1}
 	in, out := s.place(p)
 	w, err := job.NewWorker(in, out, job.Options{RunOptions: host.RunOptions{Engine: native, Threads: 1}, Dir: s.dir})
 	if err != nil {

@@ -1,11 +1,13 @@
 package job_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
@@ -34,6 +36,7 @@ func TestForceWhileAWorkerIsAtWork(t *testing.T) {
 	for name, n := range map[string]*names{
 		"of other shards":  {old, newInputs(t, grouped(t, host.MineOptions{Top: 2}, 2), 3)},
 		"of other options": {old, newInputs(t, host.MineOptions{Top: 2}, 4)},
+		"the same":         {old, old},
 	} {
 		for state, before := range map[string]*job.Place{"nothing is mined": old.uploaded(t), "three of four are mined": func() *job.Place {
 			x := old.on(t)
@@ -154,14 +157,94 @@ func TestInitBesideALateWorker(t *testing.T) {
 			n.new.mined(t, plain)
 		})
 	}
-	t.Run("results alone", func(t *testing.T) {
-		at := place()
-		late(t, at, job.ManifestKey)
-		if err := n.new.make(t.Context(), at, false); !errors.Is(err, host.ErrExists) {
-			t.Errorf("%v", err)
-		}
-		for o, err := range at.In.List(t.Context(), "", "") {
-			t.Errorf("%s was uploaded, %v", o.Key, err)
-		}
+	for key, want := range map[string]error{job.ManifestKey: host.ErrExists, resultKey: job.ErrReplaced} {
+		t.Run("results without inputs, "+key, func(t *testing.T) {
+			at := place()
+			late(t, at, key)
+			if err := n.new.make(t.Context(), at, false); !errors.Is(err, want) {
+				t.Errorf("%v", err)
+			}
+			for o, err := range at.In.List(t.Context(), "", "") {
+				if key == job.ManifestKey || err != nil { // whose a result is, is known once there is a manifest
+					t.Errorf("%s was uploaded, %v", o.Key, err)
+				}
+			}
+		})
+	}
+}
+
+// TestForceSchedules replaces a job one to three times, in turn by the new and the old one, while workers mine and meet faults. The result is the
+// last one's, or there is none, and forced again it comes.
+func TestForceSchedules(t *testing.T) {
+	n, dir, again := newNames(t), t.TempDir(), 0
+	sum, mu := &total{}, sync.Mutex{}
+	each(t, schedules(t), func(t *testing.T, number int) {
+		before := n.old.uploaded(t)
+		synctest.Test(t, func(t *testing.T) {
+			s := n.old.newSchedule(t, uint64(number), before, dir)
+			s.rate, s.writing, s.latency, s.lags, s.queue = s.rate/4, false, 5*time.Millisecond, true, newQueue(s.random(1))
+			last, ok := n.forces(t, s)
+			goOn(t, s.clean)
+			switch of := n.whole(t, s.clean); of {
+			case last:
+			case nil:
+				mu.Lock()
+				again++
+				mu.Unlock()
+				ok = last.make(t.Context(), s.clean, true) == nil
+				last.mined(t, s.clean)
+			default:
+				ok = false
+			}
+			if !ok {
+				s.errorf("the result is not the last job's")
+			}
+			sum.add(s)
+		})
 	})
+	sum.log(t)
+	t.Logf("%d jobs had to be forced again", again)
+}
+
+// forces runs workers of a job, and replaces it under way.
+func (n *names) forces(t *testing.T, s *schedule) (last *inputs, ok bool) {
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for number := range s.workers {
+		all.Go(func() {
+			for random := s.random(5 + uint64(number)); ctx.Err() == nil; {
+				s.lap(ctx)
+				time.Sleep(time.Duration(random.Int64N(int64(50 * s.latency))))
+			}
+		})
+	}
+	random := s.random(4)
+	for i := range 1 + random.IntN(3) {
+		last, ok = []*inputs{n.new, n.old}[i%2], false
+		time.Sleep(time.Duration(random.Int64N(int64(300 * s.latency))))
+		for try := 0; try < 100 && !ok; try++ {
+			p, _, within := s.process(t.Context())
+			p.lags = false // it comes between what a worker looks at and what it puts
+			in, out := s.place(p)
+			ok = last.make(within, &job.Place{Name: s.clean.Name, In: in, Out: out}, true) == nil
+			p.die()
+		}
+	}
+	time.Sleep(time.Duration(random.Int64N(int64(300 * s.latency))))
+	stop()
+	all.Wait()
+	return last, ok
+}
+
+// lap has a fresh worker look at the job and mine what there is, as far as it comes.
+func (s *schedule) lap(ctx context.Context) {
+	p, w, within := s.process(ctx)
+	defer func() { p.die(); _ = w.Close(context.WithoutCancel(ctx)) }()
+	o, err := w.Sweep(within)
+	if err != nil {
+		return
+	}
+	for _, name := range o.Uploaded {
+		_, _ = w.Shard(within, name)
+	}
 }

@@ -44,7 +44,8 @@ func Fetch(ctx context.Context, at *Place, w io.Writer) (*host.Manifest, error) 
 	return m, nil
 }
 
-// readResult reads the negatives' manifest, and checks that it is of the job.
+// readResult reads the negatives' manifest, and checks that it is of the job, and that the negatives are there: a worker that had put them may have put
+// their manifest after the same job was made anew. Then the job is not finished; the next worker to merge makes it so.
 func readResult(ctx context.Context, in, out objstore.Store) (*host.Manifest, error) {
 	b, _, err := objstore.ReadAll(ctx, out, resultKey, maxManifest)
 	if err != nil {
@@ -75,7 +76,8 @@ func readResult(ctx context.Context, in, out objstore.Store) (*host.Manifest, er
 		}
 		break
 	}
-	return result, nil
+	_, err = out.Head(ctx, negativesKey)
+	return result, err
 }
 
 // unmined is a result's manifest as it was before mining.

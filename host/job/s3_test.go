@@ -166,12 +166,7 @@ func (d *drip) Read(p []byte) (int, error) {
 
 // TestFaultsOnS3 runs schedules on an S3 server whose answers are tampered with.
 func TestFaultsOnS3(t *testing.T) {
-	server := storetest.S3(t)
-	for _, bucket := range []string{"work", "work-results"} {
-		if err := server.CreateBucket(t.Context(), bucket); err != nil {
-			t.Fatal(err)
-		}
-	}
+	buckets(t)
 	all, sum, dir := variants(t), &total{}, t.TempDir()
 	each(t, schedules(t), func(t *testing.T, number int) {
 		i := all[number%len(all)]
@@ -181,6 +176,26 @@ func TestFaultsOnS3(t *testing.T) {
 		sum.add(s)
 	})
 	sum.log(t, killedBefore, killedAfter, slowDown, error500, error500Done, error409, exists412, hangs, hangsDone, cutBody, slowBody, stalledBody)
+}
+
+// TestKillAtEveryRequest kills a worker before and after each of its requests to an S3 server.
+func TestKillAtEveryRequest(t *testing.T) {
+	buckets(t)
+	dir := t.TempDir()
+	killEverywhere(t, []kind{killedBefore, killedAfter}, func(t *testing.T, i *inputs, number int, run func(t *testing.T, s *schedule)) {
+		run(t, onS3(t, i, uint64(number), dir))
+	})
+}
+
+// buckets starts a server with two buckets.
+func buckets(t *testing.T) {
+	t.Helper()
+	server := storetest.S3(t)
+	for _, bucket := range []string{"work", "work-results"} {
+		if err := server.CreateBucket(t.Context(), bucket); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // onS3 is a schedule in two buckets, below a prefix of its own.

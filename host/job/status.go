@@ -250,8 +250,8 @@ func Cancel(ctx context.Context, at *Place) (finished bool, err error) {
 	if _, err := removeAll(ctx, at.Out, partsPrefix, ""); err != nil {
 		return false, err
 	}
-	_, err = at.Out.Head(ctx, resultKey)
-	if errors.Is(err, objstore.ErrNotExist) {
+	_, err = readResult(ctx, at.In, at.Out)
+	if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, ErrReplaced) {
 		return false, nil
 	}
 	return err == nil, err

@@ -114,8 +114,9 @@ type process struct {
 	rate    float64 // of operations that meet a fault
 	writing bool    // faults are of writes alone, and many
 	latency time.Duration
-	n       int // operations
-	killAt  int // counted from 0; -1 for none
+	lags    bool // one operation in ten is done a hundred times later
+	n       int  // operations
+	killAt  int  // counted from 0; -1 for none
 	killed  kind
 	lasting bool // it is met from killAt on, not there alone
 	dead    bool
@@ -182,8 +183,11 @@ func (l *ledger) meet(k kind) {
 
 // do runs an operation with its fault.
 func (p *process) do(what, key string, k kind, op func() error) error {
-	if p.latency > 0 {
-		time.Sleep(time.Duration(p.intN(int(p.latency))))
+	if most := int(p.latency); most > 0 {
+		if p.lags && p.intN(10) == 0 {
+			most *= 100
+		}
+		time.Sleep(time.Duration(p.intN(most)))
 	}
 	fault := func() error { return fmt.Errorf("%s %s: the test has it %s", what, key, k) }
 	var err error
