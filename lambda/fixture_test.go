@@ -269,7 +269,23 @@ func (w *world) last() map[string]any {
 // expect compares values of the log's last line.
 func (w *world) expect(want map[string]any) {
 	w.t.Helper()
-	got := w.last()
+	w.compare(w.last(), want)
+}
+
+// expectOf is expect of the last line of a job.
+func (w *world) expectOf(name string, want map[string]any) {
+	w.t.Helper()
+	for _, line := range slices.Backward(w.lines()) {
+		if line["job"] == name {
+			w.compare(line, want)
+			return
+		}
+	}
+	w.t.Errorf("no line is of job %q", name)
+}
+
+func (w *world) compare(got, want map[string]any) {
+	w.t.Helper()
 	for key, value := range want {
 		if got[key] != value {
 			w.t.Errorf("%s is %v; expected %v, in %v", key, got[key], value, got)

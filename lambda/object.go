@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/url"
 	"strings"
 	"time"
@@ -135,7 +136,8 @@ func (h *Handler) try(ctx context.Context, bucket, name string, do func(*job.Wor
 	return o, err
 }
 
-// sweep finishes every job of a bucket whose last worker died before it could.
+// sweep finishes every job of a bucket whose last worker died before it could. It takes them in a random order, so that where there are more
+// than it has time for, each has its turn. Of jobs that have ended it logs how many there are.
 func (h *Handler) sweep(ctx context.Context, log *slog.Logger, bucket string) error {
 	if bucket == "" {
 		return fmt.Errorf("the event of a sweep has no bucket")
@@ -144,20 +146,32 @@ func (h *Handler) sweep(ctx context.Context, log *slog.Logger, bucket string) er
 	if err != nil {
 		return err
 	}
-	var errs []error
+	var names []string
 	for name, err := range job.Names(ctx, at.Out) {
 		if err != nil {
-			return errors.Join(append(errs, err)...)
+			return err
 		}
+		names = append(names, name)
+	}
+	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	ended := map[job.Action]int{}
+	swept := log.With("bucket", bucket, "jobs", len(names))
+	defer func() { swept.Info("swept", "finished", ended[job.Finished], "cancelled", ended[job.Cancelled]) }()
+	var errs []error
+	for i, name := range names {
 		log := log.With("job", name)
 		if err := h.hasTime(ctx, log); err != nil {
-			return errors.Join(append(errs, fmt.Errorf("the sweep of %s ends before job %q: %w", bucket, name, err))...)
+			return errors.Join(append(errs, fmt.Errorf("the sweep of %s ends after %d of %d jobs: %w", bucket, i, len(names), err))...)
 		}
 		began := time.Now()
 		o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Sweep(ctx) })
 		if err != nil {
 			log.Error("sweep failed", "problem", err.Error())
 			errs = append(errs, err)
+			continue
+		}
+		if !o.Committed && (o.Action == job.Finished || o.Action == job.Cancelled) {
+			ended[o.Action]++
 			continue
 		}
 		report(log.With("uploaded_not_mined", len(o.Uploaded), "not_uploaded", len(o.Absent)), o, began)

@@ -111,7 +111,7 @@ func TestSweep(t *testing.T) {
 	if err := w.direct(sweepIn); !errors.Is(err, objstore.ErrNoBucket) {
 		t.Errorf("one job fails: %v", err)
 	}
-	w.expect(map[string]any{"job": "half", "action": "pending", "parts": 1.0, "of": 4.0, "uploaded_not_mined": 3.0, "not_uploaded": 0.0})
+	w.expectOf("half", map[string]any{"action": "pending", "parts": 1.0, "of": 4.0, "uploaded_not_mined": 3.0, "not_uploaded": 0.0})
 	for _, name := range []string{"a", "b c+%", "d"} {
 		w.finished(name)
 	}
@@ -133,6 +133,14 @@ func TestSweep(t *testing.T) {
 		t.Error(err)
 	}
 	w.finished("b")
+	before := len(w.lines())
+	if err := w.direct(sweepIn); err != nil {
+		t.Error(err)
+	}
+	if lines := w.lines()[before:]; len(lines) != 2 || lines[0]["job"] != "half" {
+		t.Errorf("of jobs that have ended it tells each: %v", lines)
+	}
+	w.expect(map[string]any{"msg": "swept", "bucket": "in", "jobs": 5.0, "finished": 4.0, "cancelled": 0.0})
 	for _, payload := range []string{`{"quarry":"sweep"}`, `{"quarry":"sweep","bucket":""}`, `{"quarry":"sweep","bucket":"gone"}`} {
 		if err := w.direct(payload); err == nil {
 			t.Errorf("%s is no error", payload)
@@ -142,6 +150,35 @@ func TestSweep(t *testing.T) {
 	if _, err := w.handler.Invoke(w.within(-time.Second), []byte(sweepIn)); !errors.Is(err, job.ErrDeadline) {
 		t.Errorf("without time: %v", err)
 	}
+}
+
+// TestSweepInAnyOrder: where there are more jobs than time, none is always the last.
+func TestSweepInAnyOrder(t *testing.T) {
+	w := newWorld(t, nil)
+	names := []string{"a", "b", "c", "d", "e", "f"}
+	for _, name := range names {
+		w.upload(name)
+		w.acknowledged(told(name, shardKey(0)))
+	}
+	for range 20 {
+		before := len(w.lines())
+		if err := w.direct(sweepIn); err != nil {
+			t.Fatal(err)
+		}
+		var order []string
+		for _, l := range w.lines()[before:] {
+			if name, ok := l["job"].(string); ok {
+				order = append(order, name)
+			}
+		}
+		if len(order) != len(names) {
+			t.Fatalf("it looked at %q", order)
+		}
+		if !slices.Equal(order, names) {
+			return
+		}
+	}
+	t.Error("twenty sweeps took the jobs by name")
 }
 
 // TestCancelled delivers what comes after a job was cancelled, with a worker that is warm and with a new one.
