@@ -341,6 +341,7 @@ func TestJobRefuses(t *testing.T) {
 	files{nightly + "/pairs/00000.safetensors": "x"}.write(t, ".")
 	fails(t, "job run --engine native "+nightly, exitInput, nightly+"/pairs/00000.safetensors: its size", "hint: ")
 	mustRun(t, initLine+" --force")
+	remove(t, results+"/manifest.json") // by which workers go since --force
 	files{nightly + "/manifest.json": "{}"}.write(t, ".")
 	for _, command := range []string{"run", "sweep"} {
 		fails(t, "job "+command+" --engine native "+nightly, exitInput, nightly+"/manifest.json: not a job's manifest", "hint: ")
