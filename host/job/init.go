@@ -140,10 +140,14 @@ func (p *Place) begun(ctx context.Context, manifest []byte) error {
 	if err := p.owns(ctx, p.Out, manifest); err != nil {
 		return err
 	}
-	if _, err := readResult(ctx, p.In, p.Out); !errors.Is(err, objstore.ErrNotExist) {
-		return err
+	_, err := readResult(ctx, p.In, p.Out)
+	switch {
+	case errors.Is(err, ErrReplaced):
+		return fmt.Errorf("the name %w: %w", host.ErrExists, err)
+	case errors.Is(err, objstore.ErrNotExist):
+		return nil
 	}
-	return nil
+	return err
 }
 
 // owns fails where a store has another job's manifest. That of the results is what workers go by, whatever is in the other.

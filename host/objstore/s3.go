@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/logging"
 )
 
 // maxPut is what S3 takes in one request, 5 GiB.
@@ -92,6 +93,7 @@ func (o S3Options) apply(so *s3.Options) {
 	if o.Attempts > 0 {
 		so.RetryMaxAttempts = o.Attempts
 	}
+	so.Logger = logging.Nop{}                           // it would write to stderr of connections that are not used again
 	so.DisableLogOutputChecksumValidationSkipped = true // of ranges, and of old objects, S3 has no checksum
 }
 

@@ -232,6 +232,32 @@ func TestJobInitOfAnotherJob(t *testing.T) {
 	}
 }
 
+// TestJobWithAnothersResult: what a worker of a replaced job put in the end is nobody's result; --force mends it.
+func TestJobWithAnothersResult(t *testing.T) {
+	demoFolder(t)
+	mustRun(t, initLine)
+	mustRun(t, "job run --engine native "+nightly)
+	late := below(tree(t), results)
+	mustRun(t, initLine+" --top 3 --force")
+	for _, name := range []string{"negatives.jsonl", "negatives.manifest.json"} {
+		files{results + "/" + name: late[name]}.write(t, ".")
+	}
+	before := tree(t)
+	for _, line := range []string{"job status " + nightly, "job run --engine native " + nightly, "job sweep --engine native " + nightly, "job fetch -o out/j.jsonl " + nightly} {
+		fails(t, line, exitFailure, results+"/negatives.manifest.json: it is of another job of this name", "hint: make the job again with quarry job init --force")
+	}
+	fails(t, initLine+" --top 3", exitExists, results+"/negatives.manifest.json: it is of another job of this name", "--force")
+	checkUnchanged(t, before)
+	says(t, mustRun(t, "job cancel "+nightly), nightly+" is cancelled: its parts are removed\n")
+	mustRun(t, initLine+" --top 3 --force")
+	mustRun(t, "job run --engine native "+nightly)
+	mustRun(t, "job fetch -o out/j.jsonl "+nightly)
+	mustRun(t, "mine data --top 3 -o out/n.jsonl --engine native")
+	if all := tree(t); all["out/n.jsonl"] != all["out/j.jsonl"] {
+		t.Error("the forced job gives other negatives than mine")
+	}
+}
+
 // TestJobRunsAtOnce: two runs share a job whose last shards come while they wait.
 func TestJobRunsAtOnce(t *testing.T) {
 	demoFolder(t)
@@ -367,7 +393,7 @@ func TestJobRefuses(t *testing.T) {
 	files{nightly + "/pairs/00000.safetensors": "x"}.write(t, ".")
 	fails(t, "job run --engine native "+nightly, exitInput, nightly+"/pairs/00000.safetensors: its size", "hint: ")
 	mustRun(t, initLine+" --force")
-	remove(t, results+"/manifest.json") // as where no worker has begun
+	remove(t, results+"/manifest.json") // by which workers go since --force
 	files{nightly + "/manifest.json": "{}"}.write(t, ".")
 	for _, command := range []string{"run", "sweep"} {
 		fails(t, "job "+command+" --engine native "+nightly, exitInput, nightly+"/manifest.json: not a job's manifest", "hint: ")
