@@ -70,17 +70,18 @@ def bench_mine(o):
     link(o.data, projected, "vectors")
     if not (projected / "vectors").exists():
         run(QUARRY, "transform", o.data, "--projection", p, "-o", projected / "vectors" / "projected", "-q")
-    header("split", "pairs", "quarry: scan of projected", "NumPy: scan", "ratio", "quarry: project and scan", "NumPy: project and scan", "ratio",
+    header("split", "rule", "pairs", "quarry: scan of projected", "NumPy: scan", "ratio", "quarry: project and scan", "NumPy: project and scan", "ratio",
            "quarry: whole command", "MiB", "NumPy: MiB")
-    for split in ("train", "all"):
+    for split, rule in (("train", "dual"), ("all", "dual"), ("all", "perc"), ("all", "topk")):
+        what = ("--split", split, "--rule", rule)
         rounds = []
         for _ in range(o.rounds):
-            scan, _, _ = mine_seconds(o, projected, "--no-pca", "--split", split)
-            mine, whole, mib = mine_seconds(o, o.data, "--projection", p, "--split", split)
-            n = json.loads(run(sys.executable, ROOT / "testdata/golden/compare.py", o.data, "--projection", p, "--time-only", "--split", split)[0])
+            scan, _, _ = mine_seconds(o, projected, "--no-pca", *what)
+            mine, whole, mib = mine_seconds(o, o.data, "--projection", p, *what)
+            n = json.loads(run(sys.executable, ROOT / "testdata/golden/compare.py", o.data, "--projection", p, "--time-only", *what)[0])
             numpy_both = n["fuse_project"]["seconds"] + n["scan"]["seconds"]
             rounds.append((scan, n["scan"]["seconds"], scan / n["scan"]["seconds"], mine, numpy_both, mine / numpy_both, whole, mib, n["scan"]["peak_mib"]))
-        row(split, n["pairs"], *(f"{statistics.median(r):.2f}" for r in zip(*rounds)))
+        row(split, rule, n["pairs"], *(f"{statistics.median(r):.2f}" for r in zip(*rounds)))
 
 
 def exact(folder, target=0.95):
