@@ -125,6 +125,7 @@ func (s *Scanner) reset() {
 		s.inWindow, s.candidates = make([]int64, n), make([]int64, n)
 	}
 	s.ranges, s.skipped = nil, 0
+	s.prefix.restart()
 	for i := range s.queryPairs {
 		s.setBounds(i)
 	}

@@ -51,20 +51,23 @@ func roundUp(x float64) float32 { return -roundDown(-x) }
 // tailNorm is the norm of a vector's last columns, rounded up.
 func tailNorm(x []float32) float32 { return roundUp(kernel.Norm(x) * (1 + 0x1p-40)) }
 
-// prefix chooses how many columns to screen by: few let much through that must be scored, many take long themselves. It tries what lies
-// next to the best so far now and then, since bounds rise while documents stream past. What it chooses never shows in a result.
+// prefix chooses how many columns to screen by: few let much through that must be scored, many take long themselves. It begins with all of them,
+// and goes on to a neighbour as long as that costs less. Then it tries one now and then, since bounds rise while documents stream past. What it
+// chooses never shows in a result.
 type prefix struct {
 	columns []int       // to choose from, ascending, all of them last
 	tails   [][]float32 // for each, the queries' tail norms, packed
 	cost    []float64   // of each, as last seen: multiply-adds for a query and document
 	best    int
 	now     int // in use
+	step    int // to the neighbour that is tried next
 	blocks  int
+	try     int // the block to try it at
 }
 
 const (
 	scoreCost = 5000 // what refining a survivor takes, in multiply-adds of the kernel
-	tryEvery  = 16   // blocks
+	tryEvery  = 16   // blocks, at most
 )
 
 func newPrefix(unit []float32, k int) prefix {
@@ -81,29 +84,42 @@ func newPrefix(unit []float32, k int) prefix {
 			tails[i] = kernel.Unit * tailNorm(unit[i*k+c:(i+1)*k])
 		}
 		p.tails = append(p.tails, tails)
-		p.cost = append(p.cost, float64(c))
 	}
-	p.best = len(p.columns) / 2
+	p.cost = make([]float64, len(p.columns))
 	return p
+}
+
+// restart begins anew, as for bounds that rule nothing out yet.
+func (p *prefix) restart() {
+	p.best, p.step, p.blocks, p.try = len(p.columns)-1, -1, 0, 1
 }
 
 // choose returns the number of columns for the next block, and the queries' tail norms beyond them.
 func (p *prefix) choose() (columns int, tails []float32) {
 	p.now = p.best
-	if p.blocks++; p.blocks%tryEvery == 0 {
-		next := p.best + 1 - 2*(p.blocks/tryEvery%2)
-		p.now = max(0, min(next, len(p.columns)-1))
+	if p.blocks == p.try {
+		if next := p.best + p.step; next < 0 || next >= len(p.columns) {
+			p.step = -p.step
+		}
+		p.now = max(0, min(p.best+p.step, len(p.columns)-1))
 	}
+	p.blocks++
 	return p.columns[p.now], p.tails[p.now]
 }
 
 // learn is told what the block came to.
 func (p *prefix) learn(survivors, all int) {
 	if all == 0 {
+		p.try = max(p.try, p.blocks)
 		return
 	}
 	p.cost[p.now] = float64(p.columns[p.now]) + scoreCost*float64(survivors)/float64(all)
-	if p.cost[p.now] < p.cost[p.best] {
-		p.best = p.now
+	switch {
+	case p.now == p.best:
+		p.try = max(p.try, p.blocks)
+	case p.cost[p.now] < p.cost[p.best]:
+		p.best, p.try = p.now, p.blocks
+	default:
+		p.step, p.try = -p.step, p.blocks+min(tryEvery, p.blocks/4)
 	}
 }
