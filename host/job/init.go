@@ -21,6 +21,9 @@ import (
 // uploads is how many shards are uploaded at a time; each holds its ids in memory.
 const uploads = 4
 
+// maxShard is the most that S3 takes in one put; tests have less.
+var maxShard int64 = 5 << 30
+
 // removeTries is how often a job's objects are listed and removed, as long as there are any.
 const removeTries = 5
 
@@ -48,6 +51,9 @@ func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *host.Projec
 	m = &Manifest{Format: Format, Result: j.Manifest(), Projection: fileOf(projectionKey, p.File)}
 	m.run = m.Result.Fingerprint()
 	if err := m.cut(ctx, j, folder, p, o); err != nil {
+		return nil, err
+	}
+	if err := m.checkSizes(); err != nil {
 		return nil, err
 	}
 	groups, err := m.addPairs(ctx, j)
@@ -272,6 +278,17 @@ func (m *Manifest) cut(ctx context.Context, j *host.Job, folder *dataset.Folder,
 		m.Shards[i].SHA256 = hex.EncodeToString(sum.Sum(nil))
 		i++
 		report(o.Mine.Progress, "cut shards", i, o.Shards)
+	}
+	return nil
+}
+
+// checkSizes fails where S3 would not take a shard, before anything is put.
+func (m *Manifest) checkSizes() error {
+	for _, s := range m.Shards {
+		if s.Size > maxShard {
+			return fmt.Errorf("%w: %d shards, of which %s has %d bytes; a shard has at most %d\n  hint: about %d shards would do",
+				host.ErrOption, len(m.Shards), s.Name, s.Size, maxShard, int64(len(m.Shards))*s.Size/maxShard+1)
+		}
 	}
 	return nil
 }

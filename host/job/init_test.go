@@ -1,0 +1,43 @@
+package job
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/objstore"
+)
+
+// TestShardsThatAreTooLarge: of a job with a shard that S3 does not take nothing is put, and as many shards as the hint says do.
+func TestShardsThatAreTooLarge(t *testing.T) {
+	folder, err := dataset.OpenFS(Small(t), "small")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := host.Fit(t.Context(), folder, host.FitOptions{Components: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := InitOptions{Mine: host.MineOptions{RunOptions: host.RunOptions{Engine: engine.Native(engine.Options{})}}, Shards: 2}
+	at := &Place{"large", objstore.NewMemory(), objstore.NewMemory()}
+	m, err := Init(t.Context(), at, folder, p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func(most int64) { maxShard = most }(maxShard)
+	maxShard = m.Shards[0].Size - 1
+	at = &Place{"large", objstore.NewMemory(), objstore.NewMemory()}
+	if _, err := Init(t.Context(), at, folder, p, o); !errors.Is(err, host.ErrOption) || !strings.Contains(err.Error(), "about 3 shards would do") {
+		t.Errorf("%v", err)
+	}
+	for object, err := range at.In.List(t.Context(), "", "") {
+		t.Errorf("%v, %v", object, err)
+	}
+	o.Shards = 3
+	if _, err := Init(t.Context(), at, folder, p, o); err != nil {
+		t.Error(err)
+	}
+}
