@@ -62,7 +62,7 @@ type prefix struct {
 	now     int // in use
 	step    int // to the neighbour that is tried next
 	blocks  int
-	try     int // the block to try it at
+	try     int // the block to try it at, or after
 }
 
 const (
@@ -97,7 +97,7 @@ func (p *prefix) restart() {
 // choose returns the number of columns for the next block, and the queries' tail norms beyond them.
 func (p *prefix) choose() (columns int, tails []float32) {
 	p.now = p.best
-	if p.blocks == p.try {
+	if p.blocks >= p.try {
 		if next := p.best + p.step; next < 0 || next >= len(p.columns) {
 			p.step = -p.step
 		}
@@ -110,13 +110,11 @@ func (p *prefix) choose() (columns int, tails []float32) {
 // learn is told what the block came to.
 func (p *prefix) learn(survivors, all int) {
 	if all == 0 {
-		p.try = max(p.try, p.blocks)
 		return
 	}
 	p.cost[p.now] = float64(p.columns[p.now]) + scoreCost*float64(survivors)/float64(all)
 	switch {
 	case p.now == p.best:
-		p.try = max(p.try, p.blocks)
 	case p.cost[p.now] < p.cost[p.best]:
 		p.best, p.try = p.now, p.blocks
 	default:
