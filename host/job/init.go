@@ -21,8 +21,8 @@ import (
 // uploads is how many shards are uploaded at a time; each holds its ids in memory.
 const uploads = 4
 
-// maxShard is the most that S3 takes in one put; tests have less.
-var maxShard int64 = 5 << 30
+// maxShard is the largest shard; tests have less.
+var maxShard int64 = objstore.MaxPut
 
 // removeTries is how often a job's objects are listed and removed, as long as there are any.
 const removeTries = 5

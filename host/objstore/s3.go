@@ -20,8 +20,8 @@ import (
 	"github.com/aws/smithy-go/logging"
 )
 
-// maxPut is what S3 takes in one request, 5 GiB.
-const maxPut = 5 << 30
+// MaxPut is what S3 takes in one request, 5 GiB.
+const MaxPut = 5 << 30
 
 // S3Options are what does not come from the environment. Zero is the default.
 type S3Options struct {
@@ -187,8 +187,8 @@ func (s *s3Store) put(ctx context.Context, key string, body io.ReadSeeker, ifNon
 	if err != nil {
 		return fmt.Errorf("put %s: the size of what is to be put: %w", s.name(key), err)
 	}
-	if size > maxPut {
-		return fmt.Errorf("put %s: %d bytes, and S3 takes at most %d in one object of one request: make it in parts", s.name(key), size, int64(maxPut))
+	if size > MaxPut {
+		return fmt.Errorf("put %s: %d bytes, and S3 takes at most %d in one object of one request: make it in parts", s.name(key), size, int64(MaxPut))
 	}
 	_, err = s.client.PutObject(ctx, &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: body, ContentLength: &size, IfNoneMatch: ifNoneMatch})
 	if err != nil {

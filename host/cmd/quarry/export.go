@@ -39,15 +39,14 @@ DIR's corpus and queries. A document's title and text are joined by --separator.
 			}
 			defer folder.Close()
 			n := 0
-			if toStdout {
-				_, err = host.Export(folder, pairs, separator, interruptible{cmd.Context(), a.stdout})
-				return err
-			}
-			err = atomicfile.Write(output, force, func(w io.Writer) (err error) {
+			write := func(w io.Writer) (err error) {
 				n, err = host.Export(folder, pairs, separator, interruptible{cmd.Context(), w})
 				return err
-			})
-			if err != nil {
+			}
+			if toStdout {
+				return write(a.stdout)
+			}
+			if err := atomicfile.Write(output, force, write); err != nil {
 				return err
 			}
 			return a.summary(map[string]any{"triplets": n, "pairs": len(pairs), "written": []string{output}}, func(w io.Writer) error {

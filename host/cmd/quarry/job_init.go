@@ -122,9 +122,7 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 		return keeps(uploadError(err), "what is uploaded stays; the same command goes on")
 	}
 	meter.stop()
-	s := f.summary(at, m)
-	s.Uploaded = int(uploaded.Load())
-	s.Bytes += bytes.Load()
+	s := f.summary(at, m, int(uploaded.Load()), bytes.Load())
 	return a.summary(s, s.write)
 }
 
@@ -169,10 +167,11 @@ type jobInitSummary struct {
 	place string // of the job, as the commands take it
 }
 
-func (f *jobInit) summary(at *job.Place, m *job.Manifest) *jobInitSummary {
+// summary is of a job of whose shards so many, of so many bytes, were uploaded now.
+func (f *jobInit) summary(at *job.Place, m *job.Manifest, uploaded int, bytes int64) *jobInitSummary {
 	s := &jobInitSummary{Job: at.Name, URL: at.In.URL(), Results: at.Out.URL(), Documents: m.Documents(), Pairs: m.Result.Tallies.Pairs, Groups: len(m.Pairs),
 		Shards: len(m.Shards), Components: m.Result.Projection.Components, Rule: m.Result.Rule, Split: m.Result.Split, Projection: m.Projection.SHA256,
-		Bytes: m.Projection.Size}
+		Uploaded: uploaded, Bytes: m.Projection.Size + bytes}
 	for _, shard := range m.Shards {
 		s.Largest = max(s.Largest, shard.Size)
 	}
@@ -188,24 +187,19 @@ func (s *jobInitSummary) write(w io.Writer) error {
 	fmt.Fprintf(t, "job\t%s, in %s\n", s.Job, s.URL)
 	fmt.Fprintf(t, "documents\t%d in %d %s, the largest of %s\n", s.Documents, s.Shards, plural(s.Shards, "shard"), size(s.Largest))
 	fmt.Fprintf(t, "pairs\t%d of split %s in %d %s, rule %s, %d components\n", s.Pairs, s.Split, s.Groups, plural(s.Groups, "group"), s.Rule.Name, s.Components)
-	mined := ""
+	mined, will, run := "", "will be ", fmt.Sprintf("quarry job run %s     # mine it here, unless the Lambda function does\n      ", s.place)
 	if n := s.Shards - s.Uploaded; n > 0 {
 		mined = fmt.Sprintf("; %d %s mined already", n, plural(n, "shard"))
 	}
-	fmt.Fprintf(t, "uploaded\t%s%s\n", size(s.Bytes), mined)
-	if s.Uploaded > 0 {
-		fmt.Fprintf(t, "results\twill be in %s\n", s.Results)
-	} else {
-		fmt.Fprintf(t, "results\tin %s\n", s.Results)
+	if s.Uploaded == 0 {
+		will, run = "", ""
 	}
+	fmt.Fprintf(t, "uploaded\t%s%s\n", size(s.Bytes), mined)
+	fmt.Fprintf(t, "results\t%sin %s\n", will, s.Results)
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if s.Uploaded == 0 {
-		_, err := fmt.Fprintf(w, "\nnext: quarry job status %s\n", s.place)
-		return err
-	}
-	_, err := fmt.Fprintf(w, "\nnext: quarry job run %s     # mine it here, unless the Lambda function does\n      quarry job status %s\n", s.place, s.place)
+	_, err := fmt.Fprintf(w, "\nnext: %squarry job status %s\n", run, s.place)
 	return err
 }
 

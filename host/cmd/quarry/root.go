@@ -132,9 +132,10 @@ func asUsage(c *cobra.Command) {
 		}
 		output := cmd.Flags().Lookup("output")
 		switch {
-		case output != nil && output.Value.String() == "":
+		case output == nil:
+		case output.Value.String() == "":
 			return usageError{errors.New("--output is empty")}
-		case output != nil && output.Value.String() == "-" && cmd.Name() != "export":
+		case output.Value.String() == "-" && cmd.Name() != "export":
 			return usageError{errors.New("--output is -, and what is written is not a stream: name a file, or ./- for one of that name")}
 		}
 		return nil
