@@ -11,6 +11,7 @@ import (
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
@@ -64,24 +65,27 @@ func ExampleTransform() {
 	dir := must(os.MkdirTemp("", "quarry"))
 	defer os.RemoveAll(dir)
 	t := must(host.Transform(ctx, folder, projection, dir, host.TransformOptions{
-		RunOptions: host.RunOptions{Engine: engine.Native(engine.Options{})},
+		Compute: host.Compute{Engine: engine.Native(engine.Options{})},
 	}))
 	fmt.Println(t.Documents, "documents and", t.Queries, "queries of", t.Components, "components")
 	// Output: 335 documents and 64 queries of 64 components
 }
 
-// Mine two pieces of a job, as two machines would, and make the result of their parts.
-func ExampleJob() {
+// Mine two pieces of a plan, as two machines would, and make the result of their parts.
+func Example_pieces() {
 	ctx := context.Background()
 	folder := openDemo()
 	defer folder.Close()
 	projection := must(host.Fit(ctx, folder, host.FitOptions{}))
-	job := must(host.NewJob(ctx, folder, projection, host.MineOptions{}))
-	defer job.Close(ctx)
-	half := job.Documents() / 2
-	second := must(job.Part(ctx, host.Piece{First: half, End: job.Documents()}))
-	first := must(job.Part(ctx, host.Piece{First: 0, End: half}))
-	split := must(job.Result(first, second))
+	plan := must(mining.NewPlan(ctx, folder, projection, host.MineOptions{}))
+	defer plan.Close(ctx)
+	half, merge := plan.Documents()/2, plan.Merge()
+	for _, piece := range []mining.Piece{{First: half, End: plan.Documents()}, {First: 0, End: half}} {
+		if err := merge.Add(must(plan.Part(ctx, piece))); err != nil {
+			log.Fatal(err)
+		}
+	}
+	split := must(merge.Result())
 	whole := must(host.Mine(ctx, folder, projection, host.MineOptions{}))
 	fmt.Println(split.Manifest.Negatives == whole.Manifest.Negatives)
 	// Output: true

@@ -15,6 +15,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/mine"
@@ -38,7 +39,7 @@ func extismCase(t *testing.T, name string) (goldenCase, []host.Pair) {
 // pairsOf reads lines of negatives; a pair's counts are not looked at.
 func pairsOf(t *testing.T, lines []byte) []host.Pair {
 	t.Helper()
-	pairs, err := host.ReadNegatives(bytes.NewReader(lines), "negatives")
+	pairs, err := negatives.Read(bytes.NewReader(lines), "negatives")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,9 +200,9 @@ func extismPairs(t *testing.T, folder *dataset.Folder, part []byte) (pairs []hos
 		}
 		switch {
 		case len(pair.Negatives) == 0 && p.Window[i]:
-			pair.None = host.NoneEq6
+			pair.None = negatives.NoneEq6
 		case len(pair.Negatives) == 0:
-			pair.None = host.NoneWindow
+			pair.None = negatives.NoneWindow
 		}
 		pairs = append(pairs, pair)
 	}

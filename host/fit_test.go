@@ -10,6 +10,8 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
@@ -25,7 +27,7 @@ func demoFolder(t testing.TB) *dataset.Folder {
 // TestFitIsDeterministic fits at several numbers of threads and of processors, and compares the files.
 func TestFitIsDeterministic(t *testing.T) {
 	f := demoFolder(t)
-	for _, o := range []host.FitOptions{{}, {FitOn: host.FitOnAll, NoCenter: true}, {FitOn: "sample:200", Seed: 7, Components: 20}} {
+	for _, o := range []host.FitOptions{{}, {FitOn: projection.FitOnAll, NoCenter: true}, {FitOn: "sample:200", Seed: 7, Components: 20}} {
 		var want []byte
 		for _, threads := range []int{1, 2, 7} {
 			before := runtime.GOMAXPROCS(threads)
@@ -56,12 +58,12 @@ func TestFitIsDeterministic(t *testing.T) {
 // TestFitted gives Fit a projection that is fitted: it comes back where vectors and options are its own, and nothing of it otherwise.
 func TestFitted(t *testing.T) {
 	f := demoFolder(t)
-	own := host.FitOptions{FitOn: host.FitOnAll, Components: 20, Seed: 3}
+	own := host.FitOptions{FitOn: projection.FitOnAll, Components: 20, Seed: 3}
 	var err error
 	if own.Fitted, err = host.Fit(t.Context(), f, own); err != nil {
 		t.Fatal(err)
 	}
-	own.Threads, own.Memory, own.Zero = 1, 4<<30, host.ZeroSkip // which decide nothing here
+	own.Threads, own.Memory, own.Zero = 1, host.Budget{Bytes: 4 << 30}, option.ZeroSkip // which decide nothing here
 	if p, err := host.Fit(t.Context(), f, own); err != nil || p != own.Fitted {
 		t.Errorf("it was fitted again (%v)", err)
 	}
@@ -75,7 +77,7 @@ func TestFitted(t *testing.T) {
 		"components": func(o *host.FitOptions) { o.Components = 21 },
 		"no PCA":     func(o *host.FitOptions) { *o = host.FitOptions{NoPCA: true, Fitted: o.Fitted} },
 		"centre":     func(o *host.FitOptions) { o.NoCenter = true },
-		"fitted on":  func(o *host.FitOptions) { o.FitOn = host.FitOnDocs },
+		"fitted on":  func(o *host.FitOptions) { o.FitOn = projection.FitOnDocs },
 		"seed":       func(o *host.FitOptions) { o.Seed = 4 },
 	} {
 		o := own
@@ -112,14 +114,14 @@ func TestFittedOnOthers(t *testing.T) {
 		return f
 	}
 	with, without := write(true), write(false)
-	skipped, err := host.Fit(t.Context(), with, host.FitOptions{Components: 9, Zero: host.ZeroSkip})
+	skipped, err := host.Fit(t.Context(), with, host.FitOptions{Components: 9, Zero: option.ZeroSkip})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p, err := host.Fit(t.Context(), without, host.FitOptions{Components: 9, Zero: host.ZeroSkip, Fitted: skipped}); err != nil || p == skipped {
+	if p, err := host.Fit(t.Context(), without, host.FitOptions{Components: 9, Zero: option.ZeroSkip, Fitted: skipped}); err != nil || p == skipped {
 		t.Errorf("that of other vectors came back (%v)", err)
 	}
-	if p, err := host.Fit(t.Context(), with, host.FitOptions{Components: 9, Zero: host.ZeroSkip, Fitted: skipped}); err != nil || p != skipped {
+	if p, err := host.Fit(t.Context(), with, host.FitOptions{Components: 9, Zero: option.ZeroSkip, Fitted: skipped}); err != nil || p != skipped {
 		t.Errorf("it was fitted again (%v)", err)
 	}
 	if _, err := host.Fit(t.Context(), with, host.FitOptions{Components: 9, Fitted: skipped}); err == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
@@ -94,7 +95,7 @@ func (c goldenCase) open(t testing.TB) (*dataset.Folder, *host.Projection, []byt
 	return folder, p, want
 }
 
-func negatives(t testing.TB, r *host.Result) []byte {
+func written(t testing.TB, r *host.Result) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := r.WriteNegatives(&b); err != nil {
@@ -126,7 +127,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", c.Name, err)
 			}
-			if got := negatives(t, r); !bytes.Equal(got, want) {
+			if got := written(t, r); !bytes.Equal(got, want) {
 				t.Errorf("%s on %s: got\n%s\nNumPy gives\n%s", c.Name, e.Name(), got, want)
 			}
 		}
@@ -162,7 +163,7 @@ func TestOneTableEveryEngine(t *testing.T) {
 						}
 						ran++
 						o := c.options(t)
-						o.RunOptions = host.RunOptions{Engine: e, Threads: threads, BlockRows: block}
+						o.Compute = host.Compute{Engine: e, Threads: threads, BlockRows: block}
 						r, part := minedInParts(t, folder, p, o, parts)
 						var manifest bytes.Buffer
 						if err := r.Manifest.Write(&manifest); err != nil {
@@ -172,7 +173,7 @@ func TestOneTableEveryEngine(t *testing.T) {
 							wantPart, wantManifest = part, manifest.Bytes()
 						}
 						cell := fmt.Sprintf("%s, %s, %d threads, blocks of %d, %d parts", c.Name, e.Name(), threads, block, parts)
-						if got := negatives(t, r); !bytes.Equal(got, want) {
+						if got := written(t, r); !bytes.Equal(got, want) {
 							t.Errorf("%s: other negatives:\n%s", cell, got)
 						}
 						if !bytes.Equal(part, wantPart) {
@@ -192,25 +193,29 @@ func TestOneTableEveryEngine(t *testing.T) {
 	t.Logf("%d of %d cells were run", ran, cells)
 }
 
-// minedInParts mines the documents in n ranges, the last first, and merges the parts.
+// minedInParts mines the documents in n ranges, the last first, and returns the result and the merged part.
 func minedInParts(t *testing.T, folder *dataset.Folder, p *host.Projection, o host.MineOptions, n int) (*host.Result, []byte) {
 	t.Helper()
-	j, err := host.NewJob(t.Context(), folder, p, o)
+	plan, err := mining.NewPlan(t.Context(), folder, p, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := j.Close(context.Background()); err != nil {
+		if err := plan.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	}()
 	var merged *mine.Part
+	merge := plan.Merge()
 	for i := n - 1; i >= 0; i-- {
-		first, end := j.Documents()*i/n, j.Documents()*(i+1)/n
+		first, end := plan.Documents()*i/n, plan.Documents()*(i+1)/n
 		if first == end {
 			continue
 		}
-		part, err := j.Part(t.Context(), host.Piece{First: first, End: end})
+		part, err := plan.Part(t.Context(), mining.Piece{First: first, End: end})
+		if err == nil {
+			err = merge.Add(part)
+		}
 		if err == nil && merged != nil {
 			part, err = mine.Merge(merged, part)
 		}
@@ -219,7 +224,7 @@ func minedInParts(t *testing.T, folder *dataset.Folder, p *host.Projection, o ho
 		}
 		merged = part
 	}
-	r, err := j.Result(merged)
+	r, err := merge.Result()
 	if err != nil {
 		t.Fatal(err)
 	}

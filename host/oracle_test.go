@@ -18,6 +18,7 @@ import (
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/plugin/pca"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
@@ -280,8 +281,8 @@ func TestRulesAgainstSentenceTransformers(t *testing.T) {
 	}
 	compared := 0
 	for _, rule := range given.Rules {
-		for mode, want := range map[string][]pair{host.PositivesEach: rule.Alone, host.PositivesAll: rule.Together} {
-			r, err := host.Mine(t.Context(), f, p, host.MineOptions{Rule: rule.Rule, Positives: mode, RunOptions: host.RunOptions{Engine: engine.Native(engine.Options{})}})
+		for mode, want := range map[string][]pair{mining.PositivesEach: rule.Alone, mining.PositivesAll: rule.Together} {
+			r, err := host.Mine(t.Context(), f, p, host.MineOptions{Rule: rule.Rule, Positives: mode, Compute: host.Compute{Engine: engine.Native(engine.Options{})}})
 			if err != nil {
 				t.Fatal(err)
 			}

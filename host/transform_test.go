@@ -17,7 +17,7 @@ func TestTransformWithDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	done, err := host.Transform(t.Context(), f, p, dir, host.TransformOptions{RunOptions: host.RunOptions{Engine: engine.Native(engine.Options{})}})
+	done, err := host.Transform(t.Context(), f, p, dir, host.TransformOptions{Compute: host.Compute{Engine: engine.Native(engine.Options{})}})
 	if err != nil {
 		t.Fatal(err)
 	}

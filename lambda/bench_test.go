@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/lambda/internal/account"
 )
 
@@ -16,9 +18,9 @@ import (
 // merge, which is the last invocation.
 func BenchmarkJob(b *testing.B) {
 	folder, name := openData(b)
-	p, err := host.Fit(b.Context(), folder, host.FitOptions{FitOn: "sample:4000"})
+	p, err := projection.Fit(b.Context(), folder, projection.FitOptions{FitOn: "sample:4000"})
 	if err != nil { // the demo has fewer documents
-		p, err = host.Fit(b.Context(), folder, host.FitOptions{})
+		p, err = projection.Fit(b.Context(), folder, projection.FitOptions{})
 	}
 	must(b, err)
 	for _, shards := range []int{4, 40, 400} {
@@ -26,7 +28,7 @@ func BenchmarkJob(b *testing.B) {
 			for b.Loop() {
 				a := newAccount(b, account.Options{Cache: true, Concurrency: 1, Timeout: 5 * time.Minute, Env: []string{"GOMAXPROCS=1"}})
 				at := a.Place("bench")
-				o := host.MineOptions{RunOptions: host.RunOptions{Memory: 1 << 30}}
+				o := mining.Options{Compute: mining.Compute{Memory: option.ProcessBudget(1 << 30)}}
 				m, err := job.Init(b.Context(), at, folder, p, job.InitOptions{Mine: o, Shards: min(shards, folder.Documents.Len())})
 				must(b, err)
 				ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)

@@ -19,11 +19,12 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/lambda/internal/stack"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
@@ -63,12 +64,12 @@ var demoJob = sync.OnceValues(func() (*sample, error) {
 		return nil, err
 	}
 	defer folder.Close()
-	p, err := host.Fit(ctx, folder, host.FitOptions{})
+	p, err := projection.Fit(ctx, folder, projection.FitOptions{})
 	if err != nil {
 		return nil, err
 	}
-	o := host.MineOptions{RunOptions: host.RunOptions{Engine: native}}
-	r, err := host.Mine(ctx, folder, p, o)
+	o := mining.Options{Compute: mining.Compute{Engine: native}}
+	r, err := mining.Mine(ctx, folder, p, o)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +195,7 @@ func newWorld(t *testing.T, q Queue) *world {
 	}
 	w := &world{t: t, sample: s, in: watch(), out: watch()}
 	w.handler = New(Config{
-		Results: "s3://results", Queue: q, Dir: t.TempDir(), Run: host.RunOptions{Engine: native}, Log: slog.New(slog.NewJSONHandler(&w.log, nil)),
+		Results: "s3://results", Queue: q, Dir: t.TempDir(), Run: mining.Compute{Engine: native}, Log: slog.New(slog.NewJSONHandler(&w.log, nil)),
 		open: func(_ context.Context, url string) (objstore.Store, error) {
 			switch url {
 			case "s3://in":

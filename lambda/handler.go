@@ -15,8 +15,8 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
@@ -25,13 +25,13 @@ const reserve = 5 * time.Second
 
 // Config is what a function is told. Results alone must be set.
 type Config struct {
-	Results   string          // bucket of the results, s3://name
-	Queue     Queue           // where shards that waited for their manifest are sent; nil to mine them at once
-	MaxShard  int64           // bytes of the largest shard that is taken; 0 means any
-	MemoryMiB int             // that the function has
-	Dir       string          // for shards while they are mined; empty means the system's folder for temporary files
-	Run       host.RunOptions // its Engine is kept for all invocations
-	Log       *slog.Logger    // nil for none
+	Results   string         // bucket of the results, s3://name
+	Queue     Queue          // where shards that waited for their manifest are sent; nil to mine them at once
+	MaxShard  int64          // bytes of the largest shard that is taken; 0 means any
+	MemoryMiB int            // that the function has
+	Dir       string         // for shards while they are mined; empty means the system's folder for temporary files
+	Run       mining.Compute // its Engine is kept for all invocations
+	Log       *slog.Logger   // nil for none
 
 	open func(ctx context.Context, url string) (objstore.Store, error)
 }
@@ -176,7 +176,7 @@ func (h *Handler) workerOf(ctx context.Context, bucket, name string) (*job.Worke
 		return nil, err
 	}
 	h.worker, err = job.NewWorker(at.In, at.Out, job.Options{
-		RunOptions: h.config.Run, Dir: h.config.Dir, MaxShard: h.config.MaxShard, Reserve: reserve, PaidMemoryMiB: h.config.MemoryMiB,
+		Compute: h.config.Run, Dir: h.config.Dir, MaxShard: h.config.MaxShard, Reserve: reserve, PaidMemoryMiB: h.config.MemoryMiB,
 	})
 	h.warm = key
 	return h.worker, err

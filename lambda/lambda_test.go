@@ -15,10 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore/s3server"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/lambda/internal/account"
 	"github.com/quarry-hn/quarry/lambda/internal/iam"
 	"github.com/quarry-hn/quarry/lambda/internal/stack"
@@ -71,9 +73,9 @@ func must(t testing.TB, err error) {
 }
 
 // oneMachine is what mining on one machine gives.
-func oneMachine(t testing.TB, folder *dataset.Folder, p *host.Projection, o host.MineOptions) (negatives, manifest []byte) {
+func oneMachine(t testing.TB, folder *dataset.Folder, p *projection.Projection, o mining.Options) (negatives, manifest []byte) {
 	t.Helper()
-	r, err := host.Mine(t.Context(), folder, p, o)
+	r, err := mining.Mine(t.Context(), folder, p, o)
 	must(t, err)
 	var n, m bytes.Buffer
 	must(t, errors.Join(r.WriteNegatives(&n), r.Manifest.Write(&m)))
@@ -125,18 +127,18 @@ func TestJob(t *testing.T) {
 		},
 	})
 	folder, name := openData(t)
-	p, err := host.Fit(t.Context(), folder, host.FitOptions{FitOn: "sample:4000"})
+	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{FitOn: "sample:4000"})
 	if name == "demo" {
-		p, err = host.Fit(t.Context(), folder, host.FitOptions{})
+		p, err = projection.Fit(t.Context(), folder, projection.FitOptions{})
 	}
 	must(t, err)
-	var o host.MineOptions
+	var o mining.Options
 	negatives, manifest := oneMachine(t, folder, p, o)
 
 	at := a.Place("nightly run+1 é")
 	must(t, (&stack.Notifier{Queue: a.Queue}).Configured(a.Stack.InputBucket))
 	began := time.Now()
-	o.Memory = 1 << 30
+	o.Memory = option.ProcessBudget(1 << 30)
 	m, err := job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: o, Shards: 40})
 	must(t, err)
 	uploaded := time.Since(began)
@@ -215,10 +217,10 @@ func TestBuiltFunctionStopsInTime(t *testing.T) {
 	}
 	const timeout = 7 * time.Second // the function keeps five for itself
 	a := newAccount(t, account.Options{Cache: true, Concurrency: 1, Timeout: timeout, Env: []string{"GOMAXPROCS=1"}})
-	p, err := host.Fit(t.Context(), folder, host.FitOptions{NoPCA: true})
+	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{NoPCA: true})
 	must(t, err)
 	at := a.Place("large")
-	_, err = job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: host.MineOptions{Split: "all", RunOptions: host.RunOptions{Memory: 1 << 30}}, Shards: 1})
+	_, err = job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: mining.Options{Split: "all", Compute: mining.Compute{Memory: option.ProcessBudget(1 << 30)}}, Shards: 1})
 	must(t, err)
 	said := func() int {
 		a.mutex.Lock()

@@ -15,9 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/lambda/internal/account"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
@@ -107,11 +109,11 @@ func TestZipRuns(t *testing.T) {
 	folder, err := dataset.OpenFS(demo.FS, "demo")
 	must(t, err)
 	defer folder.Close()
-	p, err := host.Fit(t.Context(), folder, host.FitOptions{})
+	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{})
 	must(t, err)
-	negatives, manifest := oneMachine(t, folder, p, host.MineOptions{})
+	negatives, manifest := oneMachine(t, folder, p, mining.Options{})
 	at := a.Place("arm64")
-	_, err = job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: host.MineOptions{RunOptions: host.RunOptions{Memory: 1 << 30}}, Shards: 3})
+	_, err = job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: mining.Options{Compute: mining.Compute{Memory: option.ProcessBudget(1 << 30)}}, Shards: 3})
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()

@@ -19,6 +19,9 @@ type Engine interface {
 	Name() string
 	// Open returns a new instance, with no projection and no pairs.
 	Open(ctx context.Context) (Instance, error)
+	// Speed is how many multiply-adds a second one of its instances makes, about. It is measured when it is first asked for, on an instance
+	// of its own. Whoever decides how much work goes into one call asks; a result does not depend on it.
+	Speed(ctx context.Context) (perSecond float64, err error)
 	// Close frees what the engine holds; its instances are closed before.
 	Close(ctx context.Context) error
 }

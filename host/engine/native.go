@@ -10,21 +10,26 @@ import (
 	"github.com/quarry-hn/quarry/plugin/session"
 )
 
-var _ Engine = native{}
+var _ Engine = (*native)(nil)
 
 // Native returns the engine that runs the plugin's packages in this process.
-func Native(o Options) Engine { return native{o} }
+func Native(o Options) Engine { return &native{options: o} }
 
-type native struct{ options Options }
+type native struct {
+	options Options
+	speed   speed
+}
 
-func (native) Name() string { return "native" }
+func (*native) Name() string { return "native" }
 
-func (n native) Open(ctx context.Context) (Instance, error) {
+func (n *native) Speed(ctx context.Context) (float64, error) { return n.speed.of(ctx, n) }
+
+func (n *native) Open(ctx context.Context) (Instance, error) {
 	i := &nativeInstance{session: session.New(kernel.Plain)}
 	return i, setMemoryLimit(ctx, i, n.options.memoryLimit())
 }
 
-func (native) Close(context.Context) error { return nil }
+func (*native) Close(context.Context) error { return nil }
 
 // setMemoryLimit tells an instance how much it may use; it forgets what it held.
 func setMemoryLimit(ctx context.Context, i Instance, limit int64) error {

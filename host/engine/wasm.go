@@ -48,6 +48,7 @@ type wasm struct {
 	runtime  wazero.Runtime
 	cache    wazero.CompilationCache
 	compiled wazero.CompiledModule
+	speed    speed
 }
 
 // Wasm returns the engine that runs the module on wazero.
@@ -138,6 +139,8 @@ func (e *wasm) Name() string {
 	}
 	return "wasm"
 }
+
+func (e *wasm) Speed(ctx context.Context) (float64, error) { return e.speed.of(ctx, e) }
 
 func (e *wasm) Close(ctx context.Context) error {
 	err := e.runtime.Close(ctx)

@@ -8,8 +8,9 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 // names are two jobs that want the same name.
@@ -17,7 +18,7 @@ type names struct{ old, new *inputs }
 
 func newNames(t testing.TB) *names {
 	t.Helper()
-	return &names{newInputs(t, host.MineOptions{}, 4), newInputs(t, grouped(t, host.MineOptions{Top: 2}, 2), 3)}
+	return &names{newInputs(t, mining.Options{}, 4), newInputs(t, grouped(t, mining.Options{Top: 2}, 2), 3)}
 }
 
 // copyPlace gives a place with the same objects.
@@ -228,7 +229,7 @@ func (n *names) forgotten(t *testing.T, at *job.Place) {
 	switch err := n.new.make(t.Context(), at, false); {
 	case err == nil:
 		n.new.mined(t, at)
-	case !errors.Is(err, host.ErrExists):
+	case !errors.Is(err, run.ErrExists):
 		t.Errorf("without --force: %v", err)
 	}
 }

@@ -5,14 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 )
 
 // TestConflicts has what another worker left, of a job that this one replaced or cut off, in the way of a part and of the result. The error says
 // which object it is and what to do, which mends it.
 func TestConflicts(t *testing.T) {
-	i := newInputs(t, host.MineOptions{}, 3)
+	i := newInputs(t, mining.Options{}, 3)
 	told := func(err error, key string) {
 		t.Helper()
 		if !errors.Is(err, job.ErrConflict) || !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), "hint: remove it") {

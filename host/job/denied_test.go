@@ -7,8 +7,8 @@ import (
 	"iter"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
@@ -43,7 +43,7 @@ func (d denied) List(ctx context.Context, prefix, after string) iter.Seq2[objsto
 // TestResultsThatAreDenied: whether S3 says of a missing object that it is missing depends on how it takes a condition of the policy. The job
 // begins either way. Who may not read the results at all is told so, and does not wait.
 func TestResultsThatAreDenied(t *testing.T) {
-	x := newInputs(t, host.MineOptions{}, 3).on(t)
+	x := newInputs(t, mining.Options{}, 3).on(t)
 	plain := x.at
 	x.at = &job.Place{Name: plain.Name, In: denied{plain.In, false}, Out: denied{plain.Out, false}}
 	x.w = worker(t, x.at)
@@ -89,7 +89,7 @@ func (l lockedObject) Head(ctx context.Context, key string) (objstore.Object, er
 
 // TestInitHasToList: where it cannot tell a job that is not there from one that it may not read, init puts nothing.
 func TestInitHasToList(t *testing.T) {
-	i := newInputs(t, host.MineOptions{}, 3)
+	i := newInputs(t, mining.Options{}, 3)
 	for _, which := range []string{"inputs", "results"} {
 		at := place()
 		plain := at.In

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 )
 
 // onSmallDisk is the folder of a disk of its own, in the process that onDisk makes for a test.
@@ -45,8 +45,8 @@ func TestShardOnAFullDisk(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	x := newInputs(t, grouped(t, host.MineOptions{}, 3), 3).on(t)
-	w, err := job.NewWorker(x.at.In, x.at.Out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: dir})
+	x := newInputs(t, grouped(t, mining.Options{}, 3), 3).on(t)
+	w, err := job.NewWorker(x.at.In, x.at.Out, job.Options{Compute: mining.Compute{Engine: native}, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestShardOnAFullDisk(t *testing.T) {
 	if err := w.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if x.w, err = job.NewWorker(x.at.In, x.at.Out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: dir}); err != nil {
+	if x.w, err = job.NewWorker(x.at.In, x.at.Out, job.Options{Compute: mining.Compute{Engine: native}, Dir: dir}); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = x.w.Close(t.Context()) }()

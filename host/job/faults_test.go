@@ -15,9 +15,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/option"
 )
 
 // schedules is how many are run on each store.
@@ -41,7 +42,7 @@ type inputs struct {
 	shards   []string
 }
 
-func newInputs(t testing.TB, o host.MineOptions, shards int) *inputs {
+func newInputs(t testing.TB, o mining.Options, shards int) *inputs {
 	t.Helper()
 	at := place()
 	s := newSampleOf(t, smallFolder(t, nil), o)
@@ -54,13 +55,13 @@ func newInputs(t testing.TB, o host.MineOptions, shards int) *inputs {
 }
 
 // grouped are options under which the pairs go through the documents in several groups: the least memory that makes so few.
-func grouped(t testing.TB, o host.MineOptions, most int) host.MineOptions {
+func grouped(t testing.TB, o mining.Options, most int) mining.Options {
 	t.Helper()
 	s := newSampleOf(t, smallFolder(t, nil), o)
 	groups := func(memory int64) int {
 		o := s.options
-		o.Memory, o.Threads = memory, 1
-		j, err := host.NewJob(t.Context(), s.folder, s.projection, o)
+		o.Memory, o.Threads = option.ProcessBudget(memory), 1
+		j, err := mining.NewPlan(t.Context(), s.folder, s.projection, o)
 		if err != nil {
 			return 1 << 20
 		}
@@ -79,7 +80,7 @@ func grouped(t testing.TB, o host.MineOptions, most int) host.MineOptions {
 			low = middle
 		}
 	}
-	o.Memory, o.Threads = high, 1
+	o.Memory, o.Threads = option.ProcessBudget(high), 1
 	if n := groups(high); n < 2 {
 		t.Fatalf("%d groups of pairs", n)
 	}
@@ -89,9 +90,9 @@ func grouped(t testing.TB, o host.MineOptions, most int) host.MineOptions {
 // variants are the jobs that schedules run.
 func variants(t testing.TB) []*inputs {
 	return []*inputs{
-		newInputs(t, host.MineOptions{}, 5),
-		newInputs(t, grouped(t, host.MineOptions{Rule: "margin", Counts: true, Top: 3}, 3), 4),
-		newInputs(t, host.MineOptions{Positives: host.PositivesAll, Rule: "capped"}, 8),
+		newInputs(t, mining.Options{}, 5),
+		newInputs(t, grouped(t, mining.Options{Rule: "margin", Counts: true, Top: 3}, 3), 4),
+		newInputs(t, mining.Options{Positives: mining.PositivesAll, Rule: "capped"}, 8),
 	}
 }
 
@@ -270,7 +271,7 @@ func (s *schedule) sweep(ctx context.Context) {
 
 // killEverywhere kills a worker at each of its operations, in each of those ways. on makes a schedule, and runs it.
 func killEverywhere(t *testing.T, kinds []kind, on func(t *testing.T, i *inputs, number int, run func(t *testing.T, s *schedule))) {
-	for number, i := range []*inputs{newInputs(t, host.MineOptions{}, 4), newInputs(t, grouped(t, host.MineOptions{}, 2), 3)} {
+	for number, i := range []*inputs{newInputs(t, mining.Options{}, 4), newInputs(t, grouped(t, mining.Options{}, 2), 3)} {
 		sum, n := &total{}, 0
 		on(t, i, 1000*number, func(t *testing.T, s *schedule) {
 			if n = s.killRun(t, -1, ""); n == 0 {

@@ -6,10 +6,11 @@ import (
 	"io"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
@@ -31,13 +32,13 @@ func newSeeds(t testing.TB) *seeds {
 	folder, err := dataset.OpenFS(Small(t), "small")
 	must(err)
 	defer func() { _ = folder.Close() }()
-	p, err := host.Fit(t.Context(), folder, host.FitOptions{Components: 4})
+	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{Components: 4})
 	must(err)
-	run := host.RunOptions{Engine: engine.Native(engine.Options{})}
+	run := mining.Compute{Engine: engine.Native(engine.Options{})}
 	at := &Place{"fuzz", objstore.NewMemory(), objstore.NewMemory()}
-	m, err := Init(t.Context(), at, folder, p, InitOptions{Mine: host.MineOptions{RunOptions: run}, Shards: 30})
+	m, err := Init(t.Context(), at, folder, p, InitOptions{Mine: mining.Options{Compute: run}, Shards: 30})
 	must(err)
-	w, err := NewWorker(at.In, at.Out, Options{RunOptions: run, Dir: t.TempDir()})
+	w, err := NewWorker(at.In, at.Out, Options{Compute: run, Dir: t.TempDir()})
 	must(err)
 	defer func() { _ = w.Close(t.Context()) }()
 	_, err = w.Shard(t.Context(), m.Shards[0].Name)

@@ -13,9 +13,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 // uploads is how many shards are uploaded at a time; each holds its ids in memory.
@@ -29,9 +32,9 @@ const removeTries = 5
 
 // InitOptions say how a job is made of a folder.
 type InitOptions struct {
-	Mine   host.MineOptions // its Memory is what a worker may take: the pairs go in groups that fit it
-	Shards int              // how many shards the documents are cut into
-	Force  bool             // replace a job of that name, and what came of it
+	Mine   mining.Options // its Memory is what a worker may take: the pairs go in groups that fit it
+	Shards int            // how many shards the documents are cut into
+	Force  bool           // replace a job of that name, and what came of it
 
 	// Uploaded, where it is not nil, is called for each shard that was uploaded, by several goroutines at once. Shards that are mined are not.
 	Uploaded func(shard File)
@@ -39,17 +42,17 @@ type InitOptions struct {
 
 // Init makes a job of a folder: it selects and projects the pairs and uploads them, the projection, the manifest and then the shards. It may be
 // called again where it was cut short, with the same inputs: what is there stays.
-func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *host.Projection, o InitOptions) (m *Manifest, err error) {
-	j, err := host.NewJob(ctx, folder, p, o.Mine)
+func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *projection.Projection, o InitOptions) (m *Manifest, err error) {
+	j, err := mining.NewPlan(ctx, folder, p, o.Mine)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, j.Close(ctx)) }()
 	if o.Shards < 1 || o.Shards > j.Documents() {
-		return nil, fmt.Errorf("%w: %d shards of %d documents; each has one document at least", host.ErrOption, o.Shards, j.Documents())
+		return nil, fmt.Errorf("%w: %d shards of %d documents; each has one document at least", option.ErrOption, o.Shards, j.Documents())
 	}
 	m = &Manifest{Format: Format, Result: j.Manifest(), Projection: fileOf(projectionKey, p.File)}
-	m.run = m.Result.Fingerprint()
+	m.run = m.Result.RunID()
 	if err := m.cut(ctx, j, folder, p, o); err != nil {
 		return nil, err
 	}
@@ -91,7 +94,7 @@ func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *host.Projec
 }
 
 // Fitted is the projection of the job that is there, for FitOptions; nil where there is none, or not the one that its manifest names.
-func (p *Place) Fitted(ctx context.Context) (*host.Projection, error) {
+func (p *Place) Fitted(ctx context.Context) (*projection.Projection, error) {
 	var manifest *Manifest
 	b, _, err := objstore.ReadAll(ctx, p.In, ManifestKey, maxManifest)
 	if err == nil {
@@ -107,7 +110,7 @@ func (p *Place) Fitted(ctx context.Context) (*host.Projection, error) {
 	if err != nil || fileOf(projectionKey, b) != manifest.Projection {
 		return nil, err
 	}
-	fitted, _ := host.ParseProjection(b) // where it is none, Init says what is there
+	fitted, _ := projection.Parse(b) // where it is none, Init says what is there
 	return fitted, nil
 }
 
@@ -134,7 +137,7 @@ func (p *Place) vacate(ctx context.Context, manifest []byte, force bool) error {
 		return err
 	}
 	if _, err := p.Out.Head(ctx, cancelledKey); err == nil {
-		return fmt.Errorf("%s was cancelled, and what is left of it %w\n  hint: choose another --job, or replace it with --force", p.In.URL(), host.ErrExists)
+		return fmt.Errorf("%s was cancelled, and what is left of it %w\n  hint: choose another --job, or replace it with --force", p.In.URL(), run.ErrExists)
 	} else if !errors.Is(err, objstore.ErrNotExist) {
 		return err
 	}
@@ -149,7 +152,7 @@ func (p *Place) begun(ctx context.Context, manifest []byte) error {
 	_, err := readResult(ctx, p.In, p.Out)
 	switch {
 	case errors.Is(err, ErrReplaced):
-		return fmt.Errorf("the name %w: %w", host.ErrExists, err)
+		return fmt.Errorf("the name %w: %w", run.ErrExists, err)
 	case errors.Is(err, objstore.ErrNotExist):
 		return nil
 	}
@@ -166,7 +169,7 @@ func (p *Place) owns(ctx context.Context, s objstore.Store, manifest []byte) err
 		return err
 	}
 	return fmt.Errorf("%s is another job's, or was made of other inputs or options, and %w\n  hint: choose another --job, or replace it with --force",
-		s.URL(), host.ErrExists)
+		s.URL(), run.ErrExists)
 }
 
 // replace removes all objects of a job, and has workers go by the new manifest, which one of the old job could put its own in place of. Until all of
@@ -210,14 +213,14 @@ func removeAll(ctx context.Context, s objstore.Store, prefix, but string) (n int
 }
 
 // addPairs describes the groups of pairs and returns their files.
-func (m *Manifest) addPairs(ctx context.Context, j *host.Job) (files [][]byte, err error) {
+func (m *Manifest) addPairs(ctx context.Context, j *mining.Plan) (files [][]byte, err error) {
 	first := 0
 	for number := range j.Groups() {
 		g, err := j.Group(ctx, number)
 		if err != nil {
 			return nil, err
 		}
-		queries, positives, err := j.Names(g)
+		queries, positives, err := j.GroupIDs(g)
 		if err != nil {
 			return nil, err
 		}
@@ -227,14 +230,14 @@ func (m *Manifest) addPairs(ctx context.Context, j *host.Job) (files [][]byte, e
 		}
 		files = append(files, b)
 		name := fmt.Sprintf("%s%05d.safetensors", pairsPrefix, number)
-		m.Pairs = append(m.Pairs, Pairs{File: fileOf(name, b), First: first, End: first + g.Pairs(), GroupSize: sizeOf(g)})
+		m.Pairs = append(m.Pairs, Pairs{File: fileOf(name, b), First: first, End: first + g.Pairs(), GroupSize: g.Size()})
 		first += g.Pairs()
 	}
 	return files, nil
 }
 
 // files gives the shards' files, in order; each is made as it is read.
-func (m *Manifest) files(j *host.Job, folder *dataset.Folder, p *host.Projection) iter.Seq2[*io.SectionReader, error] {
+func (m *Manifest) files(j *mining.Plan, folder *dataset.Folder, p *projection.Projection) iter.Seq2[*io.SectionReader, error] {
 	return func(yield func(*io.SectionReader, error) bool) {
 		var err error
 		next, stop := iter.Pull(folder.Documents.All(&err))
@@ -257,7 +260,7 @@ func (m *Manifest) files(j *host.Job, folder *dataset.Folder, p *host.Projection
 }
 
 // cut describes the shards: as many, as alike in size as can be. Their bytes are made once here, for the fingerprints, and again to be uploaded.
-func (m *Manifest) cut(ctx context.Context, j *host.Job, folder *dataset.Folder, p *host.Projection, o InitOptions) error {
+func (m *Manifest) cut(ctx context.Context, j *mining.Plan, folder *dataset.Folder, p *projection.Projection, o InitOptions) error {
 	n := j.Documents()
 	for i := range o.Shards {
 		first, end := i*n/o.Shards, (i+1)*n/o.Shards
@@ -287,14 +290,14 @@ func (m *Manifest) checkSizes() error {
 	for _, s := range m.Shards {
 		if s.Size > maxShard {
 			return fmt.Errorf("%w: %d shards, of which %s has %d bytes; a shard has at most %d\n  hint: about %d shards would do",
-				host.ErrOption, len(m.Shards), s.Name, s.Size, maxShard, int64(len(m.Shards))*s.Size/maxShard+1)
+				option.ErrOption, len(m.Shards), s.Name, s.Size, maxShard, int64(len(m.Shards))*s.Size/maxShard+1)
 		}
 	}
 	return nil
 }
 
 // upload puts the shards that are not mined yet.
-func (m *Manifest) upload(ctx context.Context, at *Place, j *host.Job, folder *dataset.Folder, p *host.Projection, o InitOptions) error {
+func (m *Manifest) upload(ctx context.Context, at *Place, j *mining.Plan, folder *dataset.Folder, p *projection.Projection, o InitOptions) error {
 	mined, err := m.listParts(ctx, at.Out)
 	if err != nil {
 		return err
@@ -325,7 +328,7 @@ func (m *Manifest) upload(ctx context.Context, at *Place, j *host.Job, folder *d
 	return group.Wait()
 }
 
-func report(p host.Progress, stage string, done, total int) {
+func report(p option.Progress, stage string, done, total int) {
 	if p != nil {
 		p(stage, int64(done), int64(total))
 	}

@@ -5,10 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 )
 
 // TestShardsThatAreTooLarge: of a job with a shard that S3 does not take nothing is put, and as many shards as the hint says do.
@@ -17,11 +19,11 @@ func TestShardsThatAreTooLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := host.Fit(t.Context(), folder, host.FitOptions{Components: 4})
+	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{Components: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := InitOptions{Mine: host.MineOptions{RunOptions: host.RunOptions{Engine: engine.Native(engine.Options{})}}, Shards: 2}
+	o := InitOptions{Mine: mining.Options{Compute: mining.Compute{Engine: engine.Native(engine.Options{})}}, Shards: 2}
 	at := &Place{"large", objstore.NewMemory(), objstore.NewMemory()}
 	m, err := Init(t.Context(), at, folder, p, o)
 	if err != nil {
@@ -30,7 +32,7 @@ func TestShardsThatAreTooLarge(t *testing.T) {
 	defer func(most int64) { maxShard = most }(maxShard)
 	maxShard = m.Shards[0].Size - 1
 	at = &Place{"large", objstore.NewMemory(), objstore.NewMemory()}
-	if _, err := Init(t.Context(), at, folder, p, o); !errors.Is(err, host.ErrOption) || !strings.Contains(err.Error(), "about 3 shards would do") {
+	if _, err := Init(t.Context(), at, folder, p, o); !errors.Is(err, option.ErrOption) || !strings.Contains(err.Error(), "about 3 shards would do") {
 		t.Errorf("%v", err)
 	}
 	for object, err := range at.In.List(t.Context(), "", "") {

@@ -6,11 +6,13 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
@@ -19,13 +21,13 @@ var native = engine.Native(engine.Options{})
 // sample is the demo's folder, a projection of it, and what mining it on one machine gives.
 type sample struct {
 	folder     *dataset.Folder
-	projection *host.Projection
-	options    host.MineOptions
+	projection *projection.Projection
+	options    mining.Options
 	negatives  []byte
 	manifest   []byte
 }
 
-func newSample(t testing.TB, o host.MineOptions) *sample {
+func newSample(t testing.TB, o mining.Options) *sample {
 	t.Helper()
 	folder, err := dataset.OpenFS(demo.FS, "demo")
 	if err != nil {
@@ -35,15 +37,15 @@ func newSample(t testing.TB, o host.MineOptions) *sample {
 	return newSampleOf(t, folder, o)
 }
 
-func newSampleOf(t testing.TB, folder *dataset.Folder, o host.MineOptions) *sample {
+func newSampleOf(t testing.TB, folder *dataset.Folder, o mining.Options) *sample {
 	t.Helper()
 	s := &sample{folder: folder, options: o}
 	s.options.Engine = native
 	var err error
-	if s.projection, err = host.Fit(t.Context(), folder, host.FitOptions{Zero: o.Zero}); err != nil {
+	if s.projection, err = projection.Fit(t.Context(), folder, projection.FitOptions{Zero: o.Zero}); err != nil {
 		t.Fatal(err)
 	}
-	r, err := host.Mine(t.Context(), folder, s.projection, s.options)
+	r, err := mining.Mine(t.Context(), folder, s.projection, s.options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,7 @@ func (s *sample) check(t testing.TB, at *job.Place) {
 func worker(t testing.TB, at *job.Place) *job.Worker {
 	t.Helper()
 	// Blocks are small, so that a row of a block is not that row of the shard.
-	w, err := job.NewWorker(at.In, at.Out, job.Options{RunOptions: host.RunOptions{Engine: native, BlockRows: 2}, Dir: t.TempDir()})
+	w, err := job.NewWorker(at.In, at.Out, job.Options{Compute: mining.Compute{Engine: native, BlockRows: 2}, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +102,7 @@ func worker(t testing.TB, at *job.Place) *job.Worker {
 
 // TestJobGivesWhatOneMachineGives mines jobs of several rules, shards and groups of pairs, in an odd order.
 func TestJobGivesWhatOneMachineGives(t *testing.T) {
-	for _, o := range []host.MineOptions{{}, {Split: "all", Counts: true, Rule: "capped"}, {Rule: "margin", Zero: host.ZeroSkip, Positives: host.PositivesAll}} {
+	for _, o := range []mining.Options{{}, {Split: "all", Counts: true, Rule: "capped"}, {Rule: "margin", Zero: option.ZeroSkip, Positives: mining.PositivesAll}} {
 		s := newSample(t, o)
 		for _, shards := range []int{1, 7, 40} {
 			at := place()

@@ -8,14 +8,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 )
 
 // TestErrorsThatComeLate: past the time to stop mining, or merging, an error is still its own, and what is refused is recorded. More time would
 // mend neither.
 func TestErrorsThatComeLate(t *testing.T) {
-	i := newInputs(t, host.MineOptions{}, 2)
+	i := newInputs(t, mining.Options{}, 2)
 	dir := t.TempDir()
 	gone := errors.New("the disk of the store is gone")
 	synctest.Test(t, func(t *testing.T) {
@@ -31,7 +31,7 @@ func TestErrorsThatComeLate(t *testing.T) {
 			}}
 		}
 		try := func(out *hooked, sweep bool) (*job.Outcome, error) {
-			w, err := job.NewWorker(x.at.In, out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: dir, Reserve: 50 * time.Second})
+			w, err := job.NewWorker(x.at.In, out, job.Options{Compute: mining.Compute{Engine: native}, Dir: dir, Reserve: 50 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}

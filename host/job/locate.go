@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/option"
 )
 
 // Folder is where jobs are, in both buckets.
@@ -47,7 +47,7 @@ func Locate(ctx context.Context, url, results string) (*Place, error) {
 		trimmed, i = "./"+trimmed, 1
 	}
 	if i < 0 || !ValidJob(trimmed[i+1+len(Folder):]) {
-		return nil, fmt.Errorf("%w: %q is not the place of a job\n  hint: a job is at BUCKET/jobs/NAME, as s3://in/jobs/nightly", host.ErrOption, url)
+		return nil, fmt.Errorf("%w: %q is not the place of a job\n  hint: a job is at BUCKET/jobs/NAME, as s3://in/jobs/nightly", option.ErrOption, url)
 	}
 	return At(ctx, trimmed[:i], results, trimmed[i+1+len(Folder):])
 }
@@ -55,7 +55,7 @@ func Locate(ctx context.Context, url, results string) (*Place, error) {
 // At opens the stores of a bucket's job.
 func At(ctx context.Context, bucket, results, name string) (*Place, error) {
 	if !ValidJob(name) {
-		return nil, fmt.Errorf("%w: job name %q; it has no slash, at most %d bytes, and is neither empty nor \".\" nor \"..\"", host.ErrOption, name, maxName)
+		return nil, fmt.Errorf("%w: job name %q; it has no slash, at most %d bytes, and is neither empty nor \".\" nor \"..\"", option.ErrOption, name, maxName)
 	}
 	in, out, err := OpenBuckets(ctx, bucket, results)
 	if err != nil {

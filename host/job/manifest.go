@@ -14,8 +14,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
@@ -28,10 +30,10 @@ type Manifest struct {
 	Format string `json:"format"`
 	// Result is the manifest of the negatives, as far as it is known before mining: all but zero documents, what became of the pairs, and
 	// the fingerprint of the negatives.
-	Result     host.Manifest `json:"result"`
-	Projection File          `json:"projection"`
-	Pairs      []Pairs       `json:"pairs"`  // groups, in order
-	Shards     []Shard       `json:"shards"` // by first position
+	Result     negatives.Manifest `json:"result"`
+	Projection File               `json:"projection"`
+	Pairs      []Pairs            `json:"pairs"`  // groups, in order
+	Shards     []Shard            `json:"shards"` // by first position
 
 	identity string // SHA-256 of the manifest's bytes
 	run      string // fingerprint of Result, which parts name
@@ -49,7 +51,7 @@ type Pairs struct {
 	File
 	First int `json:"first"`
 	End   int `json:"end"`
-	host.GroupSize
+	mining.GroupSize
 }
 
 // Shard is documents First to First+Rows-1.
@@ -96,7 +98,7 @@ func ParseManifest(b []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("%w: %v", ErrManifest, err)
 	}
 	sum := sha256.Sum256(b)
-	m.identity, m.run = hex.EncodeToString(sum[:]), m.Result.Fingerprint()
+	m.identity, m.run = hex.EncodeToString(sum[:]), m.Result.RunID()
 	slices.SortStableFunc(m.Shards, func(a, b Shard) int { return cmp.Compare(a.First, b.First) })
 	return m, m.validate()
 }
@@ -131,12 +133,12 @@ var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
 func (m *Manifest) validate() error {
 	var p problems
 	r := m.Result
-	p.check(r.Format == host.ManifestFormat, "result: format is %q; expected %q", r.Format, host.ManifestFormat)
+	p.check(r.Format == negatives.ManifestFormat, "result: format is %q; expected %q", r.Format, negatives.ManifestFormat)
 	p.check(r.Plugin.ABI == abi.Version, "result: it is for a plugin of ABI %q; this one has %q", r.Plugin.ABI, abi.Version)
 	p.check(r.Plugin.SHA256 == "" || r.Plugin.SHA256 == plugin.SHA256(),
 		"result: it is for plugin %.12s; this program has %.12s: make the job with this program, or mine it with the other", r.Plugin.SHA256, plugin.SHA256())
 	p.check(r.Top >= 1 && r.Top <= abi.MaxTop, "result: top is %d; it goes from 1 to %d", r.Top, abi.MaxTop)
-	p.check(r.Zero == host.ZeroError || r.Zero == host.ZeroSkip, "result: zero is %q; it is %s or %s", r.Zero, host.ZeroError, host.ZeroSkip)
+	p.check(r.Zero == option.ZeroError || r.Zero == option.ZeroSkip, "result: zero is %q; it is %s or %s", r.Zero, option.ZeroError, option.ZeroSkip)
 	if err := r.CheckRule(); err != nil {
 		p.check(false, "result: %v", err)
 	}
@@ -209,7 +211,7 @@ func (m *Manifest) shard(name string) (int, bool) {
 
 // pairsID names a group of pairs, in parts: as it is named where a job is mined on one machine.
 func (m *Manifest) pairsID(group int) string {
-	return host.PairsID(m.run, m.Pairs[group].First, m.Pairs[group].End)
+	return mining.PairsID(m.run, m.Pairs[group].First, m.Pairs[group].End)
 }
 
 // partKey is where the part of a shard and a group goes: under the identities of job and shard.

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
@@ -104,11 +104,11 @@ func (w *Worker) putResult(ctx context.Context, key string, body io.ReadSeeker) 
 
 // merge writes the negatives, group by group of pairs, and returns their manifest. It holds one group's merged part and a few that are read ahead,
 // however many shards there are.
-func (w *Worker) merge(ctx context.Context, to io.Writer) (*host.Manifest, error) {
+func (w *Worker) merge(ctx context.Context, to io.Writer) (*negatives.Manifest, error) {
 	result := w.manifest.Result
 	sum := sha256.New()
 	buffer := bufio.NewWriterSize(io.MultiWriter(to, sum), 1<<18)
-	lines := host.NewPairEncoder(buffer)
+	lines := negatives.NewPairEncoder(buffer)
 	for g := range w.manifest.Pairs {
 		pairs, err := w.pairs(ctx, g, false) // the negatives may take all the disk there is
 		if err != nil {
@@ -124,7 +124,7 @@ func (w *Worker) merge(ctx context.Context, to io.Writer) (*host.Manifest, error
 		}
 		for i := range part.Found {
 			query, positive := pairs.pair(i)
-			pair := host.NewPair(part, i, query, positive, func(position int64) string { return names[position] })
+			pair := negatives.OfPart(part, i, query, positive, func(position int64) string { return names[position] })
 			result.Tallies.Add(&pair)
 			if err := lines.Encode(&pair); err != nil {
 				return nil, err

@@ -18,9 +18,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
@@ -166,7 +168,7 @@ func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int,
 		if !w.miner.Has(id) {
 			pairs, err := w.pairs(limited, g, true)
 			if err == nil {
-				err = w.miner.Begin(limited, pairs.PairGroup)
+				err = w.miner.Begin(limited, pairs.Group)
 			}
 			if err != nil {
 				return w.brokenPairs(ctx, g, err)
@@ -194,7 +196,7 @@ func (w *Worker) mineGroups(limited, ctx context.Context, o *Outcome, shard int,
 }
 
 // progress reports group i of n of a shard, so that all of them are one stage.
-func (w *Worker) progress(i, n int) host.Progress {
+func (w *Worker) progress(i, n int) option.Progress {
 	report := w.options.Progress
 	if report == nil || n == 1 {
 		return report
@@ -218,7 +220,7 @@ func (w *Worker) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p, err := host.ParseProjection(b)
+		p, err := projection.Parse(b)
 		if err != nil {
 			return &unlike{f.Name, err.Error(), "make the job again with the projection's own bytes"}
 		}
@@ -227,12 +229,12 @@ func (w *Worker) start(ctx context.Context) error {
 	if w.miner != nil {
 		return nil
 	}
-	var largest host.GroupSize
+	var largest mining.GroupSize
 	for _, g := range w.manifest.Pairs {
 		largest.Pairs, largest.Positives, largest.Excluded = max(largest.Pairs, g.Pairs), max(largest.Positives, g.Positives), max(largest.Excluded, g.Excluded)
 	}
 	var err error
-	w.miner, err = host.NewMiner(ctx, w.projection, &w.manifest.Result, w.options.RunOptions, largest)
+	w.miner, err = mining.NewMiner(ctx, w.projection, &w.manifest.Result, w.options.Compute, largest)
 	return err
 }
 

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
@@ -18,13 +18,13 @@ const (
 
 // pairsFile is a group of pairs with its ids.
 type pairsFile struct {
-	*host.PairGroup
+	*mining.Group
 	queries, positives    *ids
 	pairQuery, pairAnswer []int64
 }
 
 // marshalPairs returns the bytes of a group's file.
-func marshalPairs(g *host.PairGroup, queries, positives []string) ([]byte, error) {
+func marshalPairs(g *mining.Group, queries, positives []string) ([]byte, error) {
 	tensors := slices.Concat(g.Tensors, idTensors(queryIDs, queries), idTensors(positiveIDs, positives))
 	return safetensors.Marshal(tensors, map[string]string{"format": pairsFormat})
 }
@@ -38,7 +38,7 @@ func parsePairs(b []byte, id string, of Pairs) (*pairsFile, error) {
 	if got := f.Metadata["format"]; got != "" && got != pairsFormat {
 		return nil, fmt.Errorf("format is %q; expected %q", got, pairsFormat)
 	}
-	p := &pairsFile{PairGroup: &host.PairGroup{ID: id}}
+	p := &pairsFile{Group: &mining.Group{ID: id}}
 	for _, t := range f.Tensors {
 		switch t.Name {
 		case queryIDs, queryIDs + "_offsets", positiveIDs, positiveIDs + "_offsets":
@@ -86,18 +86,4 @@ func parsePairs(b []byte, id string, of Pairs) (*pairsFile, error) {
 // pair is the ids of pair i.
 func (p *pairsFile) pair(i int) (query, positive string) {
 	return p.queries.at(int(p.pairQuery[i])), p.positives.at(int(p.pairAnswer[i]))
-}
-
-// sizeOf is how large a group is.
-func sizeOf(g *host.PairGroup) host.GroupSize {
-	size := host.GroupSize{Pairs: g.Pairs()}
-	for _, t := range g.Tensors {
-		switch t.Name {
-		case "positives":
-			size.Positives = t.Rows()
-		case "exclude", "together":
-			size.Excluded += t.Rows()
-		}
-	}
-	return size
 }

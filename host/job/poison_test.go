@@ -13,9 +13,10 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
@@ -165,7 +166,7 @@ func tensor(f *safetensors.File, name string) *safetensors.Tensor {
 
 // TestShardIsNotTheManifests refuses a shard of other bytes, and mines it once it is mended.
 func TestShardIsNotTheManifests(t *testing.T) {
-	i := newInputs(t, host.MineOptions{}, 4)
+	i := newInputs(t, mining.Options{}, 4)
 	for _, row := range []struct {
 		name, problem string
 		change        func(b []byte) []byte
@@ -194,7 +195,7 @@ func TestShardIsNotTheManifests(t *testing.T) {
 
 // TestShardAsTheManifestSays refuses shards whose bytes are the manifest's and make no sense.
 func TestShardAsTheManifestSays(t *testing.T) {
-	i := newInputs(t, host.MineOptions{}, 4)
+	i := newInputs(t, mining.Options{}, 4)
 	const vectors = "documents/minilm"
 	f16 := func(v uint16) func(f *safetensors.File) {
 		return func(f *safetensors.File) {
@@ -272,7 +273,7 @@ func TestZeroDocumentsAreSkipped(t *testing.T) {
 	at := place()
 	s := newSampleOf(t, smallFolder(t, func(fsys fstest.MapFS) {
 		clear(fsys["vectors/minilm/docs.npy"].Data[128+2*job.SmallWidth*60:][:2*job.SmallWidth*9])
-	}), host.MineOptions{Zero: host.ZeroSkip, Missing: host.MissingSkip})
+	}), mining.Options{Zero: option.ZeroSkip, Missing: mining.MissingSkip})
 	if !bytes.Contains(s.manifest, []byte(`"skipped_documents_zero": 9`)) {
 		t.Fatalf("%s", s.manifest)
 	}
@@ -286,7 +287,7 @@ func TestZeroDocumentsAreSkipped(t *testing.T) {
 }
 
 func TestShardThatTheManifestDoesNotName(t *testing.T) {
-	x := newInputs(t, host.MineOptions{}, 4).on(t)
+	x := newInputs(t, mining.Options{}, 4).on(t)
 	const name = "shards/zz more.safetensors"
 	x.put(name, []byte("anything"))
 	x.shard(name, job.Refused, "the manifest does not name it")
@@ -300,7 +301,7 @@ func TestShardThatTheManifestDoesNotName(t *testing.T) {
 
 // TestManifestsThatAreNotSound are refused, and mended.
 func TestManifestsThatAreNotSound(t *testing.T) {
-	i := newInputs(t, host.MineOptions{Rule: "margin"}, 4)
+	i := newInputs(t, mining.Options{Rule: "margin"}, 4)
 	rows := []struct {
 		name, problem string
 		change        func(m *job.Manifest)
@@ -391,7 +392,7 @@ func many(n int) func(m *job.Manifest) {
 
 // TestForeignKeys has a hundred thousand objects beside the job's own.
 func TestForeignKeys(t *testing.T) {
-	x := newInputs(t, host.MineOptions{}, 4).on(t)
+	x := newInputs(t, mining.Options{}, 4).on(t)
 	body := strings.NewReader("")
 	for n := range 100_000 {
 		s, key := x.at.In, fmt.Sprintf("shards/foreign/%d", n)

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
@@ -179,7 +179,7 @@ func (s *schedule) process(ctx context.Context) (*process, *job.Worker, context.
 	ctx, die := context.WithCancel(ctx)
 	p := &process{ledger: s.ledger, die: die, random: s.random(10 + uint64(number)), rate: s.rate, writing: s.writing, latency: s.latency, lags: s.lags, killAt: -1}
 	in, out := s.place(p)
-	w, err := job.NewWorker(in, out, job.Options{RunOptions: host.RunOptions{Engine: native, Threads: 1}, Dir: s.dir})
+	w, err := job.NewWorker(in, out, job.Options{Compute: mining.Compute{Engine: native, Threads: 1}, Dir: s.dir})
 	if err != nil {
 		panic(err) // the disk is full
 	}

@@ -9,8 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 // moment is an operation of a worker.
@@ -32,10 +33,10 @@ func (n *names) worker(t *testing.T, at *job.Place, before func(m moment)) (*job
 // TestForceWhileAWorkerIsAtWork replaces a job at each moment of a worker of it, which mines and merges. What stands as the result then is the new
 // job's, or is refused: it may be where the worker was about to put what it had looked was its own to put. To force it again mends that.
 func TestForceWhileAWorkerIsAtWork(t *testing.T) {
-	old := newInputs(t, host.MineOptions{}, 4)
+	old := newInputs(t, mining.Options{}, 4)
 	for name, n := range map[string]*names{
-		"of other shards":  {old, newInputs(t, grouped(t, host.MineOptions{Top: 2}, 2), 3)},
-		"of other options": {old, newInputs(t, host.MineOptions{Top: 2}, 4)},
+		"of other shards":  {old, newInputs(t, grouped(t, mining.Options{Top: 2}, 2), 3)},
+		"of other options": {old, newInputs(t, mining.Options{Top: 2}, 4)},
 		"the same":         {old, old},
 	} {
 		for state, before := range map[string]*job.Place{"nothing is mined": old.uploaded(t), "three of four are mined": func() *job.Place {
@@ -136,7 +137,7 @@ func TestInitBesideALateWorker(t *testing.T) {
 	for key, row := range map[string]struct {
 		before moment
 		want   error
-	}{job.ManifestKey: {moment{"put", job.ManifestKey}, host.ErrExists}, resultKey: {moment{"delete", "cancelled.json"}, job.ErrReplaced}} {
+	}{job.ManifestKey: {moment{"put", job.ManifestKey}, run.ErrExists}, resultKey: {moment{"delete", "cancelled.json"}, job.ErrReplaced}} {
 		t.Run("not removed, "+key, func(t *testing.T) {
 			plain := copyPlace(t, done)
 			at := &job.Place{Name: plain.Name, In: plain.In, Out: &hooked{plain.Out, func(op, of string) error {
@@ -157,7 +158,7 @@ func TestInitBesideALateWorker(t *testing.T) {
 			n.new.mined(t, plain)
 		})
 	}
-	for key, want := range map[string]error{job.ManifestKey: host.ErrExists, resultKey: job.ErrReplaced} {
+	for key, want := range map[string]error{job.ManifestKey: run.ErrExists, resultKey: job.ErrReplaced} {
 		t.Run("results without inputs, "+key, func(t *testing.T) {
 			at := place()
 			late(t, at, key)

@@ -11,7 +11,7 @@ import (
 	"io"
 	"reflect"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
@@ -26,7 +26,7 @@ var (
 const initAgain = "make the job again with quarry job init --force"
 
 // Fetch writes the negatives to w and returns their manifest. What was written is checked against it.
-func Fetch(ctx context.Context, at *Place, w io.Writer) (*host.Manifest, error) {
+func Fetch(ctx context.Context, at *Place, w io.Writer) (*negatives.Manifest, error) {
 	m, err := readResult(ctx, at.In, at.Out)
 	if errors.Is(err, objstore.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w\n  hint: see quarry job status", at.Out.URL(), ErrUnfinished)
@@ -46,12 +46,12 @@ func Fetch(ctx context.Context, at *Place, w io.Writer) (*host.Manifest, error) 
 
 // readResult reads the negatives' manifest, and checks that it is of the job, and that the negatives are there: a worker that had put them may have put
 // their manifest after the same job was made anew. Then the job is not finished; the next worker to merge makes it so.
-func readResult(ctx context.Context, in, out objstore.Store) (*host.Manifest, error) {
+func readResult(ctx context.Context, in, out objstore.Store) (*negatives.Manifest, error) {
 	b, _, err := objstore.ReadAll(ctx, out, resultKey, maxManifest)
 	if err != nil {
 		return nil, err
 	}
-	result := &host.Manifest{}
+	result := &negatives.Manifest{}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(result); err != nil {
@@ -63,7 +63,7 @@ func readResult(ctx context.Context, in, out objstore.Store) (*host.Manifest, er
 			continue
 		}
 		var of struct {
-			Result host.Manifest `json:"result"`
+			Result negatives.Manifest `json:"result"`
 		}
 		if err == nil {
 			err = json.Unmarshal(b, &of)
@@ -71,19 +71,11 @@ func readResult(ctx context.Context, in, out objstore.Store) (*host.Manifest, er
 		if err != nil {
 			return nil, fmt.Errorf("%s/%s: %w", s.URL(), ManifestKey, err)
 		}
-		if !reflect.DeepEqual(*unmined(result), of.Result) {
+		if !reflect.DeepEqual(*result.Unmined(), of.Result) {
 			return nil, fmt.Errorf("%s/%s: %w\n  hint: %s", out.URL(), resultKey, ErrReplaced, initAgain)
 		}
 		break
 	}
 	_, err = out.Head(ctx, negativesKey)
 	return result, err
-}
-
-// unmined is a result's manifest as it was before mining.
-func unmined(m *host.Manifest) *host.Manifest {
-	own := *m
-	t := &own.Tallies
-	t.ZeroDocuments, t.WithNegatives, t.NoneEq6, t.NoneWindow, t.Negatives, own.Negatives = 0, 0, 0, 0, 0, ""
-	return &own
 }

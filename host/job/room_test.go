@@ -11,14 +11,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 )
 
 // TestMergeKeepsNoPairs: where the result is put, a worker's disk has the negatives alone. They would not fit beside the pairs of many groups,
 // each of which a merge reads once.
 func TestMergeKeepsNoPairs(t *testing.T) {
-	x := newInputs(t, grouped(t, host.MineOptions{}, 3), 3).on(t)
+	x := newInputs(t, grouped(t, mining.Options{}, 3), 3).on(t)
 	dir := t.TempDir()
 	var kept []string
 	fail := true
@@ -33,7 +33,7 @@ func TestMergeKeepsNoPairs(t *testing.T) {
 		return err
 	}}}
 	open := func() *job.Worker {
-		w, err := job.NewWorker(at.In, at.Out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: dir})
+		w, err := job.NewWorker(at.In, at.Out, job.Options{Compute: mining.Compute{Engine: native}, Dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,10 +71,10 @@ func TestMergeKeepsNoPairs(t *testing.T) {
 // TestReplacedJobLeavesNothing: a worker that goes from a job to the one that replaced it, as one in a warm Lambda process may do for hours, keeps
 // nothing of the first on its disk.
 func TestReplacedJobLeavesNothing(t *testing.T) {
-	o := grouped(t, host.MineOptions{}, 3)
+	o := grouped(t, mining.Options{}, 3)
 	i := newInputs(t, o, 3)
 	x, dir := i.on(t), t.TempDir()
-	w, err := job.NewWorker(x.at.In, x.at.Out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: dir})
+	w, err := job.NewWorker(x.at.In, x.at.Out, job.Options{Compute: mining.Compute{Engine: native}, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestReplacedJobLeavesNothing(t *testing.T) {
 	x.w = w
 	other := i.options
 	other.Top = 2
-	for n, o := range []host.MineOptions{i.options, other, i.options} {
+	for n, o := range []mining.Options{i.options, other, i.options} {
 		m, err := job.Init(t.Context(), x.at, i.folder, i.projection, job.InitOptions{Mine: o, Shards: 3, Force: true})
 		if err != nil {
 			t.Fatal(err)
@@ -116,7 +116,7 @@ func must(t *testing.T, dir string) string {
 
 // TestMergeReadsTheFirstPartAlone: until one has come, nothing tells how large parts are, and many large ones at once would not fit a worker.
 func TestMergeReadsTheFirstPartAlone(t *testing.T) {
-	i := newInputs(t, grouped(t, host.MineOptions{}, 2), 5)
+	i := newInputs(t, grouped(t, mining.Options{}, 2), 5)
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		x := i.on(t)
@@ -141,7 +141,7 @@ func TestMergeReadsTheFirstPartAlone(t *testing.T) {
 			}
 			return nil
 		}}}
-		w, err := job.NewWorker(at.In, at.Out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: dir})
+		w, err := job.NewWorker(at.In, at.Out, job.Options{Compute: mining.Compute{Engine: native}, Dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}

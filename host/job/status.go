@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
@@ -25,21 +25,21 @@ const (
 
 // Status is how far a job is, as its buckets tell.
 type Status struct {
-	Job       string        `json:"job"`
-	State     Action        `json:"state"` // Waits, Pending, Finished or Cancelled
-	Problem   string        `json:"problem,omitempty"`
-	Documents int64         `json:"documents"`
-	Pairs     int           `json:"pairs"`
-	Shards    int           `json:"shards"`
-	Mined     int           `json:"shards_mined"`
-	Uploaded  []string      `json:"uploaded_not_mined"`
-	Absent    []string      `json:"not_uploaded"`
-	Refused   []Record      `json:"refused"`
-	Rows      int64         `json:"documents_mined"`
-	Seconds   float64       `json:"seconds"`    // of mining, of all shards
-	GBSeconds float64       `json:"gb_seconds"` // that are paid for
-	Dollars   float64       `json:"dollars"`    // about: memory and time, invocations, requests of S3
-	Tallies   *host.Tallies `json:"tallies"`    // of a finished job, which may have been cancelled since
+	Job       string             `json:"job"`
+	State     Action             `json:"state"` // Waits, Pending, Finished or Cancelled
+	Problem   string             `json:"problem,omitempty"`
+	Documents int64              `json:"documents"`
+	Pairs     int                `json:"pairs"`
+	Shards    int                `json:"shards"`
+	Mined     int                `json:"shards_mined"`
+	Uploaded  []string           `json:"uploaded_not_mined"`
+	Absent    []string           `json:"not_uploaded"`
+	Refused   []Record           `json:"refused"`
+	Rows      int64              `json:"documents_mined"`
+	Seconds   float64            `json:"seconds"`    // of mining, of all shards
+	GBSeconds float64            `json:"gb_seconds"` // that are paid for
+	Dollars   float64            `json:"dollars"`    // about: memory and time, invocations, requests of S3
+	Tallies   *negatives.Tallies `json:"tallies"`    // of a finished job, which may have been cancelled since
 }
 
 // Record is of an object that was refused, and is not mended yet.

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
@@ -50,7 +50,7 @@ func (x *trial) took(shard, milliseconds, mib int) {
 func TestStatusAddsUp(t *testing.T) {
 	// GB-seconds: 600 x 2 + 450.5 x 1 + 1 x 1769 / 1024 = 1652.2275390625, at $0.0000133334; three parts are paid for, each at $0.0000188.
 	const gbSeconds, price = 1652.2275390625, 0.0220298106694 + 3*0.0000188
-	for groups, o := range map[int]host.MineOptions{1: {}, 2: grouped(t, host.MineOptions{}, 2)} {
+	for groups, o := range map[int]mining.Options{1: {}, 2: grouped(t, mining.Options{}, 2)} {
 		x := newInputs(t, o, 5).on(t)
 		if len(x.manifest.Pairs) != groups {
 			t.Fatalf("%d groups of pairs", len(x.manifest.Pairs))

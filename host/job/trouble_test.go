@@ -11,9 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 // hooked calls a function before each operation, and again once a read has begun; its error is the operation's.
@@ -69,7 +70,7 @@ func (h *hooked) PutNew(ctx context.Context, key string, body io.ReadSeeker) err
 }
 
 func TestManifestChangedUnderWay(t *testing.T) {
-	x := newInputs(t, host.MineOptions{}, 4).on(t)
+	x := newInputs(t, mining.Options{}, 4).on(t)
 	x.shard(x.shards[0], job.Mined, "")
 	for _, b := range [][]byte{x.edit(t, func(m *job.Manifest) { m.Result.Top-- }), []byte("none")} {
 		x.put(job.ManifestKey, b)
@@ -92,7 +93,7 @@ func (x *trial) next(shard int) job.Action {
 
 // TestCorruptInputs refuses shards whose projection or pairs are not the manifest's, and mines them once those are mended.
 func TestCorruptInputs(t *testing.T) {
-	i := newInputs(t, grouped(t, host.MineOptions{}, 2), 4)
+	i := newInputs(t, grouped(t, mining.Options{}, 2), 4)
 	for _, key := range []string{i.manifest.Projection.Name, i.manifest.Pairs[0].Name, i.manifest.Pairs[1].Name} {
 		for name, change := range map[string]func(b []byte) []byte{
 			"bit": func(b []byte) []byte { b[len(b)-9] ^= 1; return b }, "cut": func(b []byte) []byte { return b[:100] },
@@ -157,7 +158,7 @@ func TestCorruptInputs(t *testing.T) {
 }
 
 func TestShardsBeforeTheManifest(t *testing.T) {
-	x := newInputs(t, host.MineOptions{}, 4).on(t)
+	x := newInputs(t, mining.Options{}, 4).on(t)
 	for _, key := range []string{x.manifest.Pairs[0].Name, x.manifest.Projection.Name, job.ManifestKey} {
 		if err := x.at.In.Delete(t.Context(), key); err != nil {
 			t.Fatal(err)
@@ -188,7 +189,7 @@ func TestShardsBeforeTheManifest(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	i := newInputs(t, host.MineOptions{}, 4)
+	i := newInputs(t, mining.Options{}, 4)
 	t.Run("under way", func(t *testing.T) {
 		x := i.on(t)
 		x.shard(x.shards[0], job.Mined, "")
@@ -204,7 +205,7 @@ func TestCancel(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		again := job.InitOptions{Mine: x.options, Shards: 4}
-		if _, err := job.Init(t.Context(), x.at, x.folder, x.projection, again); !errors.Is(err, host.ErrExists) {
+		if _, err := job.Init(t.Context(), x.at, x.folder, x.projection, again); !errors.Is(err, run.ErrExists) {
 			t.Errorf("%v", err)
 		}
 		again.Force = true
@@ -241,7 +242,7 @@ func TestCancel(t *testing.T) {
 
 // TestCorruptPart says which object is broken and what to do, which mends it.
 func TestCorruptPart(t *testing.T) {
-	i := newInputs(t, host.MineOptions{}, 4)
+	i := newInputs(t, mining.Options{}, 4)
 	for name, change := range map[string]func(b []byte) []byte{
 		"cut":      func(b []byte) []byte { return b[:len(b)/2] },
 		"one byte": func(b []byte) []byte { b[9] ^= 1; return b },
@@ -287,8 +288,8 @@ func TestCorruptPart(t *testing.T) {
 }
 
 func TestMaxShard(t *testing.T) {
-	x := newInputs(t, host.MineOptions{}, 2).on(t)
-	w, err := job.NewWorker(x.at.In, x.at.Out, job.Options{RunOptions: host.RunOptions{Engine: native}, Dir: t.TempDir(), MaxShard: 1000})
+	x := newInputs(t, mining.Options{}, 2).on(t)
+	w, err := job.NewWorker(x.at.In, x.at.Out, job.Options{Compute: mining.Compute{Engine: native}, Dir: t.TempDir(), MaxShard: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +303,7 @@ func TestMaxShard(t *testing.T) {
 
 // TestDeniedWritesAreErrors does not take a worker that may not write for one that has nothing to do.
 func TestDeniedWritesAreErrors(t *testing.T) {
-	x := newInputs(t, host.MineOptions{}, 2).on(t)
+	x := newInputs(t, mining.Options{}, 2).on(t)
 	at := *x.at
 	at.Out = &hooked{x.at.Out, func(op, key string) error {
 		if op == "put" && strings.HasPrefix(key, "parts/") {
@@ -318,13 +319,13 @@ func TestDeniedWritesAreErrors(t *testing.T) {
 
 // TestInitsAtTheSameTime has another job's manifest come between this one's look and its own.
 func TestInitsAtTheSameTime(t *testing.T) {
-	i := newInputs(t, host.MineOptions{}, 4)
+	i := newInputs(t, mining.Options{}, 4)
 	own := i.on(t).original(job.ManifestKey)
 	for _, row := range []struct {
 		name  string
 		bytes []byte
 		want  error
-	}{{"another", i.edit(t, func(m *job.Manifest) { m.Result.Top-- }), host.ErrExists}, {"its own", own, nil}} {
+	}{{"another", i.edit(t, func(m *job.Manifest) { m.Result.Top-- }), run.ErrExists}, {"its own", own, nil}} {
 		at := place()
 		plain := at.In
 		at.In = &hooked{plain, func(op, key string) error {
@@ -342,7 +343,7 @@ func TestInitsAtTheSameTime(t *testing.T) {
 
 // TestNames has jobs and shards of odd names, in folders.
 func TestNames(t *testing.T) {
-	i := newInputs(t, host.MineOptions{}, 3)
+	i := newInputs(t, mining.Options{}, 3)
 	for _, name := range []string{"a job", "a+b=c&d", "höhe-日本", "%2F", "über?#"} {
 		t.Run(name, func(t *testing.T) {
 			at, err := job.Locate(t.Context(), t.TempDir()+"/bucket/jobs/"+name, "")
@@ -376,13 +377,13 @@ func TestNames(t *testing.T) {
 
 // TestDeadline gives a worker too little time, and then enough.
 func TestDeadline(t *testing.T) {
-	i := newInputs(t, host.MineOptions{}, 2)
+	i := newInputs(t, mining.Options{}, 2)
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		x := i.on(t)
 		slow := &process{ledger: newLedger(0), die: func() {}, random: (&schedule{}).random(0), latency: 2 * time.Second, killAt: -1}
 		w, err := job.NewWorker(&faulty{x.at.In, slow}, &faulty{x.at.Out, slow}, job.Options{
-			RunOptions: host.RunOptions{Engine: native}, Dir: dir, Reserve: 50 * time.Second})
+			Compute: mining.Compute{Engine: native}, Dir: dir, Reserve: 50 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -425,7 +426,7 @@ func TestDeadline(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
-	x := newInputs(t, host.MineOptions{}, 4).on(t)
+	x := newInputs(t, mining.Options{}, 4).on(t)
 	if err := x.at.In.Delete(t.Context(), x.shards[3]); err != nil {
 		t.Fatal(err)
 	}
@@ -451,7 +452,7 @@ func TestStatus(t *testing.T) {
 // TestMergeReadsFewPartsAtATime counts the reads that are open while 200 parts are merged.
 func TestMergeReadsFewPartsAtATime(t *testing.T) {
 	const shards = 200
-	s, at, l := newSample(t, host.MineOptions{}), place(), newLedger(0)
+	s, at, l := newSample(t, mining.Options{}), place(), newLedger(0)
 	m := s.init(t, at, shards)
 	at.Out = &counted{at.Out, l}
 	w := worker(t, at)

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
@@ -38,7 +38,7 @@ func (f *forgetful) List(ctx context.Context, prefix, after string) iter.Seq2[ob
 // TestPartsThatAreNotListed: a job finishes because each worker sees its own parts in the list. One that does not see them must not take its
 // shard for done, or none would see the last of them.
 func TestPartsThatAreNotListed(t *testing.T) {
-	x := newInputs(t, host.MineOptions{}, 3).on(t)
+	x := newInputs(t, mining.Options{}, 3).on(t)
 	plain, behind := x.at.Out, &forgetful{Store: x.at.Out, shard: "-0000002-"}
 	w := worker(t, &job.Place{Name: x.at.Name, In: x.at.In, Out: behind})
 	for _, name := range x.shards[:2] {
@@ -59,7 +59,7 @@ func TestPartsThatAreNotListed(t *testing.T) {
 
 // TestCancelledBeforeTheList has the parts removed between a worker's put and its list.
 func TestCancelledBeforeTheList(t *testing.T) {
-	x := newInputs(t, host.MineOptions{}, 3).on(t)
+	x := newInputs(t, mining.Options{}, 3).on(t)
 	at := *x.at
 	at.Out = &forgetful{Store: x.at.Out, shard: "no shard's", first: func() error { _, err := job.Cancel(t.Context(), x.at); return err }}
 	if o, err := worker(t, &at).Shard(t.Context(), x.shards[0]); err != nil || o.Action != job.Cancelled {
@@ -70,7 +70,7 @@ func TestCancelledBeforeTheList(t *testing.T) {
 // TestStatusBesideACancel has the parts, and the records of what was refused, removed after a status has listed them.
 func TestStatusBesideACancel(t *testing.T) {
 	for _, gone := range []string{"parts/", "refused/"} {
-		x := newInputs(t, host.MineOptions{}, 3).on(t)
+		x := newInputs(t, mining.Options{}, 3).on(t)
 		x.shard(x.shards[0], job.Mined, "")
 		x.put(x.shards[1], []byte("x"))
 		x.shard(x.shards[1], job.Refused, "its size")
@@ -92,7 +92,7 @@ func TestStatusBesideACancel(t *testing.T) {
 // TestCancelledWhileMerging has the parts removed while they are merged, and then a job that is not cancelled lose one.
 func TestCancelledWhileMerging(t *testing.T) {
 	for _, cancels := range []bool{true, false} {
-		x := newInputs(t, host.MineOptions{}, 3).on(t)
+		x := newInputs(t, mining.Options{}, 3).on(t)
 		for _, name := range x.shards[:2] {
 			x.shard(name, job.Mined, "")
 		}

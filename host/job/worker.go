@@ -11,8 +11,10 @@ import (
 	"os"
 	"time"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 var (
@@ -26,7 +28,7 @@ var (
 
 // Options are how a worker works, not what comes of it.
 type Options struct {
-	host.RunOptions
+	mining.Compute
 	// Dir is where shards are kept while they are mined; empty means the system's folder for temporary files.
 	Dir string
 	// MaxShard is the largest shard that is taken, in bytes; 0 means any.
@@ -76,15 +78,15 @@ type Worker struct {
 
 	manifest   *Manifest
 	pinned     string // identity of the object that the manifest was read from
-	projection *host.Projection
-	miner      *host.Miner
+	projection *projection.Projection
+	miner      *mining.Miner
 }
 
 // NewWorker returns a worker for the job whose inputs are in one store and whose results go to another. Close it after use.
 func NewWorker(in, out objstore.Store, o Options) (*Worker, error) {
 	dir, err := os.MkdirTemp(o.Dir, "quarry-job-")
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", host.ErrWrite, err)
+		return nil, fmt.Errorf("%w: %w", run.ErrWrite, err)
 	}
 	return &Worker{in: in, out: out, options: o, dir: dir}, nil
 }

@@ -15,8 +15,8 @@ import (
 
 	awslambda "github.com/aws/aws-lambda-go/lambda"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/lambda"
 )
 
@@ -49,8 +49,8 @@ func configure(ctx context.Context) (*lambda.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Run.Memory > 0 {
-		debug.SetMemoryLimit(max(c.Run.Memory/2-host.ProcessMemory, 32<<20))
+	if c.Run.Memory.Bytes > 0 {
+		debug.SetMemoryLimit(c.Run.Memory.CollectorLimit())
 	}
 	// What a process that was cut off left there would fill the disk: a new one takes its place, and finds it.
 	c.Dir = filepath.Join(os.TempDir(), "quarry-shards")
@@ -87,7 +87,9 @@ func environment(ctx context.Context) (*lambda.Config, error) {
 		return n
 	}
 	memory := mib("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-	c.MemoryMiB, c.Run.Memory = int(memory), memory<<20/10*9
+	if c.MemoryMiB = int(memory); memory > 0 {
+		c.Run.Memory = option.ProcessBudget(memory << 20 / 10 * 9)
+	}
 	c.MaxShard = mib("QUARRY_MAX_SHARD_MIB") << 20
 	if at := os.Getenv("QUARRY_QUEUE_URL"); at != "" {
 		u, err := url.Parse(at)

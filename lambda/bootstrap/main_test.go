@@ -81,14 +81,14 @@ func TestConfigure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Run.Engine.Close(t.Context())
-	if c.Results != "s3://jobs-results" || c.Queue == nil || c.MaxShard != 512<<20 || c.MemoryMiB != 1769 || c.Run.Memory > 1769<<20 || c.Run.Memory < 1500<<20 || c.Log == nil {
+	if c.Results != "s3://jobs-results" || c.Queue == nil || c.MaxShard != 512<<20 || c.MemoryMiB != 1769 || c.Run.Memory.Bytes > 1769<<20 || c.Run.Memory.Bytes < 1500<<20 || c.Log == nil {
 		t.Errorf("%+v", c)
 	}
-	if now := debug.SetMemoryLimit(-1); now >= c.Run.Memory || now == math.MaxInt64 {
-		t.Errorf("the memory limit is %d of %d", now, c.Run.Memory)
+	if now := debug.SetMemoryLimit(-1); now >= c.Run.Memory.Bytes || now == math.MaxInt64 {
+		t.Errorf("the memory limit is %d of %d", now, c.Run.Memory.Bytes)
 	}
 	set(t, "s3://jobs-results/deeper", "", "", "")
-	if c, err = environment(t.Context()); err != nil || c.Queue != nil || c.MaxShard != 0 || c.MemoryMiB != 0 || c.Run.Memory != 0 {
+	if c, err = environment(t.Context()); err != nil || c.Queue != nil || c.MaxShard != 0 || c.MemoryMiB != 0 || c.Run.Memory.Bytes != 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
 }

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
@@ -66,7 +67,7 @@ func TestExport(t *testing.T) {
 	}
 	documents, queries := texts("corpus.jsonl"), texts("queries.jsonl")
 	for _, row := range []struct{ flags, separator string }{{"", " "}, {" --separator ::", "::"}, {" --separator=", ""}} {
-		var want []host.Triplet
+		var want []negatives.Triplet
 		document := func(id string) string {
 			d := documents[id]
 			if d.Title == "" || d.Text == "" {
@@ -74,15 +75,15 @@ func TestExport(t *testing.T) {
 			}
 			return d.Title + row.separator + d.Text
 		}
-		for _, p := range negatives(t, "d/negatives.jsonl") {
+		for _, p := range readNegatives(t, "d/negatives.jsonl") {
 			for _, n := range p.Negatives {
-				want = append(want, host.Triplet{Query: queries[p.QueryID].Text, Positive: document(p.PositiveID), Negative: document(n.ID)})
+				want = append(want, negatives.Triplet{Query: queries[p.QueryID].Text, Positive: document(p.PositiveID), Negative: document(n.ID)})
 			}
 		}
 		mustRun(t, "export d/negatives.jsonl d/data -o t.jsonl --force"+row.flags)
-		var got []host.Triplet
+		var got []negatives.Triplet
 		for line := range strings.Lines(tree(t)["t.jsonl"]) {
-			var triplet host.Triplet
+			var triplet negatives.Triplet
 			strictly(t, line, &triplet)
 			got = append(got, triplet)
 		}
@@ -117,7 +118,7 @@ func TestExportThatCannotBe(t *testing.T) {
 // TestTransform projects each row of the sample by itself, as the projection says, and compares bytes.
 func TestTransform(t *testing.T) {
 	made(t)
-	p := must(host.LoadProjection("p.safetensors"))
+	p := must(projection.Load("p.safetensors"))
 	for _, row := range []struct {
 		file string
 		a, b [][]float64
@@ -157,7 +158,7 @@ func TestCounts(t *testing.T) {
 	}
 	mustRun(t, line+" --counts --force")
 	var got []string
-	for _, p := range negatives(t, "out/n.jsonl") {
+	for _, p := range readNegatives(t, "out/n.jsonl") {
 		if p.InWindow == nil || p.Candidates == nil {
 			t.Fatalf("%s has no counts", p.QueryID)
 		}
@@ -169,7 +170,7 @@ func TestCounts(t *testing.T) {
 	}
 	// Apart from the counts the negatives are the same.
 	counted := tree(t)["out/n.jsonl"]
-	for _, p := range negatives(t, "out/n.jsonl") {
+	for _, p := range readNegatives(t, "out/n.jsonl") {
 		counted = strings.Replace(counted, fmt.Sprintf(`,"in_window":%d,"candidates":%d`, *p.InWindow, *p.Candidates), "", 1)
 	}
 	if counted != plain {

@@ -13,14 +13,17 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/run"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 func (a *app) demoCommand() *cobra.Command {
-	var run runFlags
+	var compute computeFlags
 	var output string
 	var force bool
 	cmd := &cobra.Command{
@@ -30,7 +33,7 @@ positives and negatives side by side. Writes the example's folder and its negati
 		Example: `  quarry demo
   quarry demo -o example && quarry export example/negatives.jsonl example/data -o triplets.jsonl`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := run.open(cmd)
+			e, err := compute.open(cmd)
 			if err != nil {
 				return err
 			}
@@ -40,16 +43,16 @@ positives and negatives side by side. Writes the example's folder and its negati
 				return err
 			}
 			defer folder.Close()
-			runOptions, err := run.options(e, a.newMeter())
+			runOptions, err := compute.options(e, a.newMeter())
 			if err != nil {
 				return err
 			}
 			runOptions.Progress = nil // it takes a second
-			p, err := host.Fit(cmd.Context(), folder, host.FitOptions{Threads: run.threads, Memory: runOptions.Memory})
+			p, err := projection.Fit(cmd.Context(), folder, projection.FitOptions{Threads: compute.threads, Memory: runOptions.Memory})
 			if err != nil {
 				return err
 			}
-			result, err := host.Mine(cmd.Context(), folder, p, host.MineOptions{RunOptions: runOptions})
+			result, err := mining.Mine(cmd.Context(), folder, p, mining.Options{Compute: runOptions})
 			if err != nil {
 				return err
 			}
@@ -57,8 +60,8 @@ positives and negatives side by side. Writes the example's folder and its negati
 			if err != nil {
 				return err
 			}
-			s := newMineSummary(folder, p, result, outputs)
-			texts, err := host.TextsOf(folder, result.Pairs)
+			s := run.Summarize(folder, p, result, outputs)
+			texts, err := negatives.TextsOf(folder, result.Pairs)
 			if err != nil {
 				return err
 			}
@@ -67,7 +70,7 @@ positives and negatives side by side. Writes the example's folder and its negati
 					return err
 				}
 				s.Examples = nil // all of them were just shown
-				if err := s.write(w); err != nil {
+				if err := writeSummary(w, s); err != nil {
 					return err
 				}
 				_, err := fmt.Fprintf(w, "next:    quarry mine %s --projection %s --rule capped -o %s\n",
@@ -76,15 +79,15 @@ positives and negatives side by side. Writes the example's folder and its negati
 			})
 		},
 	}
-	run.add(cmd.Flags())
+	compute.add(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "quarry-demo", "folder to write to")
 	cmd.Flags().BoolVar(&force, "force", false, "replace files that are there and differ")
 	return cmd
 }
 
 // writeDemo writes the example's folder and what was mined, all of it or nothing. A file that is there already with the same bytes stays.
-func writeDemo(output string, p *host.Projection, result *host.Result, force bool) (written []string, err error) {
-	outputs := host.OutputsBeside(filepath.Join(output, "negatives.jsonl"), true, force)
+func writeDemo(output string, p *projection.Projection, result *negatives.Result, force bool) (written []string, err error) {
+	outputs := run.OutputsBeside(filepath.Join(output, "negatives.jsonl"), true, force)
 	files := map[string]func(io.Writer) error{outputs.Projection: p.Write, outputs.Negatives: result.WriteNegatives, outputs.Manifest: result.Manifest.Write}
 	data := filepath.Join(output, "data")
 	err = fs.WalkDir(demo.FS, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -113,7 +116,7 @@ func writeDemo(output string, p *host.Projection, result *host.Result, force boo
 			continue
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %w", host.ErrWrite, err)
+			return nil, fmt.Errorf("%w: %w", run.ErrWrite, err)
 		}
 		if err == nil {
 			if err := atomicfile.Check(path, force); err != nil {
@@ -126,7 +129,7 @@ func writeDemo(output string, p *host.Projection, result *host.Result, force boo
 	defer func() { err = errors.Join(err, group.Discard()) }()
 	for _, path := range slices.Sorted(maps.Keys(changed)) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return nil, fmt.Errorf("%w: %w", host.ErrWrite, err)
+			return nil, fmt.Errorf("%w: %w", run.ErrWrite, err)
 		}
 		if err := group.Create(path, force, func(w io.Writer) error { _, err := w.Write(changed[path]); return err }); err != nil {
 			return nil, err
@@ -136,7 +139,7 @@ func writeDemo(output string, p *host.Projection, result *host.Result, force boo
 }
 
 // sideBySide shows every pair: its query, its positive, and its first two negatives, with their distances from the query.
-func sideBySide(w io.Writer, pairs []host.Pair, texts *host.Texts) error {
+func sideBySide(w io.Writer, pairs []negatives.Pair, texts *negatives.Texts) error {
 	const width = 100
 	for _, p := range pairs {
 		fmt.Fprintf(w, "%s  %s\n", p.QueryID, texts.Queries[p.QueryID].Text)
@@ -145,9 +148,9 @@ func sideBySide(w io.Writer, pairs []host.Pair, texts *host.Texts) error {
 			fmt.Fprintf(w, "    negative  %.3f  %s\n", n.DQD, shorten(texts.Document(n.ID, ". "), width))
 		}
 		switch p.None {
-		case host.NoneWindow:
+		case negatives.NoneWindow:
 			fmt.Fprintln(w, "    none: nothing is nearer to the query than the positive")
-		case host.NoneEq6:
+		case negatives.NoneEq6:
 			fmt.Fprintln(w, "    none: what is nearer to the query is nearer still to the positive")
 		}
 		if _, err := fmt.Fprintln(w); err != nil {

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/host/negatives"
 )
 
 func (a *app) exportCommand() *cobra.Command {
@@ -29,7 +29,7 @@ DIR's corpus and queries. A document's title and text are joined by --separator.
 					return err
 				}
 			}
-			pairs, err := host.LoadNegatives(args[0])
+			pairs, err := negatives.Load(args[0])
 			if err != nil {
 				return err
 			}
@@ -40,7 +40,7 @@ DIR's corpus and queries. A document's title and text are joined by --separator.
 			defer folder.Close()
 			n := 0
 			write := func(w io.Writer) (err error) {
-				n, err = host.Export(folder, pairs, separator, interruptible{cmd.Context(), w})
+				n, err = negatives.Export(folder, pairs, separator, interruptible{cmd.Context(), w})
 				return err
 			}
 			if toStdout {

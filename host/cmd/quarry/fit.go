@@ -7,13 +7,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 func (a *app) fitCommand() *cobra.Command {
 	var f fitFlags
-	var run runFlags
+	var compute computeFlags
 	var output, zero string
 	var force bool
 	cmd := &cobra.Command{
@@ -24,19 +26,19 @@ principal components that keep a share of the variance. Writes one safetensors f
   quarry fit mydata -o p.safetensors --models mpnet,minilm=0.5 --components 256
   quarry fit mydata -o p.safetensors --fit-on sample:100000 --seed 7`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := run.checkThreads(cmd); err != nil {
+			if err := compute.checkThreads(cmd); err != nil {
 				return err
 			}
 			o, err := f.options(cmd.Flags())
 			if err != nil {
 				return err
 			}
-			if err := (host.Outputs{Projection: output, Force: force}).Check(); err != nil {
+			if err := (run.Outputs{Projection: output, Force: force}).Check(); err != nil {
 				return err
 			}
 			meter := a.newMeter()
-			o.Threads, o.Zero, o.Progress = run.threads, zero, meter.progress()
-			if o.Memory, err = run.bytes(); err != nil {
+			o.Threads, o.Zero, o.Progress = compute.threads, zero, meter.progress()
+			if o.Memory, err = compute.budget(); err != nil {
 				return err
 			}
 			if err := o.Validate(); err != nil {
@@ -47,7 +49,7 @@ principal components that keep a share of the variance. Writes one safetensors f
 				return err
 			}
 			defer folder.Close()
-			p, err := host.Fit(cmd.Context(), folder, o)
+			p, err := projection.Fit(cmd.Context(), folder, o)
 			if err != nil {
 				return err
 			}
@@ -55,46 +57,22 @@ principal components that keep a share of the variance. Writes one safetensors f
 			if err := p.Save(output, force); err != nil {
 				return err
 			}
-			s := projectionSummary(p)
+			s := projection.Summarize(p)
 			s.Written = []string{output}
-			return a.summary(s, func(w io.Writer) error { return s.write(w) })
+			return a.summary(s, func(w io.Writer) error { return writeProjection(w, s) })
 		},
 	}
 	f.add(cmd.Flags())
-	run.addThreads(cmd.Flags())
-	run.addMemory(cmd.Flags())
+	compute.addThreads(cmd.Flags())
+	compute.addMemory(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "projection.safetensors", "file to write")
-	cmd.Flags().StringVar(&zero, "zero", host.ZeroError, "rows that are zero vectors: error, or skip (they are not fitted on)")
+	cmd.Flags().StringVar(&zero, "zero", option.ZeroError, "rows that are zero vectors: error, or skip (they are not fitted on)")
 	cmd.Flags().BoolVar(&force, "force", false, "replace the output where it exists")
 	return cmd
 }
 
-// fitSummary is what fit and inspect say of a projection.
-type fitSummary struct {
-	Fingerprint string   `json:"sha256"`
-	Models      []string `json:"models"`
-	Columns     int      `json:"columns"`
-	Components  int      `json:"components"`
-	PCA         string   `json:"pca"`
-	Normalize   bool     `json:"normalize"`
-	Center      bool     `json:"center"`
-	FitOn       string   `json:"fit_on"`
-	Rows        int      `json:"rows"`
-	Total       float64  `json:"total_variance"`
-	Captured    float64  `json:"captured_variance"`
-	Written     []string `json:"written,omitempty"`
-}
-
-func projectionSummary(p *host.Projection) *fitSummary {
-	s := &fitSummary{Fingerprint: p.Fingerprint, Columns: p.Columns(), Components: p.Width(), PCA: p.PCA, Normalize: p.Normalize, Center: p.Center,
-		FitOn: p.FitOn, Rows: p.Rows, Total: p.TotalVariance, Captured: p.CapturedVariance}
-	for _, m := range p.Models {
-		s.Models = append(s.Models, fmt.Sprintf("%s (%d x %v)", m.Name, m.Width, m.Weight))
-	}
-	return s
-}
-
-func (s *fitSummary) write(w io.Writer) error {
+// writeProjection shows what a projection is.
+func writeProjection(w io.Writer, s *projection.Summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "models\t%s\n", join(s.Models))
 	fmt.Fprintf(t, "columns\t%d\n", s.Columns)

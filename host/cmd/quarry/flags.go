@@ -11,8 +11,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 )
 
 // fitFlags are those of fit, which mine takes too where no projection is given.
@@ -35,25 +37,25 @@ func (f *fitFlags) add(flags *pflag.FlagSet) {
 	own.Float64Var(&f.variance, "variance", 0.95, "share of the variance to keep, above 0 and at most 1")
 	own.IntVar(&f.components, "components", 0, "number of components, instead of a share of the variance")
 	own.BoolVar(&f.noPCA, "no-pca", false, "concatenate the models' vectors and reduce nothing")
-	own.StringVar(&f.fitOn, "fit-on", host.FitOnDocs, "what to fit on: docs, all (documents and queries), or sample:N documents")
+	own.StringVar(&f.fitOn, "fit-on", projection.FitOnDocs, "what to fit on: docs, all (documents and queries), or sample:N documents")
 	own.BoolVar(&f.noCenter, "no-center", false, "do not subtract the mean (truncated SVD)")
 	own.Uint64Var(&f.seed, "seed", 0, "what chooses the sample, and the random subspace of a wide fit")
 	own.VisitAll(func(flag *pflag.Flag) { f.names = append(f.names, flag.Name) })
 	flags.AddFlagSet(own)
 }
 
-// given returns the first of the flags that the command line has.
-func (f *fitFlags) given(flags *pflag.FlagSet) string {
+// without fails where the command line has one of the flags, and a projection file too, which is fitted already.
+func (f *fitFlags) without(flags *pflag.FlagSet, projectionFile string) error {
 	for _, name := range f.names {
-		if flags.Changed(name) {
-			return name
+		if projectionFile != "" && flags.Changed(name) {
+			return usageError{fmt.Errorf("--%s is for fitting, and --projection gives a fitted one", name)}
 		}
 	}
-	return ""
+	return nil
 }
 
-func (f *fitFlags) options(flags *pflag.FlagSet) (host.FitOptions, error) {
-	o := host.FitOptions{NoNormalize: f.noNormalize, Components: f.components, NoPCA: f.noPCA, FitOn: f.fitOn, NoCenter: f.noCenter, Seed: f.seed}
+func (f *fitFlags) options(flags *pflag.FlagSet) (projection.FitOptions, error) {
+	o := projection.FitOptions{NoNormalize: f.noNormalize, Components: f.components, NoPCA: f.noPCA, FitOn: f.fitOn, NoCenter: f.noCenter, Seed: f.seed}
 	if flags.Changed("variance") {
 		if f.variance == 0 {
 			return o, usageError{fmt.Errorf("--variance is 0; it goes from above 0 to 1")}
@@ -72,12 +74,12 @@ func (f *fitFlags) options(flags *pflag.FlagSet) (host.FitOptions, error) {
 }
 
 // parseModels reads "mpnet,minilm=0.5".
-func parseModels(text string) (models []host.Weight, err error) {
+func parseModels(text string) (models []projection.Weight, err error) {
 	if text == "" {
 		return nil, nil
 	}
 	for _, item := range strings.Split(text, ",") {
-		m := host.Weight{Model: item, Weight: 1}
+		m := projection.Weight{Model: item, Weight: 1}
 		if at := strings.LastIndex(item, "="); at >= 0 {
 			m.Model = item[:at]
 			if m.Weight, err = strconv.ParseFloat(item[at+1:], 64); err != nil {
@@ -92,51 +94,52 @@ func parseModels(text string) (models []host.Weight, err error) {
 	return models, nil
 }
 
-// runFlags are how to compute.
-type runFlags struct {
+// computeFlags are how to compute.
+type computeFlags struct {
 	engine  string
 	threads int
 	memory  string
 }
 
-func (f *runFlags) add(flags *pflag.FlagSet) {
+func (f *computeFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.engine, "engine", "wasm", "what computes: wasm (the plugin, sandboxed) or native (the same code, in process); the result is the same")
 	f.addThreads(flags)
 	f.addMemory(flags)
 }
 
-func (f *runFlags) addMemory(flags *pflag.FlagSet) {
+func (f *computeFlags) addMemory(flags *pflag.FlagSet) {
 	flags.StringVar(&f.memory, "memory", "", "memory the process may take, as 512MiB or 4GiB (default half of the machine's, at most 4GiB); the result is the same")
 }
 
-// bytes reads --memory, or returns its default.
-func (f *runFlags) bytes() (int64, error) {
+// budget is what --memory gives the process, or its default.
+func (f *computeFlags) budget() (option.Budget, error) {
 	if f.memory == "" {
-		return host.DefaultMemory(), nil
+		return option.ProcessBudget(0), nil
 	}
 	n, err := humanize.ParseBytes(f.memory)
 	if err != nil || n == 0 || n > 1<<50 {
-		return 0, usageError{fmt.Errorf("--memory is %q; it is a size such as 512MiB or 4GiB", f.memory)}
+		return option.Budget{}, usageError{fmt.Errorf("--memory is %q; it is a size such as 512MiB or 4GiB", f.memory)}
 	}
-	return int64(n), nil
+	return option.ProcessBudget(int64(n)), nil
 }
 
-// options are those that every run takes. The collector is told to keep to the memory that is not the plugin instances'.
-func (f *runFlags) options(e engine.Engine, m *meter) (host.RunOptions, error) {
-	memory, err := f.bytes()
+// options are those that every command which computes takes. Go's collector is told to keep to the half of the memory that is not the plugin
+// instances'.
+func (f *computeFlags) options(e engine.Engine, m *meter) (mining.Compute, error) {
+	memory, err := f.budget()
 	if err != nil {
-		return host.RunOptions{}, err
+		return mining.Compute{}, err
 	}
-	debug.SetMemoryLimit(max(memory/2-host.ProcessMemory, 32<<20))
-	return host.RunOptions{Engine: e, Threads: f.threads, Memory: memory, Progress: m.progress()}, nil
+	debug.SetMemoryLimit(memory.CollectorLimit())
+	return mining.Compute{Engine: e, Threads: f.threads, Memory: memory, Progress: m.progress()}, nil
 }
 
-func (f *runFlags) addThreads(flags *pflag.FlagSet) {
+func (f *computeFlags) addThreads(flags *pflag.FlagSet) {
 	flags.IntVar(&f.threads, "threads", 0, "cores to use (default all); the result is the same")
 }
 
 // checkThreads fails for a number that was given and is not one.
-func (f *runFlags) checkThreads(cmd *cobra.Command) error {
+func (f *computeFlags) checkThreads(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("threads") && f.threads < 1 {
 		return usageError{fmt.Errorf("--threads is %d; it is 1 or more", f.threads)}
 	}
@@ -144,7 +147,7 @@ func (f *runFlags) checkThreads(cmd *cobra.Command) error {
 }
 
 // open returns the engine of that name. Close it after use.
-func (f *runFlags) open(cmd *cobra.Command) (engine.Engine, error) {
+func (f *computeFlags) open(cmd *cobra.Command) (engine.Engine, error) {
 	if err := f.checkThreads(cmd); err != nil {
 		return nil, err
 	}

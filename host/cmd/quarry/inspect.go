@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/inspect"
 )
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -22,7 +22,7 @@ components orthonormal, ranks in order, fingerprints right. Exits with 3 where i
   quarry inspect negatives.jsonl
   quarry inspect mydata/vectors/mpnet/docs.npy --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			i, err := host.Inspect(cmd.Context(), args[0])
+			i, err := inspect.File(cmd.Context(), args[0])
 			if err := errors.Join(err, cmd.Context().Err()); err != nil { // what was interrupted found nothing unsound
 				return err
 			}

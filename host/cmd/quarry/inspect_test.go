@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/inspect"
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
@@ -19,7 +19,7 @@ import (
 func inspected(t *testing.T, path string) (kind string, fields map[string]string, problems []string, o output) {
 	t.Helper()
 	o = quarry(t.Context(), "inspect "+path+" --json")
-	var i host.Inspection
+	var i inspect.Inspection
 	d := json.NewDecoder(strings.NewReader(o.stdout))
 	d.DisallowUnknownFields()
 	d.UseNumber()

@@ -15,10 +15,10 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/host/objstore/storetest"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 // breaking is a store whose reads fail from one of them on: at once, or after some bytes, at the last of them too.
@@ -66,7 +66,7 @@ func TestFetchLeavesNothing(t *testing.T) {
 	}
 	reads := &breaking{Store: at.Out, at: -1}
 	whole := &job.Place{Name: at.Name, In: at.In, Out: reads}
-	if _, err := fetch(t.Context(), whole, host.OutputsBeside("out/whole.jsonl", false, false)); err != nil || reads.reads < 3 {
+	if _, err := fetch(t.Context(), whole, run.OutputsBeside("out/whole.jsonl", false, false)); err != nil || reads.reads < 3 {
 		t.Fatalf("%d reads, %v", reads.reads, err)
 	}
 	files{"out/old.jsonl": "old", "out/old.manifest.json": "old"}.write(t, ".")
@@ -82,7 +82,7 @@ func TestFetchLeavesNothing(t *testing.T) {
 						if stopped {
 							b.stop = stop
 						}
-						if _, err := fetch(ctx, &job.Place{Name: at.Name, In: at.In, Out: b}, host.OutputsBeside(output, false, true)); err == nil || b.reads <= number {
+						if _, err := fetch(ctx, &job.Place{Name: at.Name, In: at.In, Out: b}, run.OutputsBeside(output, false, true)); err == nil || b.reads <= number {
 							t.Errorf("read %d, after %d bytes, stopped %v: %d reads, %v", number, after, stopped, b.reads, err)
 						}
 						checkUnchanged(t, before)

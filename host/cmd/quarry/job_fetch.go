@@ -8,9 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 func (a *app) jobFetchCommand() *cobra.Command {
@@ -24,7 +25,7 @@ checked against the fingerprint in the manifest. A job that is not finished is a
 		Example: `  quarry job fetch s3://my-quarry/jobs/nightly
   quarry job fetch ./bucket/jobs/nightly -o nightly.jsonl && quarry export nightly.jsonl mydata`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			outputs := host.OutputsBeside(output, false, force)
+			outputs := run.OutputsBeside(output, false, force)
 			if err := outputs.Check(); err != nil {
 				return err
 			}
@@ -37,10 +38,10 @@ checked against the fingerprint in the manifest. A job that is not finished is a
 				return err
 			}
 			s := struct {
-				Job         string       `json:"job"`
-				Tallies     host.Tallies `json:"tallies"`
-				Written     []string     `json:"written"`
-				NegativesID string       `json:"negatives_sha256"`
+				Job         string            `json:"job"`
+				Tallies     negatives.Tallies `json:"tallies"`
+				Written     []string          `json:"written"`
+				NegativesID string            `json:"negatives_sha256"`
 			}{at.Name, m.Tallies, outputs.Paths(), m.Negatives}
 			return a.summary(s, func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "%d negatives, for %d of %d pairs, of %d documents\nwritten: %s\n",
@@ -56,7 +57,7 @@ checked against the fingerprint in the manifest. A job that is not finished is a
 }
 
 // fetch writes both files, or none.
-func fetch(ctx context.Context, at *job.Place, outputs host.Outputs) (m *host.Manifest, err error) {
+func fetch(ctx context.Context, at *job.Place, outputs run.Outputs) (m *negatives.Manifest, err error) {
 	var files atomicfile.Group
 	defer func() { err = errors.Join(err, files.Discard()) }()
 	err = files.Create(outputs.Negatives, outputs.Force, func(w io.Writer) (err error) {

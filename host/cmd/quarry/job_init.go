@@ -11,10 +11,13 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 // jobMemory is what a worker may take unless it is said: less than the function of lambda/deploy has by default.
@@ -25,7 +28,7 @@ type jobInit struct {
 	place            jobFlags
 	mine             mineFlags
 	fit              fitFlags
-	run              runFlags
+	compute          computeFlags
 	bucket, name     string
 	projection, data string
 	shards           int
@@ -57,8 +60,8 @@ enough that starting does not count; many small ones take longer in all. The fol
 	flags.StringVar(&f.projection, "projection", "", "projection file to use (default: fit one)")
 	f.mine.add(flags)
 	f.fit.add(flags)
-	f.run.add(flags)
-	f.run.memory = jobMemory
+	f.compute.add(flags)
+	f.compute.memory = jobMemory
 	memory := flags.Lookup("memory")
 	memory.DefValue, memory.Usage = jobMemory, "memory that a worker may take, as 512MiB or 4GiB, and this command too: pairs go together in groups that fit; the result is the same"
 	flags.BoolVar(&f.force, "force", false, "replace a job of that name, and what came of it")
@@ -77,22 +80,22 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if name := f.fit.given(flags); name != "" && f.projection != "" {
-		return usageError{fmt.Errorf("--%s is for fitting, and --projection gives a fitted one", name)}
+	if err := f.fit.without(flags, f.projection); err != nil {
+		return err
 	}
 	if f.shards < 1 {
 		return usageError{fmt.Errorf("--shards is %d; it is 1 or more", f.shards)}
 	}
-	e, err := f.run.open(cmd)
+	e, err := f.compute.open(cmd)
 	if err != nil {
 		return err
 	}
 	defer closeEngine(ctx, e)
 	meter := a.newMeter()
-	if o.Mine.RunOptions, err = f.run.options(e, meter); err != nil {
+	if o.Mine.Compute, err = f.compute.options(e, meter); err != nil {
 		return err
 	}
-	fit.Threads, fit.Zero, fit.Progress, fit.Memory = f.run.threads, f.mine.zero, meter.progress(), o.Mine.Memory
+	fit.Threads, fit.Zero, fit.Progress, fit.Memory = f.compute.threads, f.mine.zero, meter.progress(), o.Mine.Memory
 	if err := errors.Join(o.Mine.Validate(), fit.Validate()); err != nil {
 		return err
 	}
@@ -105,7 +108,7 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 		return err
 	}
 	defer folder.Close()
-	if err := host.CheckPairs(folder, o.Mine); err != nil { // Init does too, but after what may be a long fit
+	if err := mining.CheckPairs(folder, o.Mine); err != nil { // Init does too, but after what may be a long fit
 		return err
 	}
 	p, err := f.projectionOf(ctx, at, folder, fit)
@@ -127,42 +130,42 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 }
 
 // projectionOf is the projection that was given, one of the same fit that an init left there, or a new one.
-func (f *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *dataset.Folder, o host.FitOptions) (_ *host.Projection, err error) {
+func (f *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *dataset.Folder, o projection.FitOptions) (_ *projection.Projection, err error) {
 	if f.projection != "" {
-		return host.LoadProjection(f.projection)
+		return projection.Load(f.projection)
 	}
 	if !f.force {
 		if o.Fitted, err = at.Fitted(ctx); err != nil {
 			return nil, uploadError(err)
 		}
 	}
-	return host.Fit(ctx, folder, o)
+	return projection.Fit(ctx, folder, o)
 }
 
 // uploadError is the error of a bucket that takes nothing.
 func uploadError(err error) error {
 	if errors.Is(err, objstore.ErrNoBucket) || errors.Is(err, objstore.ErrDenied) {
-		return fmt.Errorf("%w: %w\n  hint: both buckets have to be there; init puts to the first, and gets from both and lists them", host.ErrWrite, err)
+		return fmt.Errorf("%w: %w\n  hint: both buckets have to be there; init puts to the first, and gets from both and lists them", run.ErrWrite, err)
 	}
 	return err
 }
 
 // jobInitSummary is what init says it did.
 type jobInitSummary struct {
-	Job        string            `json:"job"`
-	URL        string            `json:"url"`
-	Results    string            `json:"results"`
-	Documents  int64             `json:"documents"`
-	Pairs      int               `json:"pairs"`
-	Groups     int               `json:"groups"` // of pairs
-	Shards     int               `json:"shards"`
-	Largest    int64             `json:"largest_shard_bytes"`
-	Uploaded   int               `json:"shards_uploaded"` // others are mined
-	Bytes      int64             `json:"bytes_uploaded"`  // of shards, pairs and projection
-	Components int               `json:"components"`
-	Rule       host.ManifestRule `json:"rule"`
-	Split      string            `json:"split"`
-	Projection string            `json:"projection_sha256"`
+	Job        string                 `json:"job"`
+	URL        string                 `json:"url"`
+	Results    string                 `json:"results"`
+	Documents  int64                  `json:"documents"`
+	Pairs      int                    `json:"pairs"`
+	Groups     int                    `json:"groups"` // of pairs
+	Shards     int                    `json:"shards"`
+	Largest    int64                  `json:"largest_shard_bytes"`
+	Uploaded   int                    `json:"shards_uploaded"` // others are mined
+	Bytes      int64                  `json:"bytes_uploaded"`  // of shards, pairs and projection
+	Components int                    `json:"components"`
+	Rule       negatives.ManifestRule `json:"rule"`
+	Split      string                 `json:"split"`
+	Projection string                 `json:"projection_sha256"`
 
 	place string // of the job, as the commands take it
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/negatives"
 )
 
 // TestJobOfPython runs the example of docs/JOBS.md, a job made without quarry job init, and gets the negatives of quarry mine.
@@ -36,8 +36,8 @@ func TestJobOfPython(t *testing.T) {
 	}
 	// An id with quotes, and a query of train whose nearest negative is a positive of test.
 	mustRun(t, "mine mydata -o out/first.jsonl --engine native")
-	first := must(host.LoadNegatives("out/first.jsonl"))
-	with := first[slices.IndexFunc(first, func(p host.Pair) bool { return len(p.Negatives) > 0 })]
+	first := must(negatives.Load("out/first.jsonl"))
+	with := first[slices.IndexFunc(first, func(p negatives.Pair) bool { return len(p.Negatives) > 0 })]
 	edit("mydata/qrels/test.tsv", func(s string) string { return s + with.QueryID + "\t" + with.Negatives[0].ID + "\t1\n" })
 	edit("mydata/qrels/train.tsv", func(s string) string { return strings.ReplaceAll(s, "\td001\t", "\t\"d001\"\t") })
 	edit("mydata/corpus.jsonl", func(s string) string { return strings.ReplaceAll(s, `"_id": "d001"`, `"_id": "\"d001\""`) })

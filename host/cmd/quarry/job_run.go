@@ -23,7 +23,7 @@ const (
 
 func (a *app) jobRunCommand() *cobra.Command {
 	var f jobFlags
-	var run runFlags
+	var compute computeFlags
 	var wait time.Duration
 	cmd := &cobra.Command{
 		Use: "run JOB", Short: "Mine a job here, until it is finished", Args: cobra.ExactArgs(1),
@@ -38,7 +38,7 @@ for it; the others are mined first. Shards are kept in the folder of temporary f
 			if wait < 0 {
 				return usageError{fmt.Errorf("--wait is %v; it is a time such as 90s or 10m", wait)}
 			}
-			return a.withWorkers(cmd, &run, func(open func(*job.Place) (*jobWork, error)) error {
+			return a.withWorkers(cmd, &compute, func(open func(*job.Place) (*jobWork, error)) error {
 				at, err := f.locate(cmd.Context(), args[0])
 				if err == nil && wait == 0 {
 					err = checkJob(cmd.Context(), at)
@@ -68,7 +68,7 @@ for it; the others are mined first. Shards are kept in the folder of temporary f
 		},
 	}
 	f.add(cmd.Flags())
-	run.add(cmd.Flags())
+	compute.add(cmd.Flags())
 	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait for the next shard that is not uploaded yet, as 90s or 10m (default: not at all)")
 	return cmd
 }

@@ -16,7 +16,7 @@ import (
 
 func (a *app) jobSweepCommand() *cobra.Command {
 	var f jobFlags
-	var run runFlags
+	var compute computeFlags
 	cmd := &cobra.Command{
 		Use: "sweep JOB|BUCKET", Short: "Do what is left of a job, or of all jobs of a bucket, once", Args: cobra.ExactArgs(1),
 		Long: `Mine what is uploaded and not mined, and write the result where that was all. It is safe at any time, waits for nothing, and is for
@@ -24,7 +24,7 @@ schedules: it does what a worker that died left undone. What is not uploaded, or
 		Example: `  quarry job sweep s3://my-quarry/jobs/nightly
   quarry job sweep s3://my-quarry                            # all its jobs`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withWorkers(cmd, &run, func(open func(*job.Place) (*jobWork, error)) error {
+			return a.withWorkers(cmd, &compute, func(open func(*job.Place) (*jobWork, error)) error {
 				places, err := f.places(cmd.Context(), args[0])
 				if err != nil {
 					return err
@@ -52,7 +52,7 @@ schedules: it does what a worker that died left undone. What is not uploaded, or
 		},
 	}
 	f.add(cmd.Flags())
-	run.add(cmd.Flags())
+	compute.add(cmd.Flags())
 	return cmd
 }
 

@@ -42,14 +42,14 @@ type jobWorkSummary struct {
 }
 
 // withWorkers calls do with what makes workers; they share an engine.
-func (a *app) withWorkers(cmd *cobra.Command, run *runFlags, do func(open func(*job.Place) (*jobWork, error)) error) error {
-	e, err := run.open(cmd)
+func (a *app) withWorkers(cmd *cobra.Command, compute *computeFlags, do func(open func(*job.Place) (*jobWork, error)) error) error {
+	e, err := compute.open(cmd)
 	if err != nil {
 		return err
 	}
 	defer closeEngine(cmd.Context(), e)
 	meter := a.newMeter()
-	options, err := run.options(e, meter)
+	options, err := compute.options(e, meter)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (a *app) withWorkers(cmd *cobra.Command, run *runFlags, do func(open func(*
 		own.Progress = func(_ string, done, total int64) {
 			show("mine", w.mined+int64(w.current)*done/max(total, 1), w.worker.Manifest().Documents())
 		}
-		w.worker, err = job.NewWorker(at.In, at.Out, job.Options{RunOptions: own})
+		w.worker, err = job.NewWorker(at.In, at.Out, job.Options{Compute: own})
 		return w, err
 	})
 }

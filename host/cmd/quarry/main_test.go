@@ -47,7 +47,7 @@ type output struct {
 // quarry runs a command line, split at spaces.
 func quarry(ctx context.Context, line string) output {
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, strings.Fields(line), strings.NewReader(""), &stdout, &stderr)
+	code := execute(ctx, strings.Fields(line), strings.NewReader(""), &stdout, &stderr)
 	return output{code, stdout.String(), stderr.String()}
 }
 

@@ -11,9 +11,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/run"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
@@ -28,44 +32,50 @@ type mineFlags struct {
 }
 
 func (f *mineFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.split, "split", "train", "pairs to mine: train, test, another file of qrels/, or all (train first); a query's positives of every split are none of its negatives")
+	flags.StringVar(&f.split, "split", "train", "pairs to mine: train, test, another file of qrels/, or all (train first); a document judged relevant to a query in any split is never mined as its negative")
 	flags.StringVar(&f.rule, "rule", "dual", "which documents are negatives: dual (the paper's: nearer to the query than the positive is, and nearer to the query than to the positive), topk, margin, perc, capped")
 	flags.Float64Var(&f.margin, "margin", mine.DefaultMargin, "for --rule margin: s(Q,D) is at most s(Q,PD) - margin")
 	flags.Float64Var(&f.perc, "perc", mine.DefaultPerc, "for --rule perc and capped: s(Q,D) is at most perc * s(Q,PD)")
 	flags.IntVar(&f.top, "top", 5, "negatives of a pair at most")
 	flags.BoolVar(&f.counts, "counts", false, "count all documents in the rule's window and all candidates, exactly; slower")
-	flags.StringVar(&f.positives, "positives", host.PositivesEach, "with several positives: each is mined alone, or all must satisfy the rule")
-	flags.StringVar(&f.self, "self", host.SelfExclude, "a document with the query's own id: exclude, or keep")
-	flags.StringVar(&f.zero, "zero", host.ZeroError, "zero vectors, which have no cosine: error, or skip")
-	flags.StringVar(&f.missing, "missing", host.MissingError, "pairs whose query or positive is not there: error, or skip")
+	flags.StringVar(&f.positives, "positives", mining.PositivesEach, "with several positives: each is mined alone, or all must satisfy the rule")
+	flags.StringVar(&f.self, "self", mining.SelfExclude, "a document with the query's own id: exclude, or keep")
+	flags.StringVar(&f.zero, "zero", option.ZeroError, "zero vectors, which have no cosine: error, or skip")
+	flags.StringVar(&f.missing, "missing", mining.MissingError, "pairs whose query or positive is not there: error, or skip")
 }
 
-func (f *mineFlags) options(flags *pflag.FlagSet) (host.MineOptions, error) {
+func (f *mineFlags) options(flags *pflag.FlagSet) (mining.Options, error) {
 	if flags.Changed("top") && f.top == 0 {
-		return host.MineOptions{}, usageError{errors.New("--top is 0; it is above 0")}
+		return mining.Options{}, usageError{errors.New("--top is 0; it is above 0")}
 	}
 	if flags.Changed("perc") && f.perc == 0 {
-		return host.MineOptions{}, usageError{errors.New("--perc is 0; it is above 0")}
+		return mining.Options{}, usageError{errors.New("--perc is 0; it is above 0")}
 	}
 	for _, of := range []struct {
 		flag  string
 		rules []string
 	}{{"margin", []string{"margin"}}, {"perc", []string{"perc", "capped"}}} {
 		if flags.Changed(of.flag) && slices.Contains(mine.Rules, f.rule) && !slices.Contains(of.rules, f.rule) {
-			return host.MineOptions{}, usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", of.flag, strings.Join(of.rules, " or "), f.rule)}
+			return mining.Options{}, usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", of.flag, strings.Join(of.rules, " or "), f.rule)}
 		}
 	}
-	return host.MineOptions{Split: f.split, Rule: f.rule, Margin: &f.margin, Perc: f.perc, Top: f.top, Counts: f.counts,
+	return mining.Options{Split: f.split, Rule: f.rule, Margin: &f.margin, Perc: f.perc, Top: f.top, Counts: f.counts,
 		Positives: f.positives, Self: f.self, Zero: f.zero, Missing: f.missing}, nil
 }
 
+// mineCommand is a command line of mine.
+type mineCommand struct {
+	mine    mineFlags
+	fit     fitFlags
+	compute computeFlags
+
+	folder, projection, output, stats string
+	force, resume                     bool
+	partDocuments                     int
+}
+
 func (a *app) mineCommand() *cobra.Command {
-	var f mineFlags
-	var fit fitFlags
-	var run runFlags
-	var projection, output, stats string
-	var force, resume bool
-	var partDocuments int
+	var c mineCommand
 	cmd := &cobra.Command{
 		Use: "mine DIR", Short: "Mine hard negatives: fit, project, mine, write", Args: cobra.ExactArgs(1),
 		Long: `Mine hard negatives for the pairs of a split. Without --projection one is fitted first, as the flags of fit say, and
@@ -77,92 +87,115 @@ result depends on: the same manifest means the same negatives, whatever machine,
   quarry mine mydata --memory 1GiB --resume                   # in bounded memory; run again, it goes on
   quarry mine mydata --json | jq .tallies`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			flags := cmd.Flags()
-			o, err := f.options(flags)
-			if err != nil {
-				return err
-			}
-			fitOptions, err := fit.options(flags)
-			if err != nil {
-				return err
-			}
-			if name := fit.given(flags); name != "" && projection != "" {
-				return usageError{fmt.Errorf("--%s is for fitting, and --projection gives a fitted one", name)}
-			}
-			outputs := host.OutputsBeside(output, projection == "", force)
-			if err := differ(append(outputs.Paths(), stats)); err != nil {
-				return err
-			}
-			e, err := run.open(cmd)
-			if err != nil {
-				return err
-			}
-			defer closeEngine(cmd.Context(), e)
-			meter := a.newMeter()
-			if o.RunOptions, err = run.options(e, meter); err != nil {
-				return err
-			}
-			o.PartDocuments = partDocuments
-			fitOptions.Threads, fitOptions.Zero, fitOptions.Progress, fitOptions.Memory = run.threads, f.zero, meter.progress(), o.Memory
-			if err := errors.Join(o.Validate(), fitOptions.Validate()); err != nil {
-				return err
-			}
-			if !resume {
-				if err := outputs.Check(); err != nil {
-					return err
-				}
-			}
-			if stats != "" {
-				if err := atomicfile.Check(stats, force || resume); err != nil {
-					return err
-				}
-			}
-			folder, err := dataset.Open(args[0])
-			if err != nil {
-				return err
-			}
-			defer folder.Close()
-			r := host.Run{Fit: fitOptions, Mine: o, Outputs: outputs, Resume: resume}
-			if projection != "" {
-				if r.Projection, err = host.LoadProjection(projection); err != nil {
-					return err
-				}
-			}
-			done, err := r.Do(cmd.Context(), folder)
-			if err != nil {
-				return err
-			}
-			if done.Finished {
-				meter.stop()
-				return a.summary(struct {
-					Finished bool     `json:"finished_already"`
-					Outputs  []string `json:"outputs"`
-				}{true, outputs.Paths()}, func(w io.Writer) error {
-					_, err := fmt.Fprintf(w, "finished already: %s\n", strings.Join(outputs.Paths(), ", "))
-					return err
-				})
-			}
-			s := newMineSummary(folder, done.Projection, done.Result, outputs.Paths())
-			if stats != "" {
-				err := atomicfile.Write(stats, force || resume, newRunStats(args[0], e, run.threads, outputs.Paths(), meter.stop(), done).write)
-				if err != nil {
-					return err
-				}
-			}
-			meter.stop()
-			return a.summary(s, func(w io.Writer) error { return s.write(w) })
+			c.folder = args[0]
+			return c.do(a, cmd)
 		},
 	}
-	f.add(cmd.Flags())
-	fit.add(cmd.Flags())
-	run.add(cmd.Flags())
-	cmd.Flags().StringVar(&projection, "projection", "", "projection file to use (default: fit one)")
-	cmd.Flags().StringVarP(&output, "output", "o", "negatives.jsonl", "file to write")
-	cmd.Flags().StringVar(&stats, "stats", "", "file to write times, engine, threads and memory to, as JSON")
-	cmd.Flags().BoolVar(&force, "force", false, "replace outputs that exist, and start anew where a run was cut short")
-	cmd.Flags().BoolVar(&resume, "resume", false, "go on with what a run that was cut short left beside the output; start where there is nothing, do nothing where all is done")
-	cmd.Flags().IntVar(&partDocuments, "part-documents", 0, "documents to mine for each part that is kept (default what takes half a minute or so)")
+	flags := cmd.Flags()
+	c.mine.add(flags)
+	c.fit.add(flags)
+	c.compute.add(flags)
+	flags.StringVar(&c.projection, "projection", "", "projection file to use (default: fit one)")
+	flags.StringVarP(&c.output, "output", "o", "negatives.jsonl", "file to write")
+	flags.StringVar(&c.stats, "stats", "", "file to write times, engine, threads and memory to, as JSON")
+	flags.BoolVar(&c.force, "force", false, "replace outputs that exist, and start anew where a run was cut short")
+	flags.BoolVar(&c.resume, "resume", false, "go on with what a run that was cut short left beside the output; start where there is nothing, do nothing where all is done")
+	flags.IntVar(&c.partDocuments, "part-documents", 0, "documents to mine for each part that is kept (default what takes half a minute or so)")
 	return cmd
+}
+
+func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
+	r, err := c.run(cmd.Flags())
+	if err != nil {
+		return err
+	}
+	e, err := c.compute.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer closeEngine(cmd.Context(), e)
+	meter := a.newMeter()
+	if r.Mine.Compute, err = c.compute.options(e, meter); err != nil {
+		return err
+	}
+	r.Mine.PartDocuments = c.partDocuments
+	r.Fit.Threads, r.Fit.Zero, r.Fit.Progress, r.Fit.Memory = c.compute.threads, c.mine.zero, meter.progress(), r.Mine.Memory
+	if err := errors.Join(r.Mine.Validate(), r.Fit.Validate()); err != nil {
+		return err
+	}
+	if err := c.checkOutputs(r.Outputs); err != nil {
+		return err
+	}
+	folder, err := dataset.Open(c.folder)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	if c.projection != "" {
+		if r.Projection, err = projection.Load(c.projection); err != nil {
+			return err
+		}
+	}
+	done, err := r.Do(cmd.Context(), folder)
+	if err != nil {
+		return err
+	}
+	seconds := meter.stop()
+	if done.Finished {
+		return a.finishedAlready(r.Outputs)
+	}
+	s := run.Summarize(folder, done.Projection, done.Result, r.Outputs.Paths())
+	if err := c.writeStats(e, r.Outputs, seconds, done); err != nil {
+		return err
+	}
+	return a.summary(s, func(w io.Writer) error { return writeSummary(w, s) })
+}
+
+// run is what the flags say of a run: what to mine and to fit, and where to write.
+func (c *mineCommand) run(flags *pflag.FlagSet) (r run.Run, err error) {
+	if r.Mine, err = c.mine.options(flags); err != nil {
+		return r, err
+	}
+	if r.Fit, err = c.fit.options(flags); err != nil {
+		return r, err
+	}
+	if err := c.fit.without(flags, c.projection); err != nil {
+		return r, err
+	}
+	r.Outputs, r.Resume = run.OutputsBeside(c.output, c.projection == "", c.force), c.resume
+	return r, differ(append(r.Outputs.Paths(), c.stats))
+}
+
+// checkOutputs fails where an output may not be written, before there is work to lose.
+func (c *mineCommand) checkOutputs(outputs run.Outputs) error {
+	if !c.resume {
+		if err := outputs.Check(); err != nil {
+			return err
+		}
+	}
+	if c.stats == "" {
+		return nil
+	}
+	return atomicfile.Check(c.stats, c.force || c.resume)
+}
+
+func (c *mineCommand) writeStats(e engine.Engine, outputs run.Outputs, seconds map[string]float64, done *run.Done) error {
+	if c.stats == "" {
+		return nil
+	}
+	return atomicfile.Write(c.stats, c.force || c.resume, newRunStats(c.folder, e, c.compute.threads, outputs.Paths(), seconds, done).write)
+}
+
+// finishedAlready says that an earlier run had written everything.
+func (a *app) finishedAlready(outputs run.Outputs) error {
+	s := struct {
+		Finished bool     `json:"finished_already"`
+		Outputs  []string `json:"outputs"`
+	}{true, outputs.Paths()}
+	return a.summary(s, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "finished already: %s\n", strings.Join(outputs.Paths(), ", "))
+		return err
+	})
 }
 
 // differ fails where one file would be written twice; the last is that of --stats, which may be empty.

@@ -9,7 +9,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/option"
 )
 
 // meter shows progress with an estimate on a terminal, and keeps how long each stage took.
@@ -31,7 +31,7 @@ func (a *app) newMeter() *meter {
 }
 
 // progress is what the host calls.
-func (m *meter) progress() host.Progress {
+func (m *meter) progress() option.Progress {
 	return func(stage string, done, total int64) {
 		m.mutex.Lock()
 		defer m.mutex.Unlock()

@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/plugin/pca"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
@@ -140,7 +140,7 @@ func TestFitOptions(t *testing.T) {
 	} {
 		t.Run(row.flags, func(t *testing.T) {
 			mustRun(t, "fit data -o p.safetensors --force "+row.flags)
-			p := must(host.LoadProjection("p.safetensors"))
+			p := must(projection.Load("p.safetensors"))
 			models := ""
 			for _, m := range p.Models {
 				models += fmt.Sprintf(" %s:%d:%v", m.Name, m.Width, m.Weight)
@@ -157,7 +157,7 @@ func TestFitOptions(t *testing.T) {
 }
 
 // checkVariance holds the number of components against what was asked: the share is reached, and not without the last component.
-func checkVariance(t *testing.T, p *host.Projection) {
+func checkVariance(t *testing.T, p *projection.Projection) {
 	t.Helper()
 	var share, sum float64
 	if n, _ := fmt.Sscanf(p.PCA, "variance=%g", &share); n != 1 {

@@ -94,7 +94,7 @@ func TestSplits(t *testing.T) {
 	} {
 		mustRun(t, mineLine+" --force"+split)
 		var got []string
-		for _, p := range negatives(t, "out/n.jsonl") {
+		for _, p := range readNegatives(t, "out/n.jsonl") {
 			got = append(got, p.QueryID+"-"+p.PositiveID)
 		}
 		if strings.Join(got, " ") != want {
@@ -128,7 +128,7 @@ func TestJudgementsThatAreNoNegatives(t *testing.T) {
 			workFolder(t, data)
 			mustRun(t, mineLine+" --no-pca --models a"+row.flags)
 			var got []string
-			for _, n := range negatives(t, "out/n.jsonl")[0].Negatives {
+			for _, n := range readNegatives(t, "out/n.jsonl")[0].Negatives {
 				got = append(got, n.ID)
 			}
 			if strings.Join(got, " ") != row.want {

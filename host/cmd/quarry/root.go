@@ -10,11 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/fit"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/run"
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
@@ -60,8 +61,8 @@ type app struct {
 	quiet          bool
 }
 
-// run is the command: it returns the exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+// execute is the command: it returns the exit code.
+func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr}
 	root := a.root()
 	root.SetArgs(args)
@@ -73,7 +74,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	}
 	code := exitCode(err)
-	kept := (*host.Kept)(nil)
+	kept := (*run.Kept)(nil)
 	isKept := errors.As(err, &kept)
 	if code == exitInterrupted {
 		what := "nothing was written"
@@ -165,13 +166,13 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage), errors.Is(err, host.ErrOption), errors.Is(err, host.ErrMemory), errors.Is(err, fit.ErrOption):
+	case errors.As(err, &usage), errors.Is(err, option.ErrOption), errors.Is(err, option.ErrMemory), errors.Is(err, fit.ErrOption):
 		return exitUsage
-	case errors.Is(err, host.ErrExists):
+	case errors.Is(err, run.ErrExists):
 		return exitExists
 	case errors.As(err, &input), errors.Is(err, fit.ErrNothingToFit), errors.As(err, &plugin) && plugin.Code != abi.Internal:
 		return exitInput
-	case errors.Is(err, host.ErrWrite):
+	case errors.Is(err, run.ErrWrite):
 		return exitWrite
 	case errors.Is(err, job.ErrManifest), errors.Is(err, objstore.ErrNotExist), errors.Is(err, objstore.ErrNoBucket), errors.Is(err, objstore.ErrDenied):
 		return exitInput

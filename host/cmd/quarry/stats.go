@@ -8,8 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 // runStats is what a run was like: everything that the manifest leaves out.
@@ -22,7 +23,7 @@ type runStats struct {
 	PeakMemory int64              `json:"peak_memory_bytes,omitempty"`
 	Parts      int                `json:"parts"`
 	Reused     int                `json:"parts_reused"` // of an earlier run, with --resume
-	Tallies    host.Tallies       `json:"tallies"`
+	Tallies    negatives.Tallies  `json:"tallies"`
 }
 
 func (s *runStats) write(w io.Writer) error {
@@ -31,7 +32,7 @@ func (s *runStats) write(w io.Writer) error {
 	return e.Encode(s)
 }
 
-func newRunStats(folder string, e engine.Engine, threads int, outputs []string, seconds map[string]float64, r *host.Done) *runStats {
+func newRunStats(folder string, e engine.Engine, threads int, outputs []string, seconds map[string]float64, r *run.Done) *runStats {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}

@@ -3,100 +3,16 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"unicode"
 
-	"github.com/quarry-hn/quarry/host"
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
-// mineSummary is what mine says it did.
-type mineSummary struct {
-	Tallies     host.Tallies          `json:"tallies"`
-	Rule        host.ManifestRule     `json:"rule"`
-	Split       string                `json:"split"`
-	Projection  *fitSummary           `json:"projection"`
-	Distances   map[string]*quantiles `json:"distances"`
-	Examples    []example             `json:"examples,omitempty"`
-	Written     []string              `json:"written"`
-	NegativesID string                `json:"negatives_sha256"`
-}
-
-// quantiles describe a set of distances.
-type quantiles struct {
-	Count   int     `json:"count"`
-	Min     float64 `json:"min"`
-	Quarter float64 `json:"q25"`
-	Median  float64 `json:"median"`
-	Third   float64 `json:"q75"`
-	Max     float64 `json:"max"`
-}
-
-func newQuantiles(values []float64) *quantiles {
-	if len(values) == 0 {
-		return nil
-	}
-	slices.Sort(values)
-	at := func(q float64) float64 { return values[int(q*float64(len(values)-1)+0.5)] }
-	return &quantiles{Count: len(values), Min: at(0), Quarter: at(0.25), Median: at(0.5), Third: at(0.75), Max: at(1)}
-}
-
-// example is a pair with its first negative, with texts.
-type example struct {
-	Query    string  `json:"query"`
-	Positive string  `json:"positive"`
-	Negative string  `json:"negative"`
-	DQPD     float64 `json:"d_q_pd"`
-	DQD      float64 `json:"d_q_d"`
-	DPDD     float64 `json:"d_pd_d"`
-}
-
-func newMineSummary(folder *dataset.Folder, p *host.Projection, r *host.Result, written []string) *mineSummary {
-	s := &mineSummary{Tallies: r.Tallies, Rule: r.Manifest.Rule, Split: r.Manifest.Split, Projection: projectionSummary(p), Written: written,
-		NegativesID: r.Manifest.Negatives, Distances: map[string]*quantiles{}}
-	var dQPD, dQD, dPDD []float64
-	var with []host.Pair
-	for _, pair := range r.Pairs {
-		dQPD = append(dQPD, pair.DQPD)
-		for i, n := range pair.Negatives {
-			dQD, dPDD = append(dQD, n.DQD), append(dPDD, n.DPDD)
-			if i == 0 {
-				with = append(with, pair)
-			}
-		}
-	}
-	s.Distances["d_q_pd"], s.Distances["d_q_d"], s.Distances["d_pd_d"] = newQuantiles(dQPD), newQuantiles(dQD), newQuantiles(dPDD)
-	s.Examples = examples(folder, with)
-	return s
-}
-
-// examples shows three pairs, spread over all: the first, the middle one and the last. There are none where there is no text.
-func examples(folder *dataset.Folder, with []host.Pair) (shown []example) {
-	if !folder.HasText || len(with) == 0 {
-		return nil
-	}
-	picked := []host.Pair{with[0]}
-	if len(with) > 2 {
-		picked = append(picked, with[len(with)/2])
-	}
-	if len(with) > 1 {
-		picked = append(picked, with[len(with)-1])
-	}
-	texts, err := host.TextsOf(folder, picked)
-	if err != nil {
-		return nil // the negatives are written; that a text cannot be shown does not make the run a failure
-	}
-	for _, p := range picked {
-		n := p.Negatives[0]
-		shown = append(shown, example{Query: texts.Queries[p.QueryID].Text, Positive: texts.Document(p.PositiveID, ". "),
-			Negative: texts.Document(n.ID, ". "), DQPD: p.DQPD, DQD: n.DQD, DPDD: n.DPDD})
-	}
-	return shown
-}
-
-func (s *mineSummary) write(w io.Writer) error {
+// writeSummary shows what a run gave.
+func writeSummary(w io.Writer, s *run.Summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	c := s.Tallies
 	fmt.Fprintf(t, "mined\t%d pairs of split %s against %d documents, rule %s, %d components\n", c.Pairs, s.Split, c.Documents, s.Rule.Name, s.Projection.Components)
@@ -141,7 +57,7 @@ func (s *mineSummary) write(w io.Writer) error {
 	return err
 }
 
-func eq5(r host.ManifestRule) string {
+func eq5(r negatives.ManifestRule) string {
 	if r.Name == "dual" {
 		return " (none is nearer to the query than the positive, Eq. 5)"
 	}

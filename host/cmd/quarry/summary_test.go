@@ -10,7 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 // strictly reads a JSON value that has no other keys than v.
@@ -67,20 +68,20 @@ func TestStats(t *testing.T) {
 // TestSummaryAsJSON holds the summary against the files: each figure is counted again from the negatives.
 func TestSummaryAsJSON(t *testing.T) {
 	workFolder(t, sample())
-	var s mineSummary
+	var s run.Summary
 	strictly(t, mustRun(t, mineLine+" --json --split all"), &s)
-	pairs := negatives(t, "out/n.jsonl")
-	var manifest host.Manifest
+	pairs := readNegatives(t, "out/n.jsonl")
+	var manifest negatives.Manifest
 	strictly(t, tree(t)["out/n.manifest.json"], &manifest)
-	tallies := host.Tallies{Documents: 8, Queries: 4, Pairs: len(pairs)}
+	tallies := negatives.Tallies{Documents: 8, Queries: 4, Pairs: len(pairs)}
 	distances := map[string][]float64{}
-	var with []host.Pair
+	var with []negatives.Pair
 	for _, p := range pairs {
 		distances["d_q_pd"] = append(distances["d_q_pd"], p.DQPD)
 		switch {
-		case p.None == host.NoneWindow:
+		case p.None == negatives.NoneWindow:
 			tallies.NoneWindow++
-		case p.None == host.NoneEq6:
+		case p.None == negatives.NoneEq6:
 			tallies.NoneEq6++
 		default:
 			tallies.WithNegatives++
@@ -115,7 +116,7 @@ func TestSummaryAsJSON(t *testing.T) {
 	}
 	text := func(id string) string { return fmt.Sprintf("Title %s. Text of document %s.", id[1:], id[1:]) }
 	first := with[0]
-	want := example{Query: "Text of query " + first.QueryID[1:], Positive: text(first.PositiveID), Negative: text(first.Negatives[0].ID),
+	want := run.Example{Query: "Text of query " + first.QueryID[1:], Positive: text(first.PositiveID), Negative: text(first.Negatives[0].ID),
 		DQPD: first.DQPD, DQD: first.Negatives[0].DQD, DPDD: first.Negatives[0].DPDD}
 	if s.Examples[0] != want {
 		t.Errorf("the first example is %+v, expected %+v", s.Examples[0], want)

@@ -7,13 +7,16 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 func (a *app) transformCommand() *cobra.Command {
-	var run runFlags
-	var projection, output, zero string
+	var compute computeFlags
+	var projectionFile, output, zero string
 	var force bool
 	cmd := &cobra.Command{
 		Use: "transform DIR --projection FILE -o FOLDER", Short: "Project a folder's vectors", Args: cobra.ExactArgs(1),
@@ -21,16 +24,16 @@ func (a *app) transformCommand() *cobra.Command {
 corpus or query file.`,
 		Example: `  quarry transform mydata --projection projection.safetensors -o projected`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			e, err := run.open(cmd)
+			e, err := compute.open(cmd)
 			if err != nil {
 				return err
 			}
 			defer closeEngine(cmd.Context(), e)
-			o := host.TransformOptions{Zero: zero, Force: force}
+			o := mining.TransformOptions{Zero: zero, Force: force}
 			if err := o.Validate(); err != nil {
 				return err
 			}
-			p, err := host.LoadProjection(projection)
+			p, err := projection.Load(projectionFile)
 			if err != nil {
 				return err
 			}
@@ -40,13 +43,13 @@ corpus or query file.`,
 			}
 			defer folder.Close()
 			if err := os.MkdirAll(output, 0o755); err != nil {
-				return fmt.Errorf("%w: %w", host.ErrWrite, err)
+				return fmt.Errorf("%w: %w", run.ErrWrite, err)
 			}
 			meter := a.newMeter()
-			if o.RunOptions, err = run.options(e, meter); err != nil {
+			if o.Compute, err = compute.options(e, meter); err != nil {
 				return err
 			}
-			t, err := host.Transform(cmd.Context(), folder, p, output, o)
+			t, err := mining.Transform(cmd.Context(), folder, p, output, o)
 			if err != nil {
 				return err
 			}
@@ -58,10 +61,10 @@ corpus or query file.`,
 				})
 		},
 	}
-	run.add(cmd.Flags())
-	cmd.Flags().StringVar(&projection, "projection", "", "projection file that fit wrote")
+	compute.add(cmd.Flags())
+	cmd.Flags().StringVar(&projectionFile, "projection", "", "projection file that fit wrote")
 	cmd.Flags().StringVarP(&output, "output", "o", "", "folder to write docs.npy and queries.npy to")
-	cmd.Flags().StringVar(&zero, "zero", host.ZeroError, "rows that are zero vectors: error, or skip (they become rows of zeros)")
+	cmd.Flags().StringVar(&zero, "zero", option.ZeroError, "rows that are zero vectors: error, or skip (they become rows of zeros)")
 	cmd.Flags().BoolVar(&force, "force", false, "replace outputs that exist")
 	mustGive(cmd, "projection", "output")
 	return cmd

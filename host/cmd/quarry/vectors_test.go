@@ -7,7 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/run"
 )
 
 // reshaped replaces a's documents by the same bytes under another header.
@@ -164,7 +165,7 @@ func TestZeroSkip(t *testing.T) {
 					t.Errorf("skipped: %d documents and %d pairs, expected %d and %d", s.Tallies.ZeroDocuments, s.Tallies.SkippedZero, row.zeroDocs, row.zeroed)
 				}
 				var mined []string
-				for _, p := range negatives(t, "out/n.jsonl") {
+				for _, p := range readNegatives(t, "out/n.jsonl") {
 					mined = append(mined, p.QueryID)
 					// topk takes every document but the positive and what is zero.
 					if want := 7 - int(row.zeroDocs); len(p.Negatives) != want {
@@ -187,19 +188,19 @@ func TestZeroSkip(t *testing.T) {
 }
 
 // mineJSON runs a mine command with --json and returns its summary.
-func mineJSON(t *testing.T, line string) *mineSummary {
+func mineJSON(t *testing.T, line string) *run.Summary {
 	t.Helper()
-	var s mineSummary
+	var s run.Summary
 	if err := json.Unmarshal([]byte(mustRun(t, line+" --json")), &s); err != nil {
 		t.Fatal(err)
 	}
 	return &s
 }
 
-// negatives reads a negatives file.
-func negatives(t *testing.T, path string) []host.Pair {
+// readNegatives reads a negatives file.
+func readNegatives(t *testing.T, path string) []negatives.Pair {
 	t.Helper()
-	pairs, err := host.LoadNegatives(path)
+	pairs, err := negatives.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}

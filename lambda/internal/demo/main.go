@@ -13,9 +13,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/lambda/internal/account"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
@@ -101,11 +103,11 @@ func run(ctx context.Context, to io.Writer) (err error) {
 		return err
 	}
 	defer folder.Close()
-	p, err := host.Fit(ctx, folder, host.FitOptions{})
+	p, err := projection.Fit(ctx, folder, projection.FitOptions{})
 	if err != nil {
 		return err
 	}
-	o := host.MineOptions{RunOptions: host.RunOptions{Memory: 1 << 30}}
+	o := mining.Options{Compute: mining.Compute{Memory: option.ProcessBudget(1 << 30)}}
 	at := a.Place(name)
 	m, err := job.Init(ctx, at, folder, p, job.InitOptions{Mine: o, Shards: shards})
 	if err != nil {
@@ -121,13 +123,13 @@ func run(ctx context.Context, to io.Writer) (err error) {
 }
 
 // compare shows the result, and that it is the one that mining in this process gives.
-func compare(ctx context.Context, s *screen, at *job.Place, folder *dataset.Folder, p *host.Projection, o host.MineOptions) error {
+func compare(ctx context.Context, s *screen, at *job.Place, folder *dataset.Folder, p *projection.Projection, o mining.Options) error {
 	var fetched, own bytes.Buffer
 	result, err := job.Fetch(ctx, at, &fetched)
 	if err != nil {
 		return err
 	}
-	r, err := host.Mine(ctx, folder, p, o)
+	r, err := mining.Mine(ctx, folder, p, o)
 	if err == nil {
 		err = r.WriteNegatives(&own)
 	}

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
@@ -59,17 +61,17 @@ func TestUploadersPolicy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := host.Fit(t.Context(), folder, host.FitOptions{Components: 20})
+	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{Components: 20})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := job.InitOptions{Mine: host.MineOptions{RunOptions: host.RunOptions{Engine: engine.Native(engine.Options{}), Memory: 1 << 30}}, Shards: 2}
+	o := job.InitOptions{Mine: mining.Options{Compute: mining.Compute{Engine: engine.Native(engine.Options{}), Memory: option.ProcessBudget(1 << 30)}}, Shards: 2}
 	for range 2 {
 		m, err := job.Init(t.Context(), uploader, folder, p, o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, err := job.NewWorker(worker.In, worker.Out, job.Options{RunOptions: o.Mine.RunOptions, Dir: t.TempDir()})
+		w, err := job.NewWorker(worker.In, worker.Out, job.Options{Compute: o.Mine.Compute, Dir: t.TempDir()})
 		if err != nil {
 			t.Fatal(err)
 		}

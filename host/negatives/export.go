@@ -1,13 +1,9 @@
-package host
+package negatives
 
 import (
-	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 )
@@ -17,66 +13,6 @@ type Triplet struct {
 	Query    string `json:"query"`
 	Positive string `json:"positive"`
 	Negative string `json:"negative"`
-}
-
-// ReadNegatives reads a negatives.jsonl file and checks each line. name is for errors.
-func ReadNegatives(r io.Reader, name string) ([]Pair, error) {
-	var pairs []Pair
-	scanner := bufio.NewScanner(r)
-	scanner.Buffer(nil, 64<<20)
-	for line := 1; scanner.Scan(); line++ {
-		var p Pair
-		d := json.NewDecoder(strings.NewReader(scanner.Text()))
-		d.DisallowUnknownFields()
-		bad := func(format string, args ...any) error {
-			return &dataset.Error{Path: name, Line: line, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: "give a file that quarry mine wrote"}
-		}
-		if err := d.Decode(&p); err != nil {
-			return nil, bad("not a pair with negatives: %v", err)
-		}
-		if _, err := d.Token(); !errors.Is(err, io.EOF) {
-			return nil, bad("the line goes on after the object")
-		}
-		if problem := p.unsound(); problem != "" {
-			return nil, bad("%s", problem)
-		}
-		pairs = append(pairs, p)
-	}
-	if err := scanner.Err(); err != nil {
-		return nil, &dataset.Error{Path: name, Line: len(pairs) + 1, Row: -1, Problem: err.Error(), Err: err}
-	}
-	return pairs, nil
-}
-
-// unsound says what is wrong with a pair that was read, or nothing.
-func (p *Pair) unsound() string {
-	switch {
-	case p.QueryID == "" || p.PositiveID == "":
-		return "query_id or positive_id is missing"
-	case len(p.Negatives) == 0 && p.None != NoneWindow && p.None != NoneEq6:
-		return fmt.Sprintf("no negatives, and none is %q; expected %q or %q", p.None, NoneWindow, NoneEq6)
-	case len(p.Negatives) > 0 && p.None != "":
-		return fmt.Sprintf("there are negatives, and none is %q", p.None)
-	}
-	for i, n := range p.Negatives {
-		if n.ID == "" || n.Rank != i+1 {
-			return fmt.Sprintf("negative %d has id %q and rank %d", i+1, n.ID, n.Rank)
-		}
-		if i > 0 && n.DQD < p.Negatives[i-1].DQD {
-			return fmt.Sprintf("negative %d is nearer to the query than the one before it", i+1)
-		}
-	}
-	return ""
-}
-
-// LoadNegatives reads a negatives.jsonl file.
-func LoadNegatives(path string) (_ []Pair, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, dataset.ReadError(path, err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return ReadNegatives(f, path)
 }
 
 // Texts are the texts that pairs speak of, by id.

@@ -1,12 +1,12 @@
-package host
+package projection
 
 import (
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
-// vectorError places an error of the arithmetic in the file that the vectors came from.
-func vectorError(path string, row int, e *abi.Error) error {
+// VectorError places an error of the arithmetic in the file that the vectors came from.
+func VectorError(path string, row int, e *abi.Error) error {
 	hint := "make the vectors again"
 	if e.Code == abi.ZeroVector {
 		hint = "make the vectors again, or leave such rows out with --zero skip"

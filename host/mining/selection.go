@@ -1,4 +1,4 @@
-package host
+package mining
 
 import (
 	"fmt"
@@ -6,12 +6,13 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/option"
 )
 
-// pairSet is the pairs of a split, by row, in the order of its judgements.
-type pairSet struct {
-	pairs    []pairRows
-	exclude  map[int][]int64 // by query: document positions that are no negatives of it
+// selection is the pairs of a split, by row, in the order of its judgements.
+type selection struct {
+	pairs    []rowPair
+	exclude  map[int][]int64 // by query: positions of documents that are never mined as its negatives
 	together map[int][]int   // by query: documents that must all satisfy the rule; nil unless asked for
 	path     string          // of the first qrels file, for errors
 	missing  int             // pairs left out because their query or positive is not in the folder
@@ -19,11 +20,11 @@ type pairSet struct {
 	queries  int             // that the pairs, those of zero vectors among them, are of
 }
 
-// pairRows is a pair: a row of the query vectors and one of the document vectors.
-type pairRows struct{ query, positive int }
+// rowPair is a pair: a row of the query vectors and one of the document vectors.
+type rowPair struct{ query, positive int }
 
-// selectPairs takes the pairs of a split. Judgements of every split count as positives that are not to be negatives.
-func selectPairs(folder *dataset.Folder, o MineOptions) (*pairSet, error) {
+// selectPairs takes the pairs of a split. A document judged relevant to a query in any split is never mined as its negative.
+func selectPairs(folder *dataset.Folder, o Options) (*selection, error) {
 	splits, err := chooseSplits(folder, o.Split)
 	if err != nil {
 		return nil, err
@@ -40,7 +41,7 @@ func selectPairs(folder *dataset.Folder, o MineOptions) (*pairSet, error) {
 			}
 		}
 	}
-	s := &pairSet{path: splits[0].Path, exclude: map[int][]int64{}}
+	s := &selection{path: splits[0].Path, exclude: map[int][]int64{}}
 	if o.Positives == PositivesAll {
 		s.together = map[int][]int{}
 	}
@@ -58,7 +59,7 @@ func selectPairs(folder *dataset.Folder, o MineOptions) (*pairSet, error) {
 				s.missing++
 				continue
 			}
-			s.pairs = append(s.pairs, pairRows{query, positive})
+			s.pairs = append(s.pairs, rowPair{query, positive})
 			if _, seen := s.exclude[query]; seen {
 				continue
 			}
@@ -95,7 +96,7 @@ func judgedRows(folder *dataset.Folder) (queries, documents map[string]int, err 
 
 // CheckPairs fails where Mine would for the pairs alone: an unknown split, a query or positive that is missing. It needs no vectors, so a
 // long fit need not come first.
-func CheckPairs(folder *dataset.Folder, o MineOptions) error {
+func CheckPairs(folder *dataset.Folder, o Options) error {
 	o, _, err := o.withDefaults()
 	if err == nil {
 		_, err = selectPairs(folder, o)
@@ -114,7 +115,7 @@ func chooseSplits(folder *dataset.Folder, split string) ([]*dataset.Qrels, error
 		}
 		names = append(names, q.Split)
 	}
-	return nil, fmt.Errorf("%w: there is no qrels/%s.tsv\n  hint: choose --split %s or all", ErrOption, split, strings.Join(names, ", "))
+	return nil, fmt.Errorf("%w: there is no qrels/%s.tsv\n  hint: choose --split %s or all", option.ErrOption, split, strings.Join(names, ", "))
 }
 
 func missingError(folder *dataset.Folder, q *dataset.Qrels, j dataset.Judgement, okQuery bool) error {
@@ -125,7 +126,7 @@ func missingError(folder *dataset.Folder, q *dataset.Qrels, j dataset.Judgement,
 	return &dataset.Error{Path: q.Path, Line: j.Line, Row: -1, Problem: problem, Hint: "add it, or leave such pairs out with --missing skip"}
 }
 
-// exclusions lists what is no negative of a query: its judged positives, and the document that is the query itself.
+// exclusions lists the documents that are never mined as a query's negatives: its judged positives, and the document that is the query itself.
 func exclusions(positives []int, self int, excludeSelf bool) []int64 {
 	if excludeSelf && !slices.Contains(positives, self) {
 		positives = append(slices.Clone(positives), self)
@@ -139,17 +140,17 @@ func exclusions(positives []int, self int, excludeSelf bool) []int64 {
 }
 
 // drop leaves out the pairs of queries and positives that are marked.
-func (s *pairSet) drop(queries, positives map[int]bool) {
+func (s *selection) drop(queries, positives map[int]bool) {
 	before := len(s.pairs)
-	s.pairs = slices.DeleteFunc(s.pairs, func(p pairRows) bool { return queries[p.query] || positives[p.positive] })
+	s.pairs = slices.DeleteFunc(s.pairs, func(p rowPair) bool { return queries[p.query] || positives[p.positive] })
 	s.zero += before - len(s.pairs)
 	for query, rows := range s.together {
 		s.together[query] = slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return positives[row] })
 	}
 }
 
-// pairGroup is consecutive pairs, as a begin message has them: each query and each positive once.
-type pairGroup struct {
+// groupRows is consecutive pairs by their rows, as a begin message has them: each query and each positive once.
+type groupRows struct {
 	queries   []int      // rows of the query vectors
 	positives []int      // rows of the document vectors
 	pairs     [][2]int64 // of each pair: index into queries, into positives
@@ -157,8 +158,9 @@ type pairGroup struct {
 	together  [][]int64  // of each query: indices into positives
 }
 
-func (s *pairSet) group(first, end int) *pairGroup {
-	g := &pairGroup{}
+// group returns some of the pairs.
+func (s *selection) group(of span) *groupRows {
+	g := &groupRows{}
 	queries, positives := map[int]int64{}, map[int]int64{}
 	index := func(of map[int]int64, rows *[]int, row int) int64 {
 		i, ok := of[row]
@@ -169,7 +171,7 @@ func (s *pairSet) group(first, end int) *pairGroup {
 		}
 		return i
 	}
-	for _, p := range s.pairs[first:end] {
+	for _, p := range s.pairs[of.first:of.end] {
 		before := len(g.queries)
 		query := index(queries, &g.queries, p.query)
 		if len(g.queries) > before {
@@ -183,14 +185,4 @@ func (s *pairSet) group(first, end int) *pairGroup {
 		g.pairs = append(g.pairs, [2]int64{query, index(positives, &g.positives, p.positive)})
 	}
 	return g
-}
-
-// ragged lays lists out as offsets and values.
-func ragged(lists [][]int64) (offsets, values []int64) {
-	offsets, values = make([]int64, 1, len(lists)+1), []int64{}
-	for _, l := range lists {
-		values = append(values, l...)
-		offsets = append(offsets, int64(len(values)))
-	}
-	return offsets, values
 }

@@ -1,4 +1,4 @@
-package host
+package mining
 
 import (
 	"bytes"
@@ -42,15 +42,15 @@ func (g *garbled) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
 // TestMineAgain: after an answer that is no part the other instances still have their documents, which must not come into the next part too.
 func TestMineAgain(t *testing.T) {
 	part := func(e engine.Engine, fails bool) []byte {
-		j := demoJob(t, MineOptions{RunOptions: RunOptions{Engine: e, Threads: 3, BlockRows: 16}})
-		piece := j.Pieces()[0]
+		plan := demoPlan(t, Options{Compute: Compute{Engine: e, Threads: 3, BlockRows: 16}})
+		piece := plan.Pieces()[0]
 		var p *mine.Part
 		var err error
-		if p, err = j.Part(t.Context(), piece); (err != nil) != fails {
+		if p, err = plan.Part(t.Context(), piece); (err != nil) != fails {
 			t.Fatal(err)
 		}
 		if fails {
-			if p, err = j.Part(t.Context(), piece); err != nil {
+			if p, err = plan.Part(t.Context(), piece); err != nil {
 				t.Fatal(err)
 			}
 		}

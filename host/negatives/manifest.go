@@ -1,4 +1,4 @@
-package host
+package negatives
 
 import (
 	"crypto/sha256"
@@ -9,9 +9,11 @@ import (
 	"reflect"
 	"strconv"
 
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/mine"
+	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
 // ManifestFormat is what a manifest of this version gives as its format.
@@ -69,15 +71,14 @@ type ManifestPlugin struct {
 	SHA256 string `json:"sha256"`
 }
 
-// newManifest says what a job's result depends on. Its tallies, and the fingerprint of the negatives, come with the result.
-func newManifest(o MineOptions, rule mine.Rule, p *Projection, inputs map[string]string) Manifest {
+// NewManifest is a manifest of this version and this plugin for a rule and a projection. The caller fills in its own options and the inputs.
+func NewManifest(rule mine.Rule, p *pca.Projection, fingerprint string) Manifest {
 	m := Manifest{
 		Format: ManifestFormat,
 		Rule:   newManifestRule(rule),
-		Top:    o.Top, Split: o.Split, Counts: o.Counts, Positives: o.Positives, Self: o.Self, Zero: o.Zero, Missing: o.Missing,
-		Projection: ManifestProjection{SHA256: p.Fingerprint, Normalize: p.Normalize, PCA: p.PCA, Components: p.Width(), Center: p.Center, FitOn: p.FitOn, Seed: p.Seed},
-		Plugin:     ManifestPlugin{ABI: abi.Version, SHA256: plugin.SHA256()},
-		Inputs:     inputs,
+		Projection: ManifestProjection{SHA256: fingerprint, Normalize: p.Normalize, PCA: p.PCA, Components: p.Width(), Center: p.Center, FitOn: p.FitOn,
+			Seed: p.Seed},
+		Plugin: ManifestPlugin{ABI: abi.Version, SHA256: plugin.SHA256()},
 	}
 	for _, model := range p.Models {
 		m.Projection.Models = append(m.Projection.Models, ManifestModel(model))
@@ -87,17 +88,12 @@ func newManifest(o MineOptions, rule mine.Rule, p *Projection, inputs map[string
 
 // CheckRule fails where the rule is not the one of its name.
 func (m *Manifest) CheckRule() error {
-	_, err := m.beginOptions()
+	_, err := m.BeginOptions()
 	return err
 }
 
-// PairsID names pairs first to end-1 of the run of that fingerprint, in parts.
-func PairsID(fingerprint string, first, end int) string {
-	return fmt.Sprintf("%s %d-%d", fingerprint, first, end)
-}
-
-// beginOptions are the manifest's options as a begin message has them.
-func (m *Manifest) beginOptions() (map[string]string, error) {
+// BeginOptions are the manifest's options as a begin message has them.
+func (m *Manifest) BeginOptions() (map[string]string, error) {
 	options := map[string]string{
 		"rule": m.Rule.Name, "top": strconv.Itoa(m.Top), "counts": strconv.FormatBool(m.Counts), "zero": m.Zero, "projection": m.Projection.SHA256,
 	}
@@ -111,7 +107,7 @@ func (m *Manifest) beginOptions() (map[string]string, error) {
 	}
 	rule, err := mine.NamedRule(m.Rule.Name, margin, perc)
 	if err == nil && !reflect.DeepEqual(newManifestRule(rule), m.Rule) {
-		err = fmt.Errorf("%w: its floor, cap or eq6 are not those of rule %q", ErrOption, m.Rule.Name)
+		err = fmt.Errorf("%w: its floor, cap or eq6 are not those of rule %q", option.ErrOption, m.Rule.Name)
 	}
 	if err != nil {
 		return nil, err
@@ -119,16 +115,23 @@ func (m *Manifest) beginOptions() (map[string]string, error) {
 	return options, nil
 }
 
-// Fingerprint is the SHA-256 of the manifest without tallies and negatives, as JSON, in hexadecimal: it names a run.
-func (m *Manifest) Fingerprint() string {
-	own := *m
-	own.Tallies, own.Negatives = Tallies{}, ""
-	b, err := json.Marshal(&own)
+// RunID names the run that the manifest is of: the SHA-256, in hexadecimal, of the manifest as JSON without tallies and negatives.
+func (m *Manifest) RunID() string {
+	own := m.Unmined()
+	own.Tallies = Tallies{}
+	b, err := json.Marshal(own)
 	if err != nil {
-		panic(err) // strings, numbers that are finite, and maps of strings
+		panic(err) // it holds strings, finite numbers, and maps of strings
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
+}
+
+// Unmined is the manifest as it was before mining: without the fingerprint of the negatives and the tallies that mining gives.
+func (m *Manifest) Unmined() *Manifest {
+	own := *m
+	own.Tallies, own.Negatives = own.Tallies.Unmined(), ""
+	return &own
 }
 
 func newManifestRule(r mine.Rule) ManifestRule {

@@ -1,4 +1,4 @@
-package host
+package run
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/projection"
 )
 
 // ErrExists is returned, wrapped, where an output is there already and may not be replaced.
@@ -22,8 +24,6 @@ type Outputs struct {
 	Manifest   string // negatives.manifest.json
 	Projection string // projection.safetensors
 	Force      bool   // replace what is there
-
-	temporary string // folder for what is not complete yet; empty for that of each file
 }
 
 // OutputsBeside returns the usual names: the manifest and, where it was fitted for this, the projection go beside the negatives.
@@ -59,8 +59,14 @@ func (o Outputs) Check() error {
 	return nil
 }
 
-// Save writes a result. All files are complete on disk before the first gets its name; the manifest gets its last.
-func (r *Result) Save(p *Projection, o Outputs) (err error) {
+// save writes a result. All files are complete on disk before the first gets its name; the manifest gets its name last. What is not complete yet
+// is in the checkpoint's folder, where there is a checkpoint.
+func (o Outputs) save(r *negatives.Result, p *projection.Projection, c *checkpoint) (err error) {
+	temporary := ""
+	if c != nil {
+		temporary = c.folder
+		o.Force = true // the outputs were not there, or could be replaced, when the checkpoint was made
+	}
 	var files atomicfile.Group
 	defer func() { err = errors.Join(err, files.Discard()) }()
 	for _, f := range []struct {
@@ -70,7 +76,7 @@ func (r *Result) Save(p *Projection, o Outputs) (err error) {
 		if f.path == "" {
 			continue
 		}
-		if err := files.CreateIn(o.temporary, f.path, o.Force, f.write); err != nil {
+		if err := files.CreateIn(temporary, f.path, o.Force, f.write); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package host
+package mining
 
 import (
 	"context"
@@ -9,13 +9,15 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
 // TransformOptions say how to project a folder's vectors.
 type TransformOptions struct {
-	RunOptions
-	Zero  string // ZeroError (default) or ZeroSkip: such a row becomes zeros
+	Compute
+	Zero  string // option.ZeroError (default) or option.ZeroSkip: such a row becomes zeros
 	Force bool   // replace files that are there
 }
 
@@ -26,9 +28,9 @@ func (o TransformOptions) Validate() error {
 }
 
 func (o TransformOptions) withDefaults() (TransformOptions, error) {
-	var errs optionErrors
-	errs.oneOf("zero", &o.Zero, ZeroError, ZeroSkip)
-	return o, errs.err()
+	var errs option.Problems
+	errs.OneOf("zero", &o.Zero, option.ZeroError, option.ZeroSkip)
+	return o, errs.Err()
 }
 
 // Transformed says what was projected.
@@ -40,11 +42,11 @@ type Transformed struct {
 
 // Transform projects all documents and queries of a folder to docs.npy and queries.npy in the folder out: float32, one row per
 // line of the corpus or query file.
-func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out string, o TransformOptions) (t *Transformed, err error) {
+func Transform(ctx context.Context, folder *dataset.Folder, p *projection.Projection, out string, o TransformOptions) (t *Transformed, err error) {
 	if o, err = o.withDefaults(); err != nil {
 		return nil, err
 	}
-	models, err := p.ensemble(folder)
+	models, err := p.Vectors(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -58,15 +60,15 @@ func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out s
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeEngine()) }()
-	plan, err := planTransform(o.RunOptions, p)
+	split, err := splitForTransform(o.Compute, p)
 	if err != nil {
 		return nil, err
 	}
-	w, err := newWorkers(ctx, e, p, plan.instances, plan.instanceLimit, o.BlockRows)
+	s, err := newInstances(ctx, e, p, split.instances, split.instanceLimit, o.BlockRows)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, w.closeAll(ctx)) }()
+	defer func() { err = errors.Join(err, s.close(ctx)) }()
 
 	var documents, queries []dataset.Matrix
 	for _, m := range models {
@@ -80,7 +82,7 @@ func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out s
 		xs   []dataset.Matrix
 	}{{"docs.npy", documents}, {"queries.npy", queries}} {
 		err := files.Create(filepath.Join(out, side.file), o.Force, func(to io.Writer) error {
-			zeros, err := w.writeProjected(ctx, to, side.xs, o, "project "+side.file)
+			zeros, err := s.writeProjected(ctx, to, side.xs, o, "project "+side.file)
 			t.Zero += zeros
 			return err
 		})
@@ -98,19 +100,19 @@ func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out s
 const transformBytes = 16 << 20
 
 // writeProjected writes a .npy file of all rows, projected, and returns how many were zero.
-func (w *workers) writeProjected(ctx context.Context, to io.Writer, xs []dataset.Matrix, o TransformOptions, stage string) (zeros int, err error) {
-	n, k := xs[0].Rows(), w.projection.Width()
+func (s *instances) writeProjected(ctx context.Context, to io.Writer, xs []dataset.Matrix, o TransformOptions, stage string) (zeros int, err error) {
+	n, k := xs[0].Rows(), s.projection.Width()
 	if _, err := to.Write(npyHeader(n, k)); err != nil {
 		return 0, err
 	}
-	done := progressOf(o.Progress, stage, n)
+	done := o.Progress.Count(stage, n)
 	blockRows := max(64, min(4096, transformBytes/(4*k))) // for all threads to share
 	for first := 0; first < n; first += blockRows {
 		rows := make([]int, min(blockRows, n-first))
 		for i := range rows {
 			rows[i] = first + i
 		}
-		y, zero, err := w.project(ctx, xs, rows, o.Zero, done)
+		y, zero, err := s.project(ctx, xs, rows, o.Zero, done)
 		if err != nil {
 			return 0, err
 		}

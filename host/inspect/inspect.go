@@ -1,4 +1,7 @@
-package host
+// Package inspect says what a file that quarry reads or writes holds, and whether it is sound.
+//
+// In goes a path; out come fields to show, and what is wrong. The command line's quarry inspect calls it.
+package inspect
 
 import (
 	"bytes"
@@ -17,6 +20,9 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/run"
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/kernel"
@@ -44,8 +50,8 @@ func (i *Inspection) problem(format string, args ...any) {
 	i.Problems = append(i.Problems, fmt.Sprintf(format, args...))
 }
 
-// Inspect tells what a file that quarry reads or writes holds, and what of it is not sound. A file that it cannot make out is an error.
-func Inspect(ctx context.Context, path string) (i *Inspection, err error) {
+// File tells what a file that quarry reads or writes holds, and what of it is not sound. A file that it cannot make out is an error.
+func File(ctx context.Context, path string) (i *Inspection, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, dataset.ReadError(path, err)
@@ -118,7 +124,7 @@ func (i *Inspection) safetensors(path string) error {
 
 func (i *Inspection) projection(path string, file []byte) error {
 	i.Kind = "projection"
-	p, err := ParseProjection(file)
+	p, err := projection.Parse(file)
 	if err != nil {
 		i.problem("%v", err)
 		return nil
@@ -185,7 +191,7 @@ func (i *Inspection) vectors(ctx context.Context, path string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		raw, err := readRaw([]dataset.Matrix{x}, r, 1)
+		raw, err := projection.ReadRaw([]dataset.Matrix{x}, r, 1)
 		if err != nil {
 			return err
 		}
@@ -222,7 +228,7 @@ func (i *Inspection) negatives(path string) error {
 		return err
 	}
 	i.add("sha256", sum)
-	pairs, err := LoadNegatives(path)
+	pairs, err := negatives.Load(path)
 	if err != nil {
 		i.problem("%v", err)
 		return nil
@@ -237,8 +243,8 @@ func (i *Inspection) negatives(path string) error {
 	i.add("pairs", len(pairs))
 	i.add("pairs_with_negatives", with)
 	i.add("negatives", total)
-	manifest := OutputsBeside(path, false, false).Manifest
-	switch m, err := loadManifest(manifest); {
+	manifest := run.OutputsBeside(path, false, false).Manifest
+	switch m, err := negatives.LoadManifest(manifest); {
 	case err == nil:
 		i.add("manifest", filepath.Base(manifest))
 		if m.Negatives != sum {
@@ -250,23 +256,9 @@ func (i *Inspection) negatives(path string) error {
 	return nil
 }
 
-func loadManifest(path string) (*Manifest, error) {
-	file, err := os.ReadFile(path)
-	if err != nil {
-		return nil, dataset.ReadError(path, err)
-	}
-	var m Manifest
-	d := json.NewDecoder(bytes.NewReader(file))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&m); err != nil || m.Format != ManifestFormat {
-		return nil, &dataset.Error{Path: path, Row: -1, Problem: fmt.Sprintf("not a manifest of format %q (%v)", ManifestFormat, err)}
-	}
-	return &m, nil
-}
-
 func (i *Inspection) manifest(path string) error {
 	i.Kind = "manifest"
-	m, err := loadManifest(path)
+	m, err := negatives.LoadManifest(path)
 	if err != nil {
 		return err
 	}

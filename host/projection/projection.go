@@ -1,4 +1,8 @@
-package host
+// Package projection is projection files as the host handles them: it fits them on a dataset's vectors, loads and saves them.
+//
+// In go a dataset and options. Out comes a projection (package plugin/pca), its file's bytes, and the fingerprint that every later artifact
+// names. The numbers come from package fit. Packages mining, run and job take projections.
+package projection
 
 import (
 	"errors"
@@ -19,8 +23,8 @@ type Projection struct {
 	Fingerprint string // SHA-256 of File, in hexadecimal
 }
 
-// ParseProjection reads a projection file's bytes.
-func ParseProjection(file []byte) (*Projection, error) {
+// Parse reads a projection file's bytes.
+func Parse(file []byte) (*Projection, error) {
 	p, err := pca.Parse(file)
 	if err != nil {
 		return nil, err
@@ -28,13 +32,13 @@ func ParseProjection(file []byte) (*Projection, error) {
 	return &Projection{p, file, pca.Fingerprint(file)}, nil
 }
 
-// LoadProjection reads a projection file.
-func LoadProjection(path string) (*Projection, error) {
+// Load reads a projection file.
+func Load(path string) (*Projection, error) {
 	file, err := os.ReadFile(path)
 	if err != nil {
 		return nil, dataset.ReadError(path, err, "make it with quarry fit")
 	}
-	p, err := ParseProjection(file)
+	p, err := Parse(file)
 	if err != nil {
 		return nil, &dataset.Error{Path: path, Row: -1, Problem: err.Error(), Hint: "make it again with quarry fit", Err: err}
 	}
@@ -52,8 +56,8 @@ func (p *Projection) Save(path string, force bool) error {
 	return atomicfile.Write(path, force, p.Write)
 }
 
-// ensemble opens the vectors of the projection's models and checks their widths.
-func (p *Projection) ensemble(folder *dataset.Folder) ([]dataset.Model, error) {
+// Vectors opens the vectors of the projection's models and checks their widths.
+func (p *Projection) Vectors(folder *dataset.Folder) ([]dataset.Model, error) {
 	var models []dataset.Model
 	for _, want := range p.Models {
 		m, err := folder.Vectors(want.Name)
@@ -72,8 +76,8 @@ func (p *Projection) ensemble(folder *dataset.Folder) ([]dataset.Model, error) {
 	return models, nil
 }
 
-// readRaw reads n rows of each model.
-func readRaw(xs []dataset.Matrix, first, n int) ([]pca.Raw, error) {
+// ReadRaw reads n rows of each model.
+func ReadRaw(xs []dataset.Matrix, first, n int) ([]pca.Raw, error) {
 	models := make([]pca.Raw, len(xs))
 	for i, x := range xs {
 		models[i] = pca.Raw{DType: x.DType(), Data: make([]byte, n*x.Width()*x.DType().Size())}

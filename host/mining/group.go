@@ -1,0 +1,115 @@
+package mining
+
+import (
+	"context"
+	"slices"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+)
+
+// Group is pairs that go through the documents together, as plugin instances take them.
+type Group struct {
+	ID      string               // names the group's pairs, in parts
+	Tensors []safetensors.Tensor // of a begin message: projected vectors, and the positions of documents that are no negatives
+
+	rows *groupRows // where the group is of a plan
+}
+
+// Pairs is how many pairs there are.
+func (g *Group) Pairs() int {
+	i := slices.IndexFunc(g.Tensors, func(t safetensors.Tensor) bool { return t.Name == "pair_query" })
+	if i < 0 {
+		return 0
+	}
+	return g.Tensors[i].Rows()
+}
+
+// GroupSize is how large a group of pairs is, for planning memory.
+type GroupSize struct {
+	Pairs     int `json:"pairs"`
+	Positives int `json:"positives"` // distinct ones, or those that must all satisfy the rule
+	Excluded  int `json:"excluded"`  // documents that are excluded, of all queries, and positives that belong together
+}
+
+// Size is how large the group is.
+func (g *Group) Size() GroupSize {
+	size := GroupSize{Pairs: g.Pairs()}
+	for _, t := range g.Tensors {
+		switch t.Name {
+		case "positives":
+			size.Positives = t.Rows()
+		case "exclude", "together":
+			size.Excluded += t.Rows()
+		}
+	}
+	return size
+}
+
+// Group projects a group's pairs.
+func (p *Plan) Group(ctx context.Context, number int) (*Group, error) {
+	of := p.groups[number]
+	rows, k := p.selection.group(of), p.projection.Width()
+	done := p.options.Progress.Count("project pairs", len(rows.queries)+len(rows.positives))
+	queries, _, err := p.miner.instances.project(ctx, p.queries, rows.queries, option.ZeroError, done)
+	if err != nil {
+		return nil, err
+	}
+	positives, _, err := p.miner.instances.project(ctx, p.documents, rows.positives, option.ZeroError, done)
+	if err != nil {
+		return nil, err
+	}
+	pairQuery, pairPositive := make([]int64, len(rows.pairs)), make([]int64, len(rows.pairs))
+	for i, pair := range rows.pairs {
+		pairQuery[i], pairPositive[i] = pair[0], pair[1]
+	}
+	excludeOffsets, exclude := ragged(rows.exclude)
+	tensors := []safetensors.Tensor{
+		safetensors.OfFloat32("queries", queries, len(rows.queries), k),
+		safetensors.OfFloat32("positives", positives, len(rows.positives), k),
+		safetensors.OfInt64("pair_query", pairQuery, len(pairQuery)),
+		safetensors.OfInt64("pair_positive", pairPositive, len(pairPositive)),
+		safetensors.OfInt64("exclude_offsets", excludeOffsets, len(excludeOffsets)),
+		safetensors.OfInt64("exclude", exclude, len(exclude)),
+	}
+	if offsets, together := ragged(rows.together); len(together) > 0 {
+		tensors = append(tensors, safetensors.OfInt64("together_offsets", offsets, len(offsets)), safetensors.OfInt64("together", together, len(together)))
+	}
+	return &Group{ID: p.pairsID(of), Tensors: tensors, rows: rows}, nil
+}
+
+// ragged lays lists out as offsets and values.
+func ragged(lists [][]int64) (offsets, values []int64) {
+	offsets, values = make([]int64, 1, len(lists)+1), []int64{}
+	for _, l := range lists {
+		values = append(values, l...)
+		offsets = append(offsets, int64(len(values)))
+	}
+	return offsets, values
+}
+
+// GroupIDs returns the ids of a group's queries and positives, in the order of its tensors.
+func (p *Plan) GroupIDs(g *Group) (queries, positives []string, err error) {
+	if queries, err = idsOf(p.folder.Queries, g.rows.queries); err == nil {
+		positives, err = idsOf(p.folder.Documents, g.rows.positives)
+	}
+	return queries, positives, err
+}
+
+// idsOf returns the ids of those rows, in their order.
+func idsOf(ids *dataset.IDs, rows []int) ([]string, error) {
+	wanted := map[int]bool{}
+	for _, row := range rows {
+		wanted[row] = true
+	}
+	byRow, err := ids.Names(wanted)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(rows))
+	for i, row := range rows {
+		names[i] = byRow[row]
+	}
+	return names, nil
+}

@@ -1,0 +1,109 @@
+package mining
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/testdata/demo"
+)
+
+func demoPlan(t *testing.T, o Options) *Plan {
+	t.Helper()
+	f, err := dataset.OpenFS(demo.FS, "demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	p, err := projection.Fit(t.Context(), f, projection.FitOptions{Components: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := NewPlan(t.Context(), f, p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = plan.Close(t.Context()) })
+	return plan
+}
+
+// TestGroupsDoNotShow mines the pairs in groups of several sizes, against documents in pieces, in odd orders.
+func TestGroupsDoNotShow(t *testing.T) {
+	for _, o := range []Options{{Split: "all"}, {Positives: PositivesAll, Counts: true, Rule: "topk"}, {Zero: option.ZeroSkip}} {
+		o.Engine = engine.Native(engine.Options{})
+		plan := demoPlan(t, o)
+		var want []byte
+		for _, size := range []int{len(plan.selection.pairs), 1, 7, 30} {
+			plan.split.groupPairs, plan.options.PartDocuments = size, 50+size
+			plan.cutGroups()
+			pieces := plan.Pieces()
+			slices.Reverse(pieces)
+			whole, lacking := plan.Merge(), plan.Merge()
+			for i, piece := range pieces {
+				part, err := plan.Part(t.Context(), piece)
+				if err == nil {
+					err = whole.Add(part)
+				}
+				if err == nil && i > 0 {
+					err = lacking.Add(part)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, err := whole.Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			if err := errors.Join(r.WriteNegatives(&got), r.Manifest.Write(&got)); err != nil {
+				t.Fatal(err)
+			}
+			if want == nil {
+				want = got.Bytes()
+			} else if !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("%+v: groups of %d pairs give another result", o, size)
+			}
+			if _, err := lacking.Result(); !errors.Is(err, option.ErrOption) {
+				t.Errorf("with a part missing: %v", err)
+			}
+		}
+	}
+}
+
+func TestSplitForPairs(t *testing.T) {
+	plan := demoPlan(t, Options{Compute: Compute{Engine: engine.Native(engine.Options{})}})
+	many := &selection{}
+	for i := range 200_000 {
+		many.pairs = append(many.pairs, rowPair{i, i})
+	}
+	for _, row := range []struct {
+		set       *selection
+		memory    int64
+		threads   int
+		instances int
+		groups    bool // more than one
+	}{
+		{plan.selection, 256 << 20, 2, 2, false},
+		{plan.selection, 400 << 20, 64, 7, false},
+		{many, 1 << 30, 2, 2, true},
+		{many, 64 << 30, 2, 2, false},
+	} {
+		split, err := splitForPairs(Compute{Memory: option.ProcessBudget(row.memory), Threads: row.threads}, plan.projection, row.set, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if split.instances != row.instances || (split.groupPairs < len(row.set.pairs)) != row.groups || int64(split.instances)*split.instanceLimit > row.memory/2 {
+			t.Errorf("%d pairs in %d MiB: %+v", len(row.set.pairs), row.memory>>20, split)
+		}
+	}
+	_, err := splitForPairs(Compute{Memory: option.ProcessBudget(100 << 20), Threads: 2}, plan.projection, many, 5)
+	if !errors.Is(err, option.ErrMemory) {
+		t.Errorf("in 100 MiB: %v", err)
+	}
+}

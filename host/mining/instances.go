@@ -1,0 +1,178 @@
+package mining
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/internal/parallel"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+)
+
+// How long things are to take. What that is in rows depends on the engine's speed.
+const (
+	callTime = 10 * time.Millisecond // a call of the plugin: the context is looked at in between
+	partTime = 30 * time.Second      // a part: what a run that is killed loses at most, for each instance
+)
+
+// instances are plugin instances with a projection loaded, one for each thread.
+type instances struct {
+	projection *projection.Projection
+	all        []engine.Instance
+	rows       int     // of a block, where the caller says; otherwise 0
+	perSecond  float64 // multiply-adds that one instance makes
+}
+
+// newInstances starts n instances, each of which may use limit bytes.
+func newInstances(ctx context.Context, e engine.Engine, p *projection.Projection, n int, limit int64, blockRows int) (_ *instances, err error) {
+	s := &instances{projection: p, rows: blockRows}
+	if s.perSecond, err = e.Speed(ctx); err != nil {
+		return nil, err
+	}
+	for range n {
+		i, err := e.Open(ctx)
+		if err != nil {
+			return nil, errors.Join(err, s.close(ctx))
+		}
+		s.all = append(s.all, i)
+	}
+	err = s.each(ctx, func(i engine.Instance) error {
+		_, err := engine.SendTensors(ctx, i, abi.OpReset, nil, map[string]string{"memory_limit": strconv.FormatInt(limit, 10)})
+		if err == nil {
+			_, err = engine.SendBytes(ctx, i, abi.OpLoadProjection, p.File)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.close(ctx))
+	}
+	return s, nil
+}
+
+// each calls f for every instance, on all threads.
+func (s *instances) each(ctx context.Context, f func(engine.Instance) error) error {
+	return parallel.Each(ctx, len(s.all), len(s.all), func(_, i int) error { return f(s.all[i]) })
+}
+
+func (s *instances) close(ctx context.Context) error {
+	var errs []error
+	for _, i := range s.all {
+		errs = append(errs, i.Close(context.WithoutCancel(ctx)))
+	}
+	s.all = nil
+	return errors.Join(errs...)
+}
+
+// blockRows is how many rows go to an instance in one call: as many as the caller says, or as take it about callTime. From 64 rows on, it is
+// a multiple of 64, since the kernels read all queries anew for each 64 rows.
+func (s *instances) blockRows(queries int) int {
+	const pass, most = 64, 256
+	if s.rows > 0 {
+		return s.rows
+	}
+	n := max(1, min(s.perInstance(callTime, queries), most))
+	if n > pass {
+		n = n / pass * pass
+	}
+	return n
+}
+
+// rowsIn is how many documents all instances together mine in so much time. It is at least 4,096, so that starting does not count.
+func (s *instances) rowsIn(t time.Duration, queries int) int {
+	const least, most = 4096, 1 << 30
+	return max(least, min(len(s.all)*s.perInstance(t, queries), most))
+}
+
+// perInstance is how many rows one instance projects, and holds against so many queries, in a time.
+func (s *instances) perInstance(t time.Duration, queries int) int {
+	return int(min(s.perSecond*t.Seconds()/float64(s.multiplyAdds(queries)), 1<<40))
+}
+
+// multiplyAdds is what a row takes: to project it, and to hold it against so many queries.
+func (s *instances) multiplyAdds(queries int) int {
+	n := s.projection.Width() * queries
+	if s.projection.Components != nil {
+		n += s.projection.Width() * s.projection.Columns()
+	}
+	return max(n, 1)
+}
+
+// project projects rows of one side's matrices, in blocks on all threads. zeros[i] is true where row i is the zero vector; that happens only
+// where zero is option.ZeroSkip.
+func (s *instances) project(ctx context.Context, xs []dataset.Matrix, rows []int, zero string, done func(rows int)) (y []float32, zeros []bool, err error) {
+	k, block := s.projection.Width(), s.blockRows(0)
+	y, zeros = make([]float32, len(rows)*k), make([]bool, len(rows))
+	options := map[string]string{"zero": zero}
+	err = parallel.Each(ctx, len(s.all), (len(rows)+block-1)/block, func(lane, piece int) error {
+		at := piece * block
+		n := min(block, len(rows)-at)
+		out, err := s.send(ctx, s.all[lane], abi.OpTransform, xs, rows[at:at+n], options)
+		if err != nil {
+			return err
+		}
+		f, err := safetensors.Parse(out, abi.MaxHeader)
+		if err != nil {
+			return fmt.Errorf("answer to transform: %w", err)
+		}
+		answer, _ := f.Tensor("documents")
+		if copy(y[at*k:(at+n)*k], safetensors.Float32s(answer.Data)) != n*k {
+			return fmt.Errorf("answer to transform: %d bytes for %d rows of %d", len(answer.Data), n, k)
+		}
+		for i := range n {
+			zeros[at+i] = !slices.ContainsFunc(y[(at+i)*k:(at+i+1)*k], func(x float32) bool { return x != 0 })
+		}
+		done(n)
+		return nil
+	})
+	return y, zeros, err
+}
+
+// send calls an operation on rows of the models' matrices, which are read straight into the instance's memory. An error names the file and
+// the row there.
+func (s *instances) send(ctx context.Context, i engine.Instance, op abi.Op, xs []dataset.Matrix, rows []int, options map[string]string) ([]byte, error) {
+	const kind = "documents"
+	byName := map[string]dataset.Matrix{}
+	tensors := make([]safetensors.Tensor, len(xs))
+	for m, x := range xs {
+		name := kind + "/" + s.projection.Models[m].Name
+		byName[name] = x
+		tensors[m] = safetensors.Tensor{Name: name, DType: x.DType(), Shape: []int{len(rows), x.Width()}}
+	}
+	out, err := engine.Send(ctx, i, op, tensors, options, func(tensor string, data []byte) error {
+		return readRows(byName[tensor], data, rows)
+	})
+	if e := (*abi.Error)(nil); errors.As(err, &e) && e.Row >= 0 && e.Row < len(rows) {
+		x, ok := byName[e.Tensor]
+		if !ok { // a projected vector, which all models make together
+			x = xs[0]
+		}
+		return nil, projection.VectorError(x.Name(), rows[e.Row], e)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s, %s: %w", kind, op, err)
+	}
+	return out, nil
+}
+
+// readRows reads rows of a matrix, and consecutive ones at once.
+func readRows(x dataset.Matrix, dst []byte, rows []int) error {
+	stride := x.Width() * x.DType().Size()
+	for i := 0; i < len(rows); {
+		n := 1
+		for i+n < len(rows) && rows[i+n] == rows[i]+n {
+			n++
+		}
+		if err := x.ReadRows(dst[i*stride:(i+n)*stride], rows[i], n); err != nil {
+			return err
+		}
+		i += n
+	}
+	return nil
+}

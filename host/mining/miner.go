@@ -1,0 +1,132 @@
+package mining
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/internal/parallel"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/mine"
+)
+
+// Miner is plugin instances that hold one group of pairs at a time, and mine documents for it. It is for one goroutine at a time.
+type Miner struct {
+	instances *instances
+	options   map[string]string // of begin
+	begun     string            // the ID of the group that the instances hold; empty for none
+	pairs     int               // of that group
+	close     func() error      // closes the engine, where it is the miner's own
+}
+
+// NewMiner starts instances for what a manifest says: its rule and options. largest is the largest of the groups of pairs that they will get;
+// it decides how many instances fit the memory.
+func NewMiner(ctx context.Context, p *projection.Projection, m *negatives.Manifest, c Compute, largest GroupSize) (*Miner, error) {
+	split, err := splitForGroups(c, p, largest, m.Top)
+	if err != nil {
+		return nil, err
+	}
+	return newMiner(ctx, p, m, c, split)
+}
+
+func newMiner(ctx context.Context, p *projection.Projection, m *negatives.Manifest, c Compute, split memorySplit) (*Miner, error) {
+	options, err := m.BeginOptions()
+	if err != nil {
+		return nil, err
+	}
+	e, closeEngine, err := c.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	miner := &Miner{options: options, close: closeEngine}
+	if miner.instances, err = newInstances(ctx, e, p, split.instances, split.instanceLimit, c.BlockRows); err != nil {
+		return nil, errors.Join(err, closeEngine())
+	}
+	return miner, nil
+}
+
+// Close frees the instances, and the engine where it is the miner's own.
+func (m *Miner) Close(ctx context.Context) error {
+	return errors.Join(m.instances.close(ctx), m.close())
+}
+
+// Has reports whether the instances hold the group of that ID.
+func (m *Miner) Has(id string) bool { return m.begun == id && id != "" }
+
+// Begin gives a group of pairs to all instances.
+func (m *Miner) Begin(ctx context.Context, g *Group) error {
+	m.begun = ""
+	options := maps.Clone(m.options)
+	options["pairs_id"] = g.ID
+	err := m.instances.each(ctx, func(i engine.Instance) error {
+		_, err := engine.SendTensors(ctx, i, abi.OpBegin, g.Tensors, options)
+		return err
+	})
+	if err == nil {
+		m.begun, m.pairs = g.ID, g.Pairs()
+	}
+	return err
+}
+
+// Mine mines the rows of a matrix for each model, which are the documents of position first on.
+func (m *Miner) Mine(ctx context.Context, documents []dataset.Matrix, first int64, progress option.Progress) (*mine.Part, error) {
+	if m.begun == "" {
+		return nil, fmt.Errorf("%w: there are no pairs to mine for", option.ErrOption)
+	}
+	rows := documents[0].Rows()
+	return m.scan(ctx, documents, 0, rows, first, progress.Count("mine", rows))
+}
+
+// scan mines rows first to end-1. The position of a row's document is the row plus offset.
+func (m *Miner) scan(ctx context.Context, documents []dataset.Matrix, first, end int, offset int64, count func(rows int)) (*mine.Part, error) {
+	block := m.instances.blockRows(m.pairs)
+	err := parallel.Each(ctx, len(m.instances.all), (end-first+block-1)/block, func(lane, piece int) error {
+		at := first + piece*block
+		n := min(block, end-at)
+		rows := make([]int, n)
+		for i := range rows {
+			rows[i] = at + i
+		}
+		position := strconv.FormatInt(offset+int64(at), 10)
+		_, err := m.instances.send(ctx, m.instances.all[lane], abi.OpPush, documents, rows, map[string]string{"first": position})
+		if err == nil {
+			count(n)
+		}
+		return err
+	})
+	if err != nil {
+		m.begun = "" // the instances have seen some of the documents
+		return nil, err
+	}
+	part, err := m.finish(ctx)
+	if err != nil {
+		m.begun = "" // some instances still hold what they found
+	}
+	return part, err
+}
+
+// finish merges the parts of all instances.
+func (m *Miner) finish(ctx context.Context) (merged *mine.Part, err error) {
+	for _, i := range m.instances.all {
+		out, err := engine.SendBytes(ctx, i, abi.OpFinish, nil)
+		if err != nil {
+			return nil, err
+		}
+		part, err := mine.ParsePart(bytes.Clone(out))
+		if err != nil {
+			return nil, fmt.Errorf("answer to finish: %w", err)
+		}
+		if merged, err = mergeParts(merged, part); err != nil {
+			return nil, err
+		}
+	}
+	return merged, nil
+}

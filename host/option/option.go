@@ -1,0 +1,42 @@
+// Package option holds what the options of every room of host have in common: how wrong options are reported, how progress is told, and how
+// much memory there is to plan with.
+//
+// Packages projection, mining, run and job take such options; the command line fills them in.
+package option
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ErrOption is returned, wrapped, for options that are not valid. All that is wrong with them is reported together.
+var ErrOption = errors.New("invalid option")
+
+// Problems collects what is wrong with options. Its zero value is empty.
+type Problems []error
+
+// Check adds a problem where ok is false.
+func (p *Problems) Check(ok bool, format string, args ...any) {
+	if !ok {
+		*p = append(*p, fmt.Errorf("%w: "+format, append([]any{ErrOption}, args...)...))
+	}
+}
+
+// OneOf adds a problem where *value is none of the choices. An empty value becomes the first choice.
+func (p *Problems) OneOf(name string, value *string, choices ...string) {
+	if *value == "" {
+		*value = choices[0]
+	}
+	p.Check(slices.Contains(choices, *value), "%s is %q; it is one of %s", name, *value, strings.Join(choices, ", "))
+}
+
+// Err returns all problems as one error, or nil.
+func (p Problems) Err() error { return errors.Join(p...) }
+
+// What becomes of a vector that is zero, whose cosine is undefined.
+const (
+	ZeroError = "error" // the work fails and names file and row
+	ZeroSkip  = "skip"  // the vector is left out and counted
+)

@@ -1,0 +1,78 @@
+package run
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/projection"
+)
+
+// sameManifest fails where the manifest of what is at path is not that of a plan, and says what differs.
+func sameManifest(path string, there *negatives.Manifest, plan *mining.Plan) error {
+	now := plan.Manifest()
+	return sameValues(path, manifestValues(there), manifestValues(&now))
+}
+
+// sameSettings fails where the projection at path was fitted with other settings, and says which.
+func sameSettings(path string, there, now projection.Settings) error {
+	was, is := map[string]string{}, map[string]string{}
+	flatten(was, "fit", there)
+	flatten(is, "fit", now)
+	return sameValues(path, was, is)
+}
+
+func sameValues(path string, there, now map[string]string) error {
+	keys := maps.Clone(there)
+	maps.Copy(keys, now)
+	var differences []string
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if there[key] != now[key] {
+			differences = append(differences, fmt.Sprintf("%s is %s and was %s", key, orNone(now[key]), orNone(there[key])))
+		}
+	}
+	if differences == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %w, of another run: %s\n  hint: give the same inputs and options, or start anew with --force and without --resume",
+		path, ErrExists, strings.Join(differences, "; "))
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "not there"
+	}
+	return s
+}
+
+// manifestValues is a manifest's values by their paths, without tallies and negatives.
+func manifestValues(m *negatives.Manifest) map[string]string {
+	own := *m
+	own.Tallies, own.Negatives = negatives.Tallies{}, ""
+	values := map[string]string{}
+	flatten(values, "", &own)
+	return values
+}
+
+// flatten adds the JSON values of v, by path.
+func flatten(to map[string]string, path string, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only plain values are given
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(b, &object) != nil {
+		to[path] = string(b)
+		return
+	}
+	for key, value := range object {
+		if path != "" {
+			key = path + "." + key
+		}
+		flatten(to, key, value)
+	}
+}
