@@ -32,7 +32,7 @@ func extismCase(t *testing.T, name string) (goldenCase, []host.Pair) {
 	if i < 0 {
 		t.Fatalf("no golden case %s", name)
 	}
-	_, _, want := cases[i].open(t)
+	want := cases[i].expected(t)
 	return cases[i], pairsOf(t, want)
 }
 
@@ -62,7 +62,7 @@ func samePairs(t *testing.T, what string, got, want []host.Pair) {
 func TestExtismGo(t *testing.T) {
 	for _, name := range extismCases {
 		c, want := extismCase(t, name)
-		folder, p, _ := c.open(t)
+		folder, p := c.open(t)
 		begin, documents := extismMessages(t, folder, p)
 		manifest := extism.Manifest{Wasm: []extism.Wasm{extism.WasmData{Data: plugin.Wasm}}}
 		guest, err := extism.NewPlugin(t.Context(), manifest, extism.PluginConfig{EnableWasi: true}, nil)
