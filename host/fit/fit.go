@@ -11,6 +11,7 @@ import (
 	"math"
 
 	"github.com/quarry-hn/quarry/host/internal/parallel"
+	"github.com/quarry-hn/quarry/host/matrix"
 )
 
 // MaxExact is the widest matrix whose covariance is decomposed whole; beyond, a subspace is.
@@ -53,8 +54,17 @@ type Options struct {
 	Memory int64
 	// Seed chooses the random subspace where there is one.
 	Seed uint64
+	// Machine makes what multiplies the matrices of a wide fit; nil means matrix.Wasm. The result does not depend on it.
+	Machine matrix.New
 	// Progress is told how many rows of a pass over the data are done, "fit" or "fit, pass 2"; may be nil.
 	Progress func(pass string, done, total int)
+}
+
+func (o Options) machine() matrix.New {
+	if o.Machine == nil {
+		return matrix.Wasm
+	}
+	return o.Machine
 }
 
 // Result is a fitted projection. d is the number of columns, k of components.

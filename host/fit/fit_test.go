@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/quarry-hn/quarry/host/matrix"
 )
 
 // spectrum is rows with known variances in a random basis, made once.
@@ -224,6 +227,22 @@ func TestFlatSpectrumSaysWhatItTakes(t *testing.T) {
 	_, err = Fit(context.Background(), noise{10, 3000}, Options{Variance: 1, Center: true, Threads: 2})
 	if !errors.Is(err, ErrOption) {
 		t.Errorf("all of the variance: got %v", err)
+	}
+}
+
+// TestRandomizedDoesNotDependOnMachine fits with the products of kernel.wat and with those in Go, and compares the bits.
+func TestRandomizedDoesNotDependOnMachine(t *testing.T) {
+	var want *Result
+	for _, machine := range []matrix.New{matrix.Wasm, matrix.Plain} {
+		got, err := fitRandomized(context.Background(), newSpectrum(300, 70, power(1)), Options{Variance: 0.9, Center: true, Threads: 2, Machine: machine, Progress: func(string, int, int) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == nil {
+			want = got
+		} else if !reflect.DeepEqual(got, want) {
+			t.Error("the machines give different components")
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (s *subspace) sample(ctx context.Context) (int, error) {
 		return n, nil
 	}
 	d := s.source.Columns()
-	columns := s.image.Take(n) // a sampled row is a column here; half of the rows come first
+	columns := s.image.FirstColumns(n) // a sampled row is a column here; half of the rows come first
 	err := s.machine.Each(ctx, n, func(i int) error {
 		x := make([]float32, d)
 		at := 2 * i

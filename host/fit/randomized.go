@@ -7,7 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 
-	"github.com/quarry-hn/quarry/host/internal/tiles"
+	"github.com/quarry-hn/quarry/host/matrix"
 )
 
 // maxSubspace is the largest subspace that is tried: beyond, its small eigenproblem would take longer than the passes.
@@ -75,16 +75,16 @@ func fitRandomized(ctx context.Context, rows Source, o Options) (_ *Result, err 
 type subspace struct {
 	source  Source
 	o       Options
-	machine *tiles.Machine
+	machine *matrix.Machine
 	largest int  // columns that there is room for
 	bounded bool // by memory
 
-	block   tiles.Rows   // rows of the source, less the shift
-	product tiles.Panels // block times basis
-	basis   tiles.Panels // d x l
-	image   tiles.Panels // d x l: C times basis
-	small   tiles.Panels // l x l
-	gram    tiles.Gram   // l x l
+	block   matrix.Rows   // rows of the source, less the shift
+	product matrix.Panels // block times basis
+	basis   matrix.Panels // d x l
+	image   matrix.Panels // d x l: C times basis
+	small   matrix.Panels // l x l
+	gram    matrix.Gram   // l x l
 	random  *rand.Rand
 
 	passes    int  // begun
@@ -108,7 +108,7 @@ func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error)
 		s.largest, s.bounded = max(s.largest*7/8, leastSubspace), true
 	}
 	var err error
-	if s.machine, err = tiles.New(ctx, matrixBytes(d, s.largest), max(1, o.Threads)); err != nil {
+	if s.machine, err = o.machine()(ctx, matrixBytes(d, s.largest), max(1, o.Threads)); err != nil {
 		return nil, err
 	}
 	s.block = s.machine.Rows(subspaceRows, d)
@@ -123,7 +123,7 @@ const leastSubspace = 128
 
 // matrixBytes is the size of the matrices for up to l columns.
 func matrixBytes(d, l int) int {
-	return 2*tiles.PanelBytes(d, l) + tiles.PanelBytes(subspaceRows, l) + tiles.PanelBytes(l, l) + tiles.RowBytes(subspaceRows, d) + tiles.GramBytes(l) + 6*64
+	return 2*matrix.PanelBytes(d, l) + matrix.PanelBytes(subspaceRows, l) + matrix.PanelBytes(l, l) + matrix.RowBytes(subspaceRows, d) + matrix.GramBytes(l) + 6*64
 }
 
 // subspaceMemory is what a fit holds: the matrices, LAPACK's, and the components.
@@ -133,7 +133,7 @@ func subspaceMemory(d, l int) int64 {
 
 // width sets how many columns basis, image and product have.
 func (s *subspace) width(l int) {
-	s.basis, s.image, s.product = s.basis.Take(l), s.image.Take(l), s.product.Take(l)
+	s.basis, s.image, s.product = s.basis.FirstColumns(l), s.image.FirstColumns(l), s.product.FirstColumns(l)
 }
 
 // grow adds random columns to the basis, which has l, until there are next.
@@ -179,7 +179,7 @@ func (s *subspace) read(ctx context.Context, first, n int) (counted int, err err
 }
 
 // pass streams all rows: visit gets each block of them, and its product with the basis.
-func (s *subspace) pass(ctx context.Context, visit func(block tiles.Rows, product tiles.Panels) error) error {
+func (s *subspace) pass(ctx context.Context, visit func(block matrix.Rows, product matrix.Panels) error) error {
 	n := s.source.Rows()
 	s.passes++
 	name := fmt.Sprintf("fit, pass %d", s.passes)
@@ -188,7 +188,7 @@ func (s *subspace) pass(ctx context.Context, visit func(block tiles.Rows, produc
 	for first := 0; first < n; first += subspaceRows {
 		block := s.block
 		block.Rows = min(subspaceRows, n-first)
-		product := s.product.Head(block.Rows)
+		product := s.product.OfRows(block.Rows)
 		counted, err := s.read(ctx, first, block.Rows)
 		if err != nil {
 			return err
@@ -215,7 +215,7 @@ func (s *subspace) firstPass(ctx context.Context) error {
 			return err
 		}
 	}
-	err := s.pass(ctx, func(block tiles.Rows, product tiles.Panels) error {
+	err := s.pass(ctx, func(block matrix.Rows, product matrix.Panels) error {
 		err := s.columns(ctx, func(from, to int) {
 			for r := range block.Rows {
 				row := block.Row(r)
@@ -296,7 +296,7 @@ func (s *subspace) columns(ctx context.Context, work func(from, to int)) error {
 // multiply makes image = C basis.
 func (s *subspace) multiply(ctx context.Context) error {
 	clear(s.image.Data)
-	return s.pass(ctx, func(block tiles.Rows, product tiles.Panels) error {
+	return s.pass(ctx, func(block matrix.Rows, product matrix.Panels) error {
 		return s.machine.AddTransposedTimes(ctx, s.image, block, product)
 	})
 }
@@ -334,7 +334,7 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 		}
 		s.exhausted = s.exhausted || rank < l
 		s.setSmall(l, rank, func(i, j int) float64 { return scale[i] * vectors[i*stride+j] / math.Sqrt(values[j]) })
-		s.basis = s.basis.Take(rank)
+		s.basis = s.basis.FirstColumns(rank)
 		if err := s.machine.PanelsTimes(ctx, s.basis, s.image, s.small); err != nil {
 			return err
 		}
@@ -345,7 +345,7 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 
 // setSmall fills the small matrix, of l rows.
 func (s *subspace) setSmall(l, columns int, at func(i, j int) float64) {
-	s.small = s.small.Take(columns)
+	s.small = s.small.FirstColumns(columns)
 	clear(s.small.Data)
 	for i := range l {
 		for j := range columns {
@@ -360,7 +360,7 @@ func (s *subspace) ritz(ctx context.Context) (values, vectors []float64, stride 
 		return nil, nil, 0, err
 	}
 	clear(s.gram.Data)
-	err = s.pass(ctx, func(_ tiles.Rows, product tiles.Panels) error { return s.machine.AddGram(ctx, s.gram, product) })
+	err = s.pass(ctx, func(_ matrix.Rows, product matrix.Panels) error { return s.machine.AddGram(ctx, s.gram, product) })
 	if err != nil {
 		return nil, nil, 0, err
 	}
