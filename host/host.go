@@ -44,6 +44,8 @@ type (
 var (
 	ErrOption = option.ErrOption
 	ErrMemory = option.ErrMemory
+	ErrExists = option.ErrExists
+	ErrWrite  = option.ErrWrite
 )
 
 // Fit fits a projection on a dataset's vectors (Eq. 1 to 3).

@@ -1,14 +1,10 @@
 package option
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
-
-// ErrMemory is returned, wrapped, where the memory given is too little; the message says how much would do.
-var ErrMemory = errors.New("too little memory")
 
 // DefaultMemory is the default of --memory, in bytes: half of the machine's memory, or of the container's, and at most 4 GiB.
 func DefaultMemory() int64 {

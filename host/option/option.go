@@ -11,9 +11,6 @@ import (
 	"strings"
 )
 
-// ErrOption is returned, wrapped, for options that are not valid. All that is wrong with them is reported together.
-var ErrOption = errors.New("invalid option")
-
 // Problems collects what is wrong with options. Its zero value is empty.
 type Problems []error
 

@@ -51,7 +51,7 @@ func openCheckpoint(o Outputs, resume bool) (*checkpoint, error) {
 		return nil, nil
 	}
 	if !resume && !o.Force {
-		return nil, fmt.Errorf("%s holds the parts of a run that was cut short, and %w\n  hint: go on with --resume, or start anew with --force", c.folder, ErrExists)
+		return nil, fmt.Errorf("%s holds the parts of a run that was cut short, and %w\n  hint: go on with --resume, or start anew with --force", c.folder, option.ErrExists)
 	}
 	path := filepath.Join(c.folder, recordFile)
 	file, err := os.ReadFile(path)
@@ -76,7 +76,7 @@ func newCheckpoint(o Outputs, plan *mining.Plan, p *projection.Projection) (*che
 	manifest.Tallies = negatives.Tallies{}
 	c := &checkpoint{folder: o.Negatives + ".parts", record: record{Format: recordFormat, Manifest: manifest, Cut: plan.Cut()}}
 	if err := os.MkdirAll(c.folder, 0o755); err != nil {
-		return nil, fmt.Errorf("%w %s: %w", ErrWrite, c.folder, err)
+		return nil, fmt.Errorf("%w %s: %w", option.ErrWrite, c.folder, err)
 	}
 	if o.Projection != "" {
 		if err := p.Save(c.projection(), true); err != nil {
@@ -191,7 +191,7 @@ func (c *checkpoint) remove() error {
 		err = os.RemoveAll(c.folder)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrWrite, err)
+		return fmt.Errorf("%w: %w", option.ErrWrite, err)
 	}
 	return nil
 }

@@ -9,14 +9,9 @@ import (
 
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 )
-
-// ErrExists is returned, wrapped, where an output is there already and may not be replaced.
-var ErrExists = atomicfile.ErrExists
-
-// ErrWrite is returned, wrapped, where an output could not be written: the disk is full, the folder is missing or read-only.
-var ErrWrite = atomicfile.ErrWrite
 
 // Outputs are the files that mining writes. An empty path is not written.
 type Outputs struct {
@@ -49,8 +44,8 @@ func (o Outputs) Paths() (paths []string) {
 func (o Outputs) Check() error {
 	for _, path := range o.Paths() {
 		err := atomicfile.Check(path, o.Force)
-		if path == o.Projection && errors.Is(err, ErrExists) {
-			return fmt.Errorf("%s %w\n  hint: use it with --projection, write to another folder, or replace it with --force", path, ErrExists)
+		if path == o.Projection && errors.Is(err, option.ErrExists) {
+			return fmt.Errorf("%s %w\n  hint: use it with --projection, write to another folder, or replace it with --force", path, option.ErrExists)
 		}
 		if err != nil {
 			return err
@@ -82,3 +77,9 @@ func (o Outputs) save(r *negatives.Result, p *projection.Projection, c *checkpoi
 	}
 	return files.Commit()
 }
+
+// Transitional: host/job and the commands move to option.ErrExists and option.ErrWrite.
+var (
+	ErrExists = option.ErrExists
+	ErrWrite  = option.ErrWrite
+)

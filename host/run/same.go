@@ -9,6 +9,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 )
 
@@ -39,7 +40,7 @@ func sameValues(path string, there, now map[string]string) error {
 		return nil
 	}
 	return fmt.Errorf("%s %w, of another run: %s\n  hint: give the same inputs and options, or start anew with --force and without --resume",
-		path, ErrExists, strings.Join(differences, "; "))
+		path, option.ErrExists, strings.Join(differences, "; "))
 }
 
 func orNone(s string) string {
