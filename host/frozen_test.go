@@ -23,6 +23,8 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
@@ -31,7 +33,6 @@ import (
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 // frozen is where the bytes of an earlier version are; its README says which, and what may differ.
@@ -144,9 +145,9 @@ func frozenFits(t *testing.T) artifacts {
 	return made
 }
 
-func openFrozen(t *testing.T, fsys fs.FS) *dataset.Folder {
+func openFrozen(t *testing.T, fsys fs.FS) *dataset.Dataset {
 	t.Helper()
-	f, err := dataset.OpenFS(fsys, "frozen")
+	f, err := beir.OpenFS(fsys, "frozen")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/plugin/mine"
@@ -77,9 +78,9 @@ func (c goldenCase) options(t testing.TB) (o host.MineOptions) {
 	return o
 }
 
-func (c goldenCase) open(t testing.TB) (*dataset.Folder, *host.Projection) {
+func (c goldenCase) open(t testing.TB) (*dataset.Dataset, *host.Projection) {
 	t.Helper()
-	folder, err := dataset.Open(filepath.Join(golden, c.Folder))
+	folder, err := beir.Open(filepath.Join(golden, c.Folder))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +203,7 @@ func TestOneTableEveryEngine(t *testing.T) {
 }
 
 // minedInParts mines the documents in n ranges, the last first, and returns the result and the merged part.
-func minedInParts(t *testing.T, folder *dataset.Folder, p *host.Projection, o host.MineOptions, n int) (*host.Result, []byte) {
+func minedInParts(t *testing.T, folder *dataset.Dataset, p *host.Projection, o host.MineOptions, n int) (*host.Result, []byte) {
 	t.Helper()
 	plan, err := mining.NewPlan(t.Context(), folder, p, o)
 	if err != nil {

@@ -49,7 +49,7 @@ var (
 )
 
 // Fit fits a projection on a dataset's vectors (Eq. 1 to 3).
-func Fit(ctx context.Context, data *dataset.Folder, o FitOptions) (*Projection, error) {
+func Fit(ctx context.Context, data *dataset.Dataset, o FitOptions) (*Projection, error) {
 	return projection.Fit(ctx, data, o)
 }
 
@@ -58,17 +58,17 @@ func LoadProjection(path string) (*Projection, error) { return projection.Load(p
 
 // Mine mines a dataset's pairs against all its documents (Eq. 5 and 6, or another rule). The result is in memory; package run mines to
 // files, in parts that a later run can go on from.
-func Mine(ctx context.Context, data *dataset.Folder, p *Projection, o MineOptions) (*Result, error) {
+func Mine(ctx context.Context, data *dataset.Dataset, p *Projection, o MineOptions) (*Result, error) {
 	return mining.Mine(ctx, data, p, o)
 }
 
 // Transform projects all documents and queries of a dataset to docs.npy and queries.npy in the folder out.
-func Transform(ctx context.Context, data *dataset.Folder, p *Projection, out string, o TransformOptions) (*Transformed, error) {
+func Transform(ctx context.Context, data *dataset.Dataset, p *Projection, out string, o TransformOptions) (*Transformed, error) {
 	return mining.Transform(ctx, data, p, out, o)
 }
 
 // Export writes a (query, positive, negative) triplet with texts for each negative, one JSON object a line, and returns how many. separator
 // joins a document's title and text.
-func Export(data *dataset.Folder, pairs []Pair, separator string, w io.Writer) (int, error) {
+func Export(data *dataset.Dataset, pairs []Pair, separator string, w io.Writer) (int, error) {
 	return negatives.Export(data, pairs, separator, w)
 }

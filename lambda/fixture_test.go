@@ -19,14 +19,13 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/lambda/internal/stack"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 const (
@@ -59,7 +58,7 @@ type sample struct {
 
 var demoJob = sync.OnceValues(func() (*sample, error) {
 	ctx, s := context.Background(), &sample{objects: map[string][]byte{}, private: map[string]bool{}}
-	folder, err := dataset.OpenFS(demo.FS, "demo")
+	folder, err := demo.Open()
 	if err != nil {
 		return nil, err
 	}

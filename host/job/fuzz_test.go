@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
@@ -29,7 +30,7 @@ func newSeeds(t testing.TB) *seeds {
 			t.Fatal(err)
 		}
 	}
-	folder, err := dataset.OpenFS(Small(t), "small")
+	folder, err := beir.OpenFS(Small(t), "small")
 	must(err)
 	defer func() { _ = folder.Close() }()
 	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{Components: 4})

@@ -42,7 +42,7 @@ type InitOptions struct {
 
 // Init makes a job of a folder: it selects and projects the pairs and uploads them, the projection, the manifest and then the shards. It may be
 // called again where it was cut short, with the same inputs: what is there stays.
-func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *projection.Projection, o InitOptions) (m *Manifest, err error) {
+func Init(ctx context.Context, at *Place, folder *dataset.Dataset, p *projection.Projection, o InitOptions) (m *Manifest, err error) {
 	j, err := mining.NewPlan(ctx, folder, p, o.Mine)
 	if err != nil {
 		return nil, err
@@ -237,7 +237,7 @@ func (m *Manifest) addPairs(ctx context.Context, j *mining.Plan) (files [][]byte
 }
 
 // files gives the shards' files, in order; each is made as it is read.
-func (m *Manifest) files(j *mining.Plan, folder *dataset.Folder, p *projection.Projection) iter.Seq2[*io.SectionReader, error] {
+func (m *Manifest) files(j *mining.Plan, folder *dataset.Dataset, p *projection.Projection) iter.Seq2[*io.SectionReader, error] {
 	return func(yield func(*io.SectionReader, error) bool) {
 		var err error
 		next, stop := iter.Pull(folder.Documents.All(&err))
@@ -247,7 +247,7 @@ func (m *Manifest) files(j *mining.Plan, folder *dataset.Folder, p *projection.P
 			for range s.Rows {
 				id, ok := next()
 				if !ok {
-					yield(nil, errors.Join(err, fmt.Errorf("%s changed while it was read", folder.Documents.Path)))
+					yield(nil, errors.Join(err, fmt.Errorf("%s changed while it was read", folder.Documents.Name())))
 					return
 				}
 				names = append(names, id)
@@ -260,7 +260,7 @@ func (m *Manifest) files(j *mining.Plan, folder *dataset.Folder, p *projection.P
 }
 
 // cut describes the shards: as many, as alike in size as can be. Their bytes are made once here, for the fingerprints, and again to be uploaded.
-func (m *Manifest) cut(ctx context.Context, j *mining.Plan, folder *dataset.Folder, p *projection.Projection, o InitOptions) error {
+func (m *Manifest) cut(ctx context.Context, j *mining.Plan, folder *dataset.Dataset, p *projection.Projection, o InitOptions) error {
 	n := j.Documents()
 	for i := range o.Shards {
 		first, end := i*n/o.Shards, (i+1)*n/o.Shards
@@ -297,7 +297,7 @@ func (m *Manifest) checkSizes() error {
 }
 
 // upload puts the shards that are not mined yet.
-func (m *Manifest) upload(ctx context.Context, at *Place, j *mining.Plan, folder *dataset.Folder, p *projection.Projection, o InitOptions) error {
+func (m *Manifest) upload(ctx context.Context, at *Place, j *mining.Plan, folder *dataset.Dataset, p *projection.Projection, o InitOptions) error {
 	mined, err := m.listParts(ctx, at.Out)
 	if err != nil {
 		return err

@@ -7,20 +7,21 @@ import (
 	"testing/fstest"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 var native = engine.Native(engine.Options{})
 
 // sample is the demo's folder, a projection of it, and what mining it on one machine gives.
 type sample struct {
-	folder     *dataset.Folder
+	folder     *dataset.Dataset
 	projection *projection.Projection
 	options    mining.Options
 	negatives  []byte
@@ -29,7 +30,7 @@ type sample struct {
 
 func newSample(t testing.TB, o mining.Options) *sample {
 	t.Helper()
-	folder, err := dataset.OpenFS(demo.FS, "demo")
+	folder, err := demo.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func newSample(t testing.TB, o mining.Options) *sample {
 	return newSampleOf(t, folder, o)
 }
 
-func newSampleOf(t testing.TB, folder *dataset.Folder, o mining.Options) *sample {
+func newSampleOf(t testing.TB, folder *dataset.Dataset, o mining.Options) *sample {
 	t.Helper()
 	s := &sample{folder: folder, options: o}
 	s.options.Engine = native
@@ -123,13 +124,13 @@ func TestJobGivesWhatOneMachineGives(t *testing.T) {
 }
 
 // smallFolder opens the small sample, after a change.
-func smallFolder(t testing.TB, change func(fstest.MapFS)) *dataset.Folder {
+func smallFolder(t testing.TB, change func(fstest.MapFS)) *dataset.Dataset {
 	t.Helper()
 	fsys := job.Small(t)
 	if change != nil {
 		change(fsys)
 	}
-	folder, err := dataset.OpenFS(fsys, "small")
+	folder, err := beir.OpenFS(fsys, "small")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,19 +91,19 @@ func ragged(lists [][]int64) (offsets, values []int64) {
 
 // GroupIDs returns the ids of a group's queries and positives, in the order of its tensors.
 func (p *Plan) GroupIDs(g *Group) (queries, positives []string, err error) {
-	if queries, err = idsOf(p.folder.Queries, g.rows.queries); err == nil {
-		positives, err = idsOf(p.folder.Documents, g.rows.positives)
+	if queries, err = idsOf(p.data.Queries, g.rows.queries); err == nil {
+		positives, err = idsOf(p.data.Documents, g.rows.positives)
 	}
 	return queries, positives, err
 }
 
 // idsOf returns the ids of those rows, in their order.
-func idsOf(ids *dataset.IDs, rows []int) ([]string, error) {
+func idsOf(ids dataset.IDs, rows []int) ([]string, error) {
 	wanted := map[int]bool{}
 	for _, row := range rows {
 		wanted[row] = true
 	}
-	byRow, err := ids.Names(wanted)
+	byRow, err := ids.OfRows(wanted)
 	if err != nil {
 		return nil, err
 	}

@@ -6,16 +6,15 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 func demoPlan(t *testing.T, o Options) *Plan {
 	t.Helper()
-	f, err := dataset.OpenFS(demo.FS, "demo")
+	f, err := demo.Open()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 // Mine mines a dataset's pairs against all its documents.
-func Mine(ctx context.Context, folder *dataset.Folder, p *projection.Projection, o Options) (result *negatives.Result, err error) {
-	plan, err := NewPlan(ctx, folder, p, o)
+func Mine(ctx context.Context, data *dataset.Dataset, p *projection.Projection, o Options) (result *negatives.Result, err error) {
+	plan, err := NewPlan(ctx, data, p, o)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +101,8 @@ func (m *Merge) ids() (queries, documents map[int]string, err error) {
 			}
 		}
 	}
-	if queries, err = m.plan.folder.Queries.Names(wantedQueries); err == nil {
-		documents, err = m.plan.folder.Documents.Names(wantedDocuments)
+	if queries, err = m.plan.data.Queries.OfRows(wantedQueries); err == nil {
+		documents, err = m.plan.data.Documents.OfRows(wantedDocuments)
 	}
 	return queries, documents, err
 }

@@ -24,7 +24,7 @@ import (
 // budget.
 type Plan struct {
 	options    Options
-	folder     *dataset.Folder
+	data       *dataset.Dataset
 	projection *projection.Projection
 	documents  []dataset.Matrix // of each model
 	queries    []dataset.Matrix // of each model
@@ -47,23 +47,23 @@ type Piece struct {
 }
 
 // NewPlan selects the pairs of a dataset and starts plugin instances. Close it after use.
-func NewPlan(ctx context.Context, folder *dataset.Folder, p *projection.Projection, o Options) (_ *Plan, err error) {
+func NewPlan(ctx context.Context, data *dataset.Dataset, p *projection.Projection, o Options) (_ *Plan, err error) {
 	o, rule, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	models, err := p.Vectors(folder)
+	models, err := p.Vectors(data)
 	if err != nil {
 		return nil, err
 	}
-	plan := &Plan{options: o, folder: folder, projection: p}
+	plan := &Plan{options: o, data: data, projection: p}
 	for _, m := range models {
 		plan.documents, plan.queries = append(plan.documents, m.Documents), append(plan.queries, m.Queries)
 	}
-	if plan.selection, err = selectPairs(folder, o); err != nil {
+	if plan.selection, err = selectPairs(data, o); err != nil {
 		return nil, err
 	}
-	inputs, err := folder.Fingerprints(models)
+	inputs, err := data.Fingerprints(models)
 	if err != nil {
 		return nil, err
 	}

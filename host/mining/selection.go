@@ -24,17 +24,17 @@ type selection struct {
 type rowPair struct{ query, positive int }
 
 // selectPairs takes the pairs of a split. A document judged relevant to a query in any split is never mined as its negative.
-func selectPairs(folder *dataset.Folder, o Options) (*selection, error) {
-	splits, err := chooseSplits(folder, o.Split)
+func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
+	splits, err := chooseSplits(data, o.Split)
 	if err != nil {
 		return nil, err
 	}
-	queries, documents, err := judgedRows(folder)
+	queries, documents, err := judgedRows(data)
 	if err != nil {
 		return nil, err
 	}
 	positivesOf := map[string][]int{} // document rows, by query id
-	for _, q := range folder.Qrels {
+	for _, q := range data.Qrels {
 		for _, j := range q.Judgements {
 			if row, ok := documents[j.Document]; ok && j.Score > 0 {
 				positivesOf[j.Query] = append(positivesOf[j.Query], row)
@@ -54,7 +54,7 @@ func selectPairs(folder *dataset.Folder, o Options) (*selection, error) {
 			positive, okPositive := documents[j.Document]
 			if !okQuery || !okPositive {
 				if o.Missing == MissingError {
-					return nil, missingError(folder, q, j, okQuery)
+					return nil, missingError(data, q, j, okQuery)
 				}
 				s.missing++
 				continue
@@ -79,37 +79,37 @@ func selectPairs(folder *dataset.Folder, o Options) (*selection, error) {
 }
 
 // judgedRows finds the rows of all queries and documents that are judged, and of documents that have a query's id.
-func judgedRows(folder *dataset.Folder) (queries, documents map[string]int, err error) {
+func judgedRows(data *dataset.Dataset) (queries, documents map[string]int, err error) {
 	wantedQueries, wantedDocuments := map[string]bool{}, map[string]bool{}
-	for _, q := range folder.Qrels {
+	for _, q := range data.Qrels {
 		for _, j := range q.Judgements {
 			if j.Score > 0 {
 				wantedQueries[j.Query], wantedDocuments[j.Query], wantedDocuments[j.Document] = true, true, true
 			}
 		}
 	}
-	if queries, err = folder.Queries.Rows(wantedQueries); err == nil {
-		documents, err = folder.Documents.Rows(wantedDocuments)
+	if queries, err = data.Queries.Rows(wantedQueries); err == nil {
+		documents, err = data.Documents.Rows(wantedDocuments)
 	}
 	return queries, documents, err
 }
 
 // CheckPairs fails where Mine would for the pairs alone: an unknown split, a query or positive that is missing. It needs no vectors, so a
 // long fit need not come first.
-func CheckPairs(folder *dataset.Folder, o Options) error {
+func CheckPairs(data *dataset.Dataset, o Options) error {
 	o, _, err := o.withDefaults()
 	if err == nil {
-		_, err = selectPairs(folder, o)
+		_, err = selectPairs(data, o)
 	}
 	return err
 }
 
-func chooseSplits(folder *dataset.Folder, split string) ([]*dataset.Qrels, error) {
+func chooseSplits(data *dataset.Dataset, split string) ([]*dataset.Qrels, error) {
 	if split == "all" {
-		return folder.Qrels, nil
+		return data.Qrels, nil
 	}
 	var names []string
-	for _, q := range folder.Qrels {
+	for _, q := range data.Qrels {
 		if q.Split == split {
 			return []*dataset.Qrels{q}, nil
 		}
@@ -118,10 +118,10 @@ func chooseSplits(folder *dataset.Folder, split string) ([]*dataset.Qrels, error
 	return nil, fmt.Errorf("%w: there is no qrels/%s.tsv\n  hint: choose --split %s or all", option.ErrOption, split, strings.Join(names, ", "))
 }
 
-func missingError(folder *dataset.Folder, q *dataset.Qrels, j dataset.Judgement, okQuery bool) error {
-	problem := fmt.Sprintf("document %q is not in %s", j.Document, folder.Documents.Path)
+func missingError(data *dataset.Dataset, q *dataset.Qrels, j dataset.Judgement, okQuery bool) error {
+	problem := fmt.Sprintf("document %q is not in %s", j.Document, data.Documents.Name())
 	if !okQuery {
-		problem = fmt.Sprintf("query %q is not in %s", j.Query, folder.Queries.Path)
+		problem = fmt.Sprintf("query %q is not in %s", j.Query, data.Queries.Name())
 	}
 	return &dataset.Error{Path: q.Path, Line: j.Line, Row: -1, Problem: problem, Hint: "add it, or leave such pairs out with --missing skip"}
 }

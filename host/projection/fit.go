@@ -88,18 +88,18 @@ func (o FitOptions) withDefaults() (FitOptions, error) {
 }
 
 // Fit fits a projection on a folder's vectors.
-func Fit(ctx context.Context, folder *dataset.Folder, o FitOptions) (*Projection, error) {
+func Fit(ctx context.Context, data *dataset.Dataset, o FitOptions) (*Projection, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	p := o.projection(folder)
+	p := o.projection(data)
 	var models []dataset.Model
 	for i, w := range p.Models {
-		if !slices.Contains(folder.Models, w.Name) {
-			return nil, fmt.Errorf("%w: there is no model %q; there are %s", option.ErrOption, w.Name, strings.Join(folder.Models, ", "))
+		if !slices.Contains(data.Models, w.Name) {
+			return nil, fmt.Errorf("%w: there is no model %q; there are %s", option.ErrOption, w.Name, strings.Join(data.Models, ", "))
 		}
-		m, err := folder.Vectors(w.Name)
+		m, err := data.Vectors(w.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -136,13 +136,13 @@ func (o FitOptions) threads() int {
 }
 
 // projection is what the options say of the projection to be: its models, without their widths, and settings.
-func (o FitOptions) projection(folder *dataset.Folder) *pca.Projection {
+func (o FitOptions) projection(data *dataset.Dataset) *pca.Projection {
 	p := &pca.Projection{Normalize: !o.NoNormalize, Center: !o.NoCenter && !o.NoPCA, FitOn: o.FitOn, Seed: o.Seed}
 	for _, w := range o.Models {
 		p.Models = append(p.Models, pca.Model{Name: w.Model, Weight: w.Weight})
 	}
 	if len(o.Models) == 0 {
-		for _, name := range folder.Models {
+		for _, name := range data.Models {
 			p.Models = append(p.Models, pca.Model{Name: name, Weight: 1})
 		}
 	}
@@ -175,12 +175,12 @@ func SettingsOf(p *pca.Projection) Settings {
 }
 
 // Settings returns the settings that a fit on a dataset with these options has, or all that is wrong with the options.
-func (o FitOptions) Settings(folder *dataset.Folder) (Settings, error) {
+func (o FitOptions) Settings(data *dataset.Dataset) (Settings, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return Settings{}, err
 	}
-	return SettingsOf(o.projection(folder)), nil
+	return SettingsOf(o.projection(data)), nil
 }
 
 func (s Settings) equal(other Settings) bool {

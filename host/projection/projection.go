@@ -57,11 +57,11 @@ func (p *Projection) Save(path string, force bool) error {
 }
 
 // Vectors opens the vectors of the projection's models and checks their widths.
-func (p *Projection) Vectors(folder *dataset.Folder) ([]dataset.Model, error) {
+func (p *Projection) Vectors(data *dataset.Dataset) ([]dataset.Model, error) {
 	var models []dataset.Model
 	for _, want := range p.Models {
-		m, err := folder.Vectors(want.Name)
-		if e := (*dataset.Error)(nil); errors.As(err, &e) && !slices.Contains(folder.Models, want.Name) {
+		m, err := data.Vectors(want.Name)
+		if e := (*dataset.Error)(nil); errors.As(err, &e) && !slices.Contains(data.Models, want.Name) {
 			return nil, &dataset.Error{Path: e.Path, Row: -1, Problem: fmt.Sprintf("the projection has model %q, and %s", want.Name, e.Problem), Hint: "give another projection, or make one with quarry fit", Err: e}
 		}
 		if err != nil {

@@ -49,7 +49,7 @@ type Kept struct {
 func (k *Kept) Unwrap() error { return k.error }
 
 // Do makes the run. It starts anew, goes on from an earlier run's checkpoint, or finds that an earlier run finished everything.
-func (r Run) Do(ctx context.Context, folder *dataset.Folder) (*Done, error) {
+func (r Run) Do(ctx context.Context, data *dataset.Dataset) (*Done, error) {
 	if err := errors.Join(r.Mine.Validate(), r.Fit.Validate()); err != nil {
 		return nil, err
 	}
@@ -58,28 +58,28 @@ func (r Run) Do(ctx context.Context, folder *dataset.Folder) (*Done, error) {
 	case err != nil:
 		return nil, err
 	case earlier != nil:
-		return r.goOn(ctx, folder, earlier)
+		return r.goOn(ctx, data, earlier)
 	case r.Resume && r.outputsExist():
-		return r.compare(ctx, folder)
+		return r.compare(ctx, data)
 	}
 	if err := r.Outputs.Check(); err != nil {
 		return nil, err
 	}
-	return r.begin(ctx, folder)
+	return r.begin(ctx, data)
 }
 
 // begin makes a run from the start. Where there are several parts, or with Resume, it keeps each part as soon as it is finished.
-func (r Run) begin(ctx context.Context, folder *dataset.Folder) (done *Done, err error) {
+func (r Run) begin(ctx context.Context, data *dataset.Dataset) (done *Done, err error) {
 	p := r.Projection
 	if p == nil {
-		if err := mining.CheckPairs(folder, r.Mine); err != nil { // a plan does too, but after what may be a long fit
+		if err := mining.CheckPairs(data, r.Mine); err != nil { // a plan does too, but after what may be a long fit
 			return nil, err
 		}
-		if p, err = projection.Fit(ctx, folder, r.Fit); err != nil {
+		if p, err = projection.Fit(ctx, data, r.Fit); err != nil {
 			return nil, err
 		}
 	}
-	plan, err := r.plan(ctx, folder, p)
+	plan, err := r.plan(ctx, data, p)
 	if err != nil {
 		return nil, err
 	}
@@ -96,14 +96,14 @@ func (r Run) begin(ctx context.Context, folder *dataset.Folder) (done *Done, err
 }
 
 // goOn makes a run from an earlier run's checkpoint: it must be of the same inputs and options.
-func (r Run) goOn(ctx context.Context, folder *dataset.Folder, c *checkpoint) (done *Done, err error) {
+func (r Run) goOn(ctx context.Context, data *dataset.Dataset, c *checkpoint) (done *Done, err error) {
 	p := r.Projection
 	if p == nil {
-		if p, err = r.fitted(folder, c.projection()); err != nil {
+		if p, err = r.fitted(data, c.projection()); err != nil {
 			return nil, err
 		}
 	}
-	plan, err := r.plan(ctx, folder, p)
+	plan, err := r.plan(ctx, data, p)
 	if err != nil {
 		return nil, err
 	}
@@ -116,14 +116,14 @@ func (r Run) goOn(ctx context.Context, folder *dataset.Folder, c *checkpoint) (d
 }
 
 // compare finds that outputs which are there are of this run, or says how they differ.
-func (r Run) compare(ctx context.Context, folder *dataset.Folder) (done *Done, err error) {
+func (r Run) compare(ctx context.Context, data *dataset.Dataset) (done *Done, err error) {
 	p := r.Projection
 	if p == nil {
-		if p, err = r.fitted(folder, r.Outputs.Projection); err != nil {
+		if p, err = r.fitted(data, r.Outputs.Projection); err != nil {
 			return nil, err
 		}
 	}
-	plan, err := r.plan(ctx, folder, p)
+	plan, err := r.plan(ctx, data, p)
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +139,9 @@ func (r Run) compare(ctx context.Context, folder *dataset.Folder) (done *Done, e
 }
 
 // plan gives back what reading and fitting took before the plugin's instances take theirs.
-func (r Run) plan(ctx context.Context, folder *dataset.Folder, p *projection.Projection) (*mining.Plan, error) {
+func (r Run) plan(ctx context.Context, data *dataset.Dataset, p *projection.Projection) (*mining.Plan, error) {
 	debug.FreeOSMemory()
-	return mining.NewPlan(ctx, folder, p, r.Mine)
+	return mining.NewPlan(ctx, data, p, r.Mine)
 }
 
 // mine mines the pieces that the checkpoint does not have, and writes the outputs. A nil checkpoint has none and keeps none.
@@ -187,12 +187,12 @@ func (r Run) outputsExist() bool {
 }
 
 // fitted loads the projection that an earlier run fitted. It must be of the same options.
-func (r Run) fitted(folder *dataset.Folder, path string) (*projection.Projection, error) {
+func (r Run) fitted(data *dataset.Dataset, path string) (*projection.Projection, error) {
 	p, err := projection.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	now, err := r.Fit.Settings(folder)
+	now, err := r.Fit.Settings(data)
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ type Example struct {
 }
 
 // Summarize says what a run gave. written are the files that it wrote.
-func Summarize(folder *dataset.Folder, p *projection.Projection, r *negatives.Result, written []string) *Summary {
+func Summarize(data *dataset.Dataset, p *projection.Projection, r *negatives.Result, written []string) *Summary {
 	s := &Summary{Tallies: r.Tallies, Rule: r.Manifest.Rule, Split: r.Manifest.Split, Projection: projection.Summarize(p), Written: written,
 		NegativesID: r.Manifest.Negatives, Distances: map[string]*Quantiles{}}
 	var dQPD, dQD, dPDD []float64
@@ -66,13 +66,13 @@ func Summarize(folder *dataset.Folder, p *projection.Projection, r *negatives.Re
 		}
 	}
 	s.Distances["d_q_pd"], s.Distances["d_q_d"], s.Distances["d_pd_d"] = newQuantiles(dQPD), newQuantiles(dQD), newQuantiles(dPDD)
-	s.Examples = examples(folder, with)
+	s.Examples = examples(data, with)
 	return s
 }
 
 // examples shows three of the pairs that have negatives: the first, the middle one and the last. There are none where there is no text.
-func examples(folder *dataset.Folder, with []negatives.Pair) (shown []Example) {
-	if !folder.HasText || len(with) == 0 {
+func examples(data *dataset.Dataset, with []negatives.Pair) (shown []Example) {
+	if !data.HasTexts() || len(with) == 0 {
 		return nil
 	}
 	picked := []negatives.Pair{with[0]}
@@ -82,7 +82,7 @@ func examples(folder *dataset.Folder, with []negatives.Pair) (shown []Example) {
 	if len(with) > 1 {
 		picked = append(picked, with[len(with)-1])
 	}
-	texts, err := negatives.TextsOf(folder, picked)
+	texts, err := negatives.TextsOf(data, picked)
 	if err != nil {
 		return nil // the negatives are written; that a text cannot be shown does not make the run a failure
 	}

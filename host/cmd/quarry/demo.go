@@ -13,13 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 func (a *app) demoCommand() *cobra.Command {
@@ -38,7 +37,7 @@ positives and negatives side by side. Writes the example's folder and its negati
 				return err
 			}
 			defer closeEngine(cmd.Context(), e)
-			folder, err := dataset.OpenFS(demo.FS, "demo")
+			folder, err := demo.Open()
 			if err != nil {
 				return err
 			}

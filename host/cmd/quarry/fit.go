@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
@@ -44,7 +44,7 @@ principal components that keep a share of the variance. Writes one safetensors f
 			if err := o.Validate(); err != nil {
 				return err
 			}
-			folder, err := dataset.Open(args[0])
+			folder, err := beir.Open(args[0])
 			if err != nil {
 				return err
 			}

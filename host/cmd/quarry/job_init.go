@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
@@ -103,7 +104,7 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return placeError(err)
 	}
-	folder, err := dataset.Open(f.data)
+	folder, err := beir.Open(f.data)
 	if err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 }
 
 // projectionOf is the projection that was given, one of the same fit that an init left there, or a new one.
-func (f *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *dataset.Folder, o projection.FitOptions) (_ *projection.Projection, err error) {
+func (f *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *dataset.Dataset, o projection.FitOptions) (_ *projection.Projection, err error) {
 	if f.projection != "" {
 		return projection.Load(f.projection)
 	}

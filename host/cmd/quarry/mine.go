@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/mining"
@@ -126,7 +126,7 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	if err := c.checkOutputs(r.Outputs); err != nil {
 		return err
 	}
-	folder, err := dataset.Open(c.folder)
+	folder, err := beir.Open(c.folder)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
@@ -37,7 +37,7 @@ corpus or query file.`,
 			if err != nil {
 				return err
 			}
-			folder, err := dataset.Open(args[0])
+			folder, err := beir.Open(args[0])
 			if err != nil {
 				return err
 			}

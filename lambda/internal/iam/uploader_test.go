@@ -8,13 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 // TestUploadersPolicy makes, reads, cancels and replaces a job as who has the policy of lambda/deploy/README.md: it allows all of that, and
@@ -57,7 +56,7 @@ func TestUploadersPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	folder, err := dataset.OpenFS(demo.FS, "demo")
+	folder, err := demo.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
