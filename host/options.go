@@ -109,7 +109,7 @@ type MineOptions struct {
 	RunOptions
 
 	Split     string   // a qrels file's name without .tsv, or "all"; default "train"
-	Rule      string   // one of mine.Rules; default "dual", the paper's
+	Rule      string   // a name in mine.Rules; default "dual", the paper's
 	Margin    *float64 // for rule margin; 0 to 2; nil means 0.05
 	Perc      float64  // for rules perc and capped; above 0, at most 1; 0 means 0.95
 	Top       int      // negatives of a pair at most; 0 means 5
@@ -142,7 +142,7 @@ func (o MineOptions) withDefaults() (MineOptions, mine.Rule, error) {
 	if o.Margin != nil {
 		margin = *o.Margin
 	}
-	errs.oneOf("rule", &o.Rule, mine.Rules...)
+	errs.oneOf("rule", &o.Rule, mine.RuleNames()...)
 	errs.oneOf("positives", &o.Positives, PositivesEach, PositivesAll)
 	errs.oneOf("self", &o.Self, SelfExclude, SelfKeep)
 	errs.oneOf("zero", &o.Zero, ZeroError, ZeroSkip)
@@ -152,7 +152,7 @@ func (o MineOptions) withDefaults() (MineOptions, mine.Rule, error) {
 	errs.check(o.PartDocuments >= 0, "part documents is %d; it is 1 or more, or 0 to choose", o.PartDocuments)
 	errs.check(o.Memory >= 0, "memory is %d; it is above 0, or 0 for the default", o.Memory)
 	errs.check(o.BlockRows >= 0, "block rows is %d; it is 1 or more, or 0 to choose", o.BlockRows)
-	if slices.Contains(mine.Rules, o.Rule) {
+	if slices.Contains(mine.RuleNames(), o.Rule) {
 		rule, err := mine.NamedRule(o.Rule, margin, o.Perc)
 		errs.check(err == nil, "%v", err)
 		return o, rule, errs.err()

@@ -135,13 +135,17 @@ func (m *message) bound(name string) *mine.Bound {
 	return b
 }
 
-// rule reads the options that make the rule.
+// rule reads the options that make the rule. Every rule but window accepts the parameters of all rules.
 func (m *message) rule() mine.Rule {
-	name := m.option("rule", mine.Rules[0])
-	if name == "window" {
+	name := m.option("rule", mine.Rules[0].Name)
+	if name == mine.WindowRule {
 		return mine.Rule{Name: name, Floor: m.bound("floor"), Cap: m.bound("cap"), Eq6: m.choice("eq6", "false", "true")}
 	}
-	r, err := mine.NamedRule(name, m.float("margin", mine.DefaultMargin), m.float("perc", mine.DefaultPerc))
+	parameters := map[string]float64{}
+	for _, p := range mine.RuleParameters() {
+		parameters[p.Name] = m.float(p.Name, p.Default)
+	}
+	r, err := mine.NewRule(name, parameters)
 	m.fail(err)
 	return r
 }

@@ -51,7 +51,7 @@ func (f *mineFlags) options(flags *pflag.FlagSet) (host.MineOptions, error) {
 		flag  string
 		rules []string
 	}{{"margin", []string{"margin"}}, {"perc", []string{"perc", "capped"}}} {
-		if flags.Changed(of.flag) && slices.Contains(mine.Rules, f.rule) && !slices.Contains(of.rules, f.rule) {
+		if flags.Changed(of.flag) && slices.Contains(mine.RuleNames(), f.rule) && !slices.Contains(of.rules, f.rule) {
 			return host.MineOptions{}, usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", of.flag, strings.Join(of.rules, " or "), f.rule)}
 		}
 	}
