@@ -70,10 +70,10 @@ func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error)
 	}
 	s := &Scanner{options: options, kernel: k, pairs: pairs, slack: screenSlack(pairs.Width)}
 	var err error
-	if s.queryNorms, err = norms("queries", pairs.Queries, pairs.Width); err != nil {
+	if s.queryNorms, err = norms(abi.TensorQueries, pairs.Queries, pairs.Width); err != nil {
 		return nil, err
 	}
-	if s.positiveNorms, err = norms("positives", pairs.Positives, pairs.Width); err != nil {
+	if s.positiveNorms, err = norms(abi.TensorPositives, pairs.Positives, pairs.Width); err != nil {
 		return nil, err
 	}
 	q, n := len(s.queryNorms), len(pairs.PairQuery)
@@ -164,11 +164,11 @@ func (s *Scanner) Push(first int64, documents []float32) (skipped int, err error
 		x := documents[i*k : (i+1)*k]
 		s.norms[i] = kernel.Norm(x)
 		if s.norms[i]-s.norms[i] != 0 {
-			return 0, abi.Errorf(abi.NonFinite, "the vector has a NaN or an infinity").At("documents", i)
+			return 0, abi.Errorf(abi.NonFinite, "the vector has a NaN or an infinity").At(abi.TensorDocuments, i)
 		}
 		if s.norms[i] == 0 {
 			if !s.options.SkipZero {
-				return 0, abi.Errorf(abi.ZeroVector, "the vector is zero, so its cosine is undefined").At("documents", i)
+				return 0, abi.Errorf(abi.ZeroVector, "the vector is zero, so its cosine is undefined").At(abi.TensorDocuments, i)
 			}
 			skipped++
 		}
