@@ -2,15 +2,17 @@ package session
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
-	"github.com/quarry-hn/quarry/plugin/kernel"
 	"github.com/quarry-hn/quarry/plugin/message"
 	"github.com/quarry-hn/quarry/plugin/mine"
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
+// begin replaces the pairs. Those before are dropped as soon as nothing can fail any more: a session never holds two scanners, and one that
+// mines groups of pairs one after another needs the memory of the largest alone.
 func (s *Session) begin(in []byte) ([]byte, error) {
 	r, err := s.parse(in)
 	if err != nil {
@@ -20,17 +22,31 @@ func (s *Session) begin(in []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	scanner, err := s.newScanner(b)
+	shape := ShapeOfPairs(b)
+	if err := s.budget.check(shape.check(s.projection())); err != nil {
+		return nil, err
+	}
+	without := s.budget
+	without.pairs = 0
+	if err := without.check(shape.build(s.projection())); err != nil {
+		return nil, err
+	}
+	pairs, err := s.checkPairs(b)
 	if err != nil {
 		return nil, err
 	}
-	s.scanner, s.width = scanner, b.Queries.Width
-	s.budget.pairs = pairsBytes(b)
+	const much = 1 << 20
+	s.scanner = nil
+	if s.budget.pairs > much {
+		runtime.GC() // in the module the collector hardly gets to work by itself
+	}
+	s.scanner, s.width = newScanner(b, pairs), b.Queries.Width
+	s.budget.pairs = shape.Held()
 	return fmt.Appendf(nil, `{"pairs":%d}`, len(b.PairQuery)), nil
 }
 
-// selectOnce is begin, push and finish in one, with a scanner of its own. The documents, and what does not belong, are checked before there is
-// anything to compute.
+// selectOnce is begin, push and finish in one, with a scanner of its own beside the one that begin made. The documents, and what does not
+// belong, are checked before there is anything to compute.
 func (s *Session) selectOnce(in []byte) ([]byte, error) {
 	r, err := s.parse(in)
 	if err != nil {
@@ -40,12 +56,17 @@ func (s *Session) selectOnce(in []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	scanner, err := s.newScanner(&m.Begin)
+	shape := ShapeOfPairs(&m.Begin)
+	if err := s.budget.check(shape.build(s.projection())); err != nil {
+		return nil, err
+	}
+	pairs, err := s.checkPairs(&m.Begin)
 	if err != nil {
 		return nil, err
 	}
+	scanner := newScanner(&m.Begin, pairs)
 	kept := s.budget.pairs
-	s.budget.pairs += pairsBytes(&m.Begin)
+	s.budget.pairs += shape.Held()
 	defer func() { s.budget.pairs = kept }()
 	if _, err := s.pushTo(scanner, m.Queries.Width, &m.Push); err != nil {
 		return nil, err
@@ -53,30 +74,32 @@ func (s *Session) selectOnce(in []byte) ([]byte, error) {
 	return scanner.Finish().Marshal()
 }
 
-// pairsBytes is what a scanner of those pairs holds: projected queries and positives, unit queries twice, their tails, indices, results; these a second time,
-// for finish has them in memory and in the part.
-func pairsBytes(b *message.Begin) int64 {
-	k := int64(b.Queries.Width)
-	n := int64(len(b.PairQuery))
-	return 4*k*int64(2*b.Queries.Rows+b.Positives.Rows) + 4*int64(kernel.PackedLen(b.Queries.Rows, kernel.Words(int(k)))) +
-		8*int64(len(b.Exclude)+len(b.Together)) + 96*int64(b.Queries.Rows) + 16*int64(b.Positives.Rows) +
-		n*(128+2*24*int64(b.Options.Top))
+// checkPairs projects what is raw, and checks all that a scanner needs. Projected vectors stay in the message.
+func (s *Session) checkPairs(b *message.Begin) (*mine.Checked, error) {
+	pairs := mine.Pairs{Width: b.Queries.Width, Indices: b.Indices}
+	var err error
+	if pairs.Queries, err = s.project(abi.TensorQueries, &b.Queries, pca.ZeroError); err != nil {
+		return nil, err
+	}
+	if b.Queries.Raw != nil {
+		pairs.Queries = slices.Clone(pairs.Queries) // project reuses its memory
+	}
+	if pairs.Positives, err = s.project(abi.TensorPositives, &b.Positives, pca.ZeroError); err != nil {
+		return nil, err
+	}
+	if b.Positives.Raw != nil {
+		pairs.Positives = slices.Clone(pairs.Positives)
+	}
+	return mine.Check(pairs, b.Options, s.kernel)
 }
 
-// newScanner projects what is raw and copies what is not, within the budget.
-func (s *Session) newScanner(b *message.Begin) (*mine.Scanner, error) {
-	if err := s.budget.check(pairsBytes(b) + max(s.fuseBytes(&b.Queries), s.fuseBytes(&b.Positives)) + 4*int64(b.Queries.Rows*b.Queries.Width)); err != nil {
-		return nil, err
+// newScanner makes a scanner that keeps nothing of the message.
+func newScanner(b *message.Begin, c *mine.Checked) *mine.Scanner {
+	if b.Queries.Raw == nil {
+		c.Queries = slices.Clone(c.Queries)
 	}
-	pairs := mine.Pairs{Width: b.Queries.Width, Indices: b.Indices}
-	y, err := s.project(abi.TensorQueries, &b.Queries, pca.ZeroError)
-	if err != nil {
-		return nil, err
+	if b.Positives.Raw == nil {
+		c.Positives = slices.Clone(c.Positives)
 	}
-	pairs.Queries = slices.Clone(y)
-	if y, err = s.project(abi.TensorPositives, &b.Positives, pca.ZeroError); err != nil {
-		return nil, err
-	}
-	pairs.Positives = slices.Clone(y)
-	return mine.NewScanner(pairs, b.Options, s.kernel)
+	return c.Scanner()
 }

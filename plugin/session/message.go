@@ -9,15 +9,14 @@ import (
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
-// checkHeader fails where a message's header, once it is read, is more than fits: up to 16 bytes for each of its own. Small
-// ones are in the runtime's share, so that reset works where nothing fits.
+// checkHeader fails where a message's header, once it is read, is more than fits.
 func (s *Session) checkHeader(in []byte) error {
-	const small = 1 << 16
 	if len(in) < 8 {
 		return nil
 	}
-	if n := min(binary.LittleEndian.Uint64(in), uint64(len(in)-8), abi.MaxHeader); n > small {
-		return s.budget.check(16 * int64(n))
+	header := min(binary.LittleEndian.Uint64(in), uint64(len(in)-8), abi.MaxHeader)
+	if need := Header(int64(header)); need > 0 {
+		return s.budget.check(need)
 	}
 	return nil
 }
@@ -37,12 +36,12 @@ func (s *Session) loaded() *message.Loaded {
 	return &message.Loaded{Projection: s.transformer.Projection, Fingerprint: s.fingerprint}
 }
 
-// fuseBytes is the memory that projecting those rows takes, beside the message.
-func (s *Session) fuseBytes(v *message.Vectors) int64 {
-	if v.Raw == nil {
-		return 0
+// projection is the shape of the projection that is loaded, of no size where none is.
+func (s *Session) projection() ProjectionShape {
+	if s.transformer == nil {
+		return ProjectionShape{}
 	}
-	return 4 * int64(v.Rows) * int64(s.transformer.Columns()+s.transformer.Width())
+	return ShapeOfProjection(s.transformer.Projection)
 }
 
 // project returns the projected rows: the message's own, or the session's scratch, valid until the next call of project. of names their

@@ -7,7 +7,6 @@ package session
 
 import (
 	"fmt"
-	"strconv"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/kernel"
@@ -89,7 +88,7 @@ func (s *Session) loadProjection(in []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	need := int64(4*kernel.PackedLen(p.Width(), p.Columns()) + 4*p.Columns() + 8*p.Width())
+	need := ShapeOfProjection(p).Held()
 	if err := s.budget.check(need); err != nil {
 		return nil, err
 	}
@@ -112,7 +111,7 @@ func (s *Session) transform(in []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.budget.check(s.fuseBytes(&m.Documents) + 2*int64(layout.Size)); err != nil {
+	if err := s.budget.check(s.projection().Transform(m.Documents.Rows)); err != nil {
 		return nil, err
 	}
 	y, err := s.project(abi.TensorDocuments, &m.Documents, pca.Zero(m.SkipZero))
@@ -150,8 +149,11 @@ func (s *Session) pushTo(scanner *mine.Scanner, width int, m *message.Push) (ski
 	if v.Width != width {
 		return 0, abi.Errorf(abi.Mismatch, "width is %d; the pairs have %d", v.Width, width).At(abi.TensorDocuments, -1)
 	}
-	// What is projected, unit vectors and scores of a block, and the parts that grow with the rows.
-	if err := s.budget.check(s.fuseBytes(v) + int64(v.Rows)*(4*int64(width)+32) + 1<<20); err != nil {
+	block := BlockShape{Rows: v.Rows}
+	if v.Raw != nil {
+		block.Raw = v.RowBytes()
+	}
+	if err := s.budget.check(block.Push(s.projection(), width)); err != nil {
 		return 0, err
 	}
 	y, err := s.project(abi.TensorDocuments, v, pca.Zero(scanner.SkipsZero()))
@@ -176,8 +178,7 @@ func (s *Session) merge(in []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A part takes about as much in memory as in the message; at most three are held at once, and the answer.
-	if err := s.budget.check(4 * int64(len(in))); err != nil {
+	if err := s.budget.check(Merge(int64(len(in)))); err != nil {
 		return nil, err
 	}
 	var merged *mine.Part
@@ -228,21 +229,3 @@ func (s *Session) reset(in []byte) ([]byte, error) {
 func noPairs() error {
 	return abi.Errorf(abi.NoPairs, "there are no pairs; call begin first")
 }
-
-// budget keeps an instance within its memory. What it counts is what the session knows it will hold; the runtime's own share
-// (garbage before a collection, fragments, stacks, code) is allowed for by counting no more than half of the limit.
-type budget struct {
-	limit                      int64
-	projection, pairs, message int64
-}
-
-// check fails where need bytes more do not fit.
-func (b *budget) check(need int64) error {
-	if have := b.projection + b.pairs + b.message; have+need > b.limit/2 {
-		return abi.Errorf(abi.Memory, "needs %s more than the %s held; half of the limit of %s may be",
-			mib(need), mib(have), mib(b.limit))
-	}
-	return nil
-}
-
-func mib(n int64) string { return strconv.FormatFloat(float64(n)/(1<<20), 'f', 1, 64) + " MiB" }
