@@ -196,12 +196,11 @@ func wideFolder() fstest.MapFS {
 // frozenMining is the negatives and manifests of two golden folders, by every rule.
 func frozenMining(t *testing.T) artifacts {
 	made := artifacts{}
-	margin := 0.125
 	for _, c := range []goldenCase{{Folder: "near-copies"}, {Folder: "several"}} {
 		folder, p := c.open(t)
 		for name, o := range map[string]host.MineOptions{
-			"dual": {}, "topk": {Rule: "topk", Top: 3, Counts: true}, "margin": {Rule: "margin", Margin: &margin, Zero: "skip"},
-			"perc": {Rule: "perc", Perc: 0.9, Self: "keep"}, "capped": {Rule: "capped", Positives: "all", Split: "all", Missing: "skip"},
+			"dual": {}, "topk": {Rule: "topk", Top: 3, Counts: true}, "margin": {Rule: "margin", Parameters: map[string]float64{"margin": 0.125}, Zero: "skip"},
+			"perc": {Rule: "perc", Parameters: map[string]float64{"perc": 0.9}, Self: "keep"}, "capped": {Rule: "capped", Positives: "all", Split: "all", Missing: "skip"},
 		} {
 			o.Compute = native()
 			r, err := host.Mine(t.Context(), folder, p, o)

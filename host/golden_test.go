@@ -63,9 +63,9 @@ func (c goldenCase) options(t testing.TB) (o host.MineOptions) {
 		case "--self":
 			o.Self, err = value, nil
 		case "--margin":
-			o.Margin = &number
+			o.Parameters = map[string]float64{"margin": number}
 		case "--perc":
-			o.Perc = number
+			o.Parameters = map[string]float64{"perc": number}
 		case "--top":
 			o.Top = int(number)
 		default:

@@ -83,8 +83,16 @@ func TestEachOperationFilled(t *testing.T) {
 		most int
 		try  func(i Instance, n int) error
 	}{
-		"queries":        {1 << 16, func(i Instance, n int) error { return rest(i, begin(i, n, 1, 64, 1, 5), 2, 64) }},
-		"positives":      {1 << 16, func(i Instance, n int) error { return rest(i, begin(i, 1, n, 64, 1, 5), 2, 64) }},
+		"queries":   {1 << 16, func(i Instance, n int) error { return rest(i, begin(i, n, 1, 64, 1, 5), 2, 64) }},
+		"positives": {1 << 16, func(i Instance, n int) error { return rest(i, begin(i, 1, n, 64, 1, 5), 2, 64) }},
+		"queries, group after group": {1 << 16, func(i Instance, n int) (err error) {
+			for range 3 {
+				if err = rest(i, begin(i, n, 1, 64, n, 5), 2, 64); err != nil {
+					break
+				}
+			}
+			return err
+		}},
 		"pairs":          {1 << 20, func(i Instance, n int) error { return rest(i, begin(i, 1, 1, 2, n, 1), 1, 2) }},
 		"negatives":      {1 << 10, func(i Instance, n int) error { return rest(i, begin(i, 1, 1, 2, n, 4096), 9, 2) }},
 		"some negatives": {1 << 14, func(i Instance, n int) error { return rest(i, begin(i, 1, 1, 2, n, 100), 2, 2) }},

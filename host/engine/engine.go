@@ -57,7 +57,7 @@ func (o Options) memoryLimit() int64 {
 // Send lays out a message in the instance's buffer, has fill write the data of each tensor there (its own Data is not
 // looked at), and calls op.
 func Send(ctx context.Context, i Instance, op abi.Op, tensors []safetensors.Tensor, options map[string]string,
-	fill func(tensor string, data []byte) error) ([]byte, error) {
+	fill Fill) ([]byte, error) {
 	layout, err := safetensors.Lay(tensors, options)
 	if err != nil {
 		return nil, err

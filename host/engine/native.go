@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/kernel"
@@ -26,16 +25,10 @@ func (n *native) Speed(ctx context.Context) (float64, error) { return n.speed.of
 
 func (n *native) Open(ctx context.Context) (Instance, error) {
 	i := &nativeInstance{session: session.New(kernel.Plain)}
-	return i, setMemoryLimit(ctx, i, n.options.memoryLimit())
+	return i, Client{i}.Reset(ctx, n.options.memoryLimit())
 }
 
 func (*native) Close(context.Context) error { return nil }
-
-// setMemoryLimit tells an instance how much it may use; it forgets what it held.
-func setMemoryLimit(ctx context.Context, i Instance, limit int64) error {
-	_, err := SendTensors(ctx, i, abi.OpReset, nil, map[string]string{"memory_limit": strconv.FormatInt(limit, 10)})
-	return err
-}
 
 type nativeInstance struct {
 	session *session.Session

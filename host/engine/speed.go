@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/message"
 	"github.com/quarry-hn/quarry/plugin/pca"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
@@ -62,16 +62,22 @@ func measureSpeed(ctx context.Context, e Engine) (perSecond float64, err error) 
 	if err != nil {
 		return 0, err
 	}
-	if _, err := SendBytes(ctx, i, abi.OpLoadProjection, file); err != nil {
+	client := Client{i}
+	if err := client.LoadProjection(ctx, file); err != nil {
 		return 0, fmt.Errorf("measure the engine's speed: %w", err)
 	}
 	// The first calls find the caches cold. The best of several calls is what the instance can do; more rows are sent until a call takes
 	// long enough for the clock.
 	const enough = 500 * time.Microsecond
 	for rows := 1; ; rows = min(4*rows, speedRows) {
-		x := safetensors.OfFloat32("documents/m", values(rows*speedColumns), rows, speedColumns)
+		x := safetensors.OfFloat32("", values(rows*speedColumns))
+		m := &message.Transform{Documents: message.Vectors{Rows: rows, Raw: []message.Raw{{Model: p.Models[0].Name, Width: speedColumns, Raw: pca.Raw{DType: x.DType}}}}}
 		began := time.Now()
-		if _, err := SendTensors(ctx, i, abi.OpTransform, []safetensors.Tensor{x}, nil); err != nil {
+		_, err := client.Transform(ctx, m, func(_ string, data []byte) error {
+			copy(data, x.Data)
+			return nil
+		})
+		if err != nil {
 			return 0, fmt.Errorf("measure the engine's speed: %w", err)
 		}
 		took := time.Since(began)

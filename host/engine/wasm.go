@@ -162,7 +162,7 @@ func (e *wasm) Open(ctx context.Context) (Instance, error) {
 	if i.buffer == nil || i.call == nil || i.output == nil {
 		return nil, errors.Join(errors.New("the module lacks quarry_buffer, quarry_call or quarry_output: not quarry's plugin"), i.module.Close(ctx))
 	}
-	if err := setMemoryLimit(ctx, i, e.options.memoryLimit()); err != nil {
+	if err := (Client{i}).Reset(ctx, e.options.memoryLimit()); err != nil {
 		return nil, errors.Join(err, i.Close(ctx))
 	}
 	return i, nil

@@ -305,7 +305,7 @@ func (i *Inspection) plugin(ctx context.Context, path string) error {
 		return nil
 	}
 	defer instance.Close(ctx)
-	info, err := engine.SendBytes(ctx, instance, abi.OpInfo, nil)
+	info, err := engine.Client{Instance: instance}.Info(ctx)
 	if err != nil {
 		i.problem("info: %v", err)
 		return nil

@@ -6,6 +6,8 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/message"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
@@ -19,7 +21,7 @@ type Group struct {
 
 // Pairs is how many pairs there are.
 func (g *Group) Pairs() int {
-	i := slices.IndexFunc(g.Tensors, func(t safetensors.Tensor) bool { return t.Name == "pair_query" })
+	i := slices.IndexFunc(g.Tensors, func(t safetensors.Tensor) bool { return t.Name == abi.TensorPairQuery })
 	if i < 0 {
 		return 0
 	}
@@ -38,9 +40,9 @@ func (g *Group) Size() GroupSize {
 	size := GroupSize{Pairs: g.Pairs()}
 	for _, t := range g.Tensors {
 		switch t.Name {
-		case "positives":
+		case abi.TensorPositives:
 			size.Positives = t.Rows()
-		case "exclude", "together":
+		case abi.TensorExclude, abi.TensorTogether:
 			size.Excluded += t.Rows()
 		}
 	}
@@ -60,23 +62,16 @@ func (p *Plan) Group(ctx context.Context, number int) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	pairQuery, pairPositive := make([]int64, len(rows.pairs)), make([]int64, len(rows.pairs))
-	for i, pair := range rows.pairs {
-		pairQuery[i], pairPositive[i] = pair[0], pair[1]
+	m := &message.Begin{
+		Queries:   message.Vectors{Rows: len(rows.queries), Projected: queries, Width: k},
+		Positives: message.Vectors{Rows: len(rows.positives), Projected: positives, Width: k},
 	}
-	excludeOffsets, exclude := ragged(rows.exclude)
-	tensors := []safetensors.Tensor{
-		safetensors.OfFloat32("queries", queries, len(rows.queries), k),
-		safetensors.OfFloat32("positives", positives, len(rows.positives), k),
-		safetensors.OfInt64("pair_query", pairQuery, len(pairQuery)),
-		safetensors.OfInt64("pair_positive", pairPositive, len(pairPositive)),
-		safetensors.OfInt64("exclude_offsets", excludeOffsets, len(excludeOffsets)),
-		safetensors.OfInt64("exclude", exclude, len(exclude)),
+	for _, pair := range rows.pairs {
+		m.PairQuery, m.PairPositive = append(m.PairQuery, pair[0]), append(m.PairPositive, pair[1])
 	}
-	if offsets, together := ragged(rows.together); len(together) > 0 {
-		tensors = append(tensors, safetensors.OfInt64("together_offsets", offsets, len(offsets)), safetensors.OfInt64("together", together, len(together)))
-	}
-	return &Group{ID: p.pairsID(of), Tensors: tensors, rows: rows}, nil
+	m.ExcludeOffsets, m.Exclude = ragged(rows.exclude)
+	m.TogetherOffsets, m.Together = ragged(rows.together)
+	return &Group{ID: p.pairsID(of), Tensors: m.Tensors(), rows: rows}, nil
 }
 
 // ragged lays lists out as offsets and values.

@@ -89,11 +89,11 @@ func TestSplitForPairs(t *testing.T) {
 		groups    bool // more than one
 	}{
 		{plan.selection, 256 << 20, 2, 2, false},
-		{plan.selection, 400 << 20, 64, 7, false},
+		{plan.selection, 400 << 20, 64, 6, false},
 		{many, 1 << 30, 2, 2, true},
 		{many, 64 << 30, 2, 2, false},
 	} {
-		split, err := splitForPairs(Compute{Memory: option.ProcessBudget(row.memory), Threads: row.threads}, plan.projection, row.set, 5)
+		split, err := splitForPairs(Compute{Memory: option.ProcessBudget(row.memory), Threads: row.threads}, plan.projection, row.set, 5, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestSplitForPairs(t *testing.T) {
 			t.Errorf("%d pairs in %d MiB: %+v", len(row.set.pairs), row.memory>>20, split)
 		}
 	}
-	_, err := splitForPairs(Compute{Memory: option.ProcessBudget(100 << 20), Threads: 2}, plan.projection, many, 5)
+	_, err := splitForPairs(Compute{Memory: option.ProcessBudget(100 << 20), Threads: 2}, plan.projection, many, 5, false)
 	if !errors.Is(err, option.ErrMemory) {
 		t.Errorf("in 100 MiB: %v", err)
 	}

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/parallel"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/plugin/abi"
-	"github.com/quarry-hn/quarry/plugin/safetensors"
+	"github.com/quarry-hn/quarry/plugin/message"
+	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
 // How long things are to take. What that is in rows depends on the engine's speed.
@@ -22,10 +23,13 @@ const (
 	partTime = 30 * time.Second      // a part: what a run that is killed loses at most, for each instance
 )
 
+// maxBlockRows is how many rows go to an instance in one call at most, where the caller does not say.
+const maxBlockRows = 256
+
 // instances are plugin instances with a projection loaded, one for each thread.
 type instances struct {
 	projection *projection.Projection
-	all        []engine.Instance
+	all        []engine.Client
 	rows       int     // of a block, where the caller says; otherwise 0
 	perSecond  float64 // multiply-adds that one instance makes
 }
@@ -41,14 +45,13 @@ func newInstances(ctx context.Context, e engine.Engine, p *projection.Projection
 		if err != nil {
 			return nil, errors.Join(err, s.close(ctx))
 		}
-		s.all = append(s.all, i)
+		s.all = append(s.all, engine.Client{Instance: i})
 	}
-	err = s.each(ctx, func(i engine.Instance) error {
-		_, err := engine.SendTensors(ctx, i, abi.OpReset, nil, map[string]string{"memory_limit": strconv.FormatInt(limit, 10)})
-		if err == nil {
-			_, err = engine.SendBytes(ctx, i, abi.OpLoadProjection, p.File)
+	err = s.each(ctx, func(i engine.Client) error {
+		if err := i.Reset(ctx, limit); err != nil {
+			return err
 		}
-		return err
+		return i.LoadProjection(ctx, p.File)
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.close(ctx))
@@ -57,7 +60,7 @@ func newInstances(ctx context.Context, e engine.Engine, p *projection.Projection
 }
 
 // each calls f for every instance, on all threads.
-func (s *instances) each(ctx context.Context, f func(engine.Instance) error) error {
+func (s *instances) each(ctx context.Context, f func(engine.Client) error) error {
 	return parallel.Each(ctx, len(s.all), len(s.all), func(_, i int) error { return f(s.all[i]) })
 }
 
@@ -73,11 +76,11 @@ func (s *instances) close(ctx context.Context) error {
 // blockRows is how many rows go to an instance in one call: as many as the caller says, or as take it about callTime. From 64 rows on, it is
 // a multiple of 64, since the kernels read all queries anew for each 64 rows.
 func (s *instances) blockRows(queries int) int {
-	const pass, most = 64, 256
+	const pass = 64
 	if s.rows > 0 {
 		return s.rows
 	}
-	n := max(1, min(s.perInstance(callTime, queries), most))
+	n := max(1, min(s.perInstance(callTime, queries), maxBlockRows))
 	if n > pass {
 		n = n / pass * pass
 	}
@@ -109,21 +112,16 @@ func (s *instances) multiplyAdds(queries int) int {
 func (s *instances) project(ctx context.Context, xs []dataset.Matrix, rows []int, zero string, done func(rows int)) (y []float32, zeros []bool, err error) {
 	k, block := s.projection.Width(), s.blockRows(0)
 	y, zeros = make([]float32, len(rows)*k), make([]bool, len(rows))
-	options := map[string]string{"zero": zero}
 	err = parallel.Each(ctx, len(s.all), (len(rows)+block-1)/block, func(lane, piece int) error {
 		at := piece * block
 		n := min(block, len(rows)-at)
-		out, err := s.send(ctx, s.all[lane], abi.OpTransform, xs, rows[at:at+n], options)
+		m := &message.Transform{Documents: s.layout(xs, n), SkipZero: zero == option.ZeroSkip}
+		answer, err := s.all[lane].Transform(ctx, m, s.fill(xs, rows[at:at+n]))
 		if err != nil {
-			return err
+			return s.place(err, abi.OpTransform, xs, rows[at:at+n])
 		}
-		f, err := safetensors.Parse(out, abi.MaxHeader)
-		if err != nil {
-			return fmt.Errorf("answer to transform: %w", err)
-		}
-		answer, _ := f.Tensor("documents")
-		if copy(y[at*k:(at+n)*k], safetensors.Float32s(answer.Data)) != n*k {
-			return fmt.Errorf("answer to transform: %d bytes for %d rows of %d", len(answer.Data), n, k)
+		if copy(y[at*k:(at+n)*k], answer.Projected) != n*k {
+			return fmt.Errorf("answer to transform: %d x %d values for %d rows of %d", answer.Rows, answer.Width, n, k)
 		}
 		for i := range n {
 			zeros[at+i] = !slices.ContainsFunc(y[(at+i)*k:(at+i+1)*k], func(x float32) bool { return x != 0 })
@@ -134,31 +132,55 @@ func (s *instances) project(ctx context.Context, xs []dataset.Matrix, rows []int
 	return y, zeros, err
 }
 
-// send calls an operation on rows of the models' matrices, which are read straight into the instance's memory. An error names the file and
-// the row there.
-func (s *instances) send(ctx context.Context, i engine.Instance, op abi.Op, xs []dataset.Matrix, rows []int, options map[string]string) ([]byte, error) {
-	const kind = "documents"
-	byName := map[string]dataset.Matrix{}
-	tensors := make([]safetensors.Tensor, len(xs))
+// push gives rows to an instance: they are the documents from position first on.
+func (s *instances) push(ctx context.Context, lane int, xs []dataset.Matrix, rows []int, first int64) error {
+	m := &message.Push{First: first, Documents: s.layout(xs, len(rows))}
+	return s.place(s.all[lane].Push(ctx, m, s.fill(xs, rows)), abi.OpPush, xs, rows)
+}
+
+// layout is the layout of n rows of the models' matrices in a message.
+func (s *instances) layout(xs []dataset.Matrix, n int) message.Vectors {
+	v := message.Vectors{Rows: n}
 	for m, x := range xs {
-		name := kind + "/" + s.projection.Models[m].Name
-		byName[name] = x
-		tensors[m] = safetensors.Tensor{Name: name, DType: x.DType(), Shape: []int{len(rows), x.Width()}}
+		v.Raw = append(v.Raw, message.Raw{Model: s.projection.Models[m].Name, Width: x.Width(), Raw: pca.Raw{DType: x.DType()}})
 	}
-	out, err := engine.Send(ctx, i, op, tensors, options, func(tensor string, data []byte) error {
-		return readRows(byName[tensor], data, rows)
-	})
+	return v
+}
+
+// fill reads rows of the models' matrices straight into an instance's memory.
+func (s *instances) fill(xs []dataset.Matrix, rows []int) engine.Fill {
+	return func(tensor string, data []byte) error {
+		x, ok := s.matrixOf(xs, tensor)
+		if !ok {
+			return fmt.Errorf("tensor %s is of no model", tensor)
+		}
+		return readRows(x, data, rows)
+	}
+}
+
+// matrixOf finds the matrix of a tensor's model.
+func (s *instances) matrixOf(xs []dataset.Matrix, tensor string) (dataset.Matrix, bool) {
+	for m, x := range xs {
+		if tensor == abi.RawTensor(abi.TensorDocuments, s.projection.Models[m].Name) {
+			return x, true
+		}
+	}
+	return nil, false
+}
+
+// place names the file, and the row there, of an error about a row of a message.
+func (s *instances) place(err error, op abi.Op, xs []dataset.Matrix, rows []int) error {
 	if e := (*abi.Error)(nil); errors.As(err, &e) && e.Row >= 0 && e.Row < len(rows) {
-		x, ok := byName[e.Tensor]
+		x, ok := s.matrixOf(xs, e.Tensor)
 		if !ok { // a projected vector, which all models make together
 			x = xs[0]
 		}
-		return nil, projection.VectorError(x.Name(), rows[e.Row], e)
+		return projection.VectorError(x.Name(), rows[e.Row], e)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s, %s: %w", kind, op, err)
+		return fmt.Errorf("%s, %s: %w", abi.TensorDocuments, op, err)
 	}
-	return out, nil
+	return nil
 }
 
 // readRows reads rows of a matrix, and consecutive ones at once.

@@ -1,12 +1,9 @@
 package mining
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"strconv"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
@@ -14,23 +11,22 @@ import (
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
 // Miner is plugin instances that hold one group of pairs at a time, and mine documents for it. It is for one goroutine at a time.
 type Miner struct {
 	instances *instances
-	options   map[string]string // of begin
-	begun     string            // the ID of the group that the instances hold; empty for none
-	pairs     int               // of that group
-	close     func() error      // closes the engine, where it is the miner's own
+	options   mine.Options // without the ID of a group
+	begun     string       // the ID of the group that the instances hold; empty for none
+	pairs     int          // of that group
+	close     func() error // closes the engine, where it is the miner's own
 }
 
 // NewMiner starts instances for what a manifest says: its rule and options. largest is the largest of the groups of pairs that they will get;
 // it decides how many instances fit the memory.
 func NewMiner(ctx context.Context, p *projection.Projection, m *negatives.Manifest, c Compute, largest GroupSize) (*Miner, error) {
-	split, err := splitForGroups(c, p, largest, m.Top)
+	split, err := splitForGroups(c, p, largest, m.Top, m.Counts)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +34,7 @@ func NewMiner(ctx context.Context, p *projection.Projection, m *negatives.Manife
 }
 
 func newMiner(ctx context.Context, p *projection.Projection, m *negatives.Manifest, c Compute, split memorySplit) (*Miner, error) {
-	options, err := m.BeginOptions()
+	options, err := m.MineOptions()
 	if err != nil {
 		return nil, err
 	}
@@ -64,12 +60,9 @@ func (m *Miner) Has(id string) bool { return m.begun == id && id != "" }
 // Begin gives a group of pairs to all instances.
 func (m *Miner) Begin(ctx context.Context, g *Group) error {
 	m.begun = ""
-	options := maps.Clone(m.options)
-	options["pairs_id"] = g.ID
-	err := m.instances.each(ctx, func(i engine.Instance) error {
-		_, err := engine.SendTensors(ctx, i, abi.OpBegin, g.Tensors, options)
-		return err
-	})
+	options := m.options
+	options.PairsID = g.ID
+	err := m.instances.each(ctx, func(i engine.Client) error { return i.Begin(ctx, g.Tensors, &options) })
 	if err == nil {
 		m.begun, m.pairs = g.ID, g.Pairs()
 	}
@@ -95,12 +88,11 @@ func (m *Miner) scan(ctx context.Context, documents []dataset.Matrix, first, end
 		for i := range rows {
 			rows[i] = at + i
 		}
-		position := strconv.FormatInt(offset+int64(at), 10)
-		_, err := m.instances.send(ctx, m.instances.all[lane], abi.OpPush, documents, rows, map[string]string{"first": position})
-		if err == nil {
-			count(n)
+		if err := m.instances.push(ctx, lane, documents, rows, offset+int64(at)); err != nil {
+			return err
 		}
-		return err
+		count(n)
+		return nil
 	})
 	if err != nil {
 		m.begun = "" // the instances have seen some of the documents
@@ -116,13 +108,9 @@ func (m *Miner) scan(ctx context.Context, documents []dataset.Matrix, first, end
 // finish merges the parts of all instances.
 func (m *Miner) finish(ctx context.Context) (merged *mine.Part, err error) {
 	for _, i := range m.instances.all {
-		out, err := engine.SendBytes(ctx, i, abi.OpFinish, nil)
+		part, err := i.Finish(ctx)
 		if err != nil {
 			return nil, err
-		}
-		part, err := mine.ParsePart(bytes.Clone(out))
-		if err != nil {
-			return nil, fmt.Errorf("answer to finish: %w", err)
 		}
 		if merged, err = mergeParts(merged, part); err != nil {
 			return nil, err

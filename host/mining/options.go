@@ -3,7 +3,6 @@ package mining
 import (
 	"context"
 	"runtime"
-	"slices"
 
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/option"
@@ -70,16 +69,16 @@ const (
 type Options struct {
 	Compute
 
-	Split     string   // a qrels file's name without .tsv, or "all"; default "train"
-	Rule      string   // one of mine.Rules; default "dual", the paper's
-	Margin    *float64 // for rule margin; 0 to 2; nil means 0.05
-	Perc      float64  // for rules perc and capped; above 0, at most 1; 0 means 0.95
-	Top       int      // negatives of a pair at most; 0 means 5
-	Counts    bool     // count all documents in the window, and all candidates
-	Positives string   // PositivesEach (default) or PositivesAll
-	Self      string   // SelfExclude (default) or SelfKeep
-	Zero      string   // option.ZeroError (default) or option.ZeroSkip
-	Missing   string   // MissingError (default) or MissingSkip
+	Split string // a qrels file's name without .tsv, or "all"; default "train"
+	Rule  string // a name in mine.Rules; default "dual", the paper's
+	// Parameters are values of the rule's parameters, by name, such as {"margin": 0.1}. One that is not given has the default of mine.Rules.
+	Parameters map[string]float64
+	Top        int    // negatives of a pair at most; 0 means 5
+	Counts     bool   // count all documents in the window, and all candidates
+	Positives  string // PositivesEach (default) or PositivesAll
+	Self       string // SelfExclude (default) or SelfKeep
+	Zero       string // option.ZeroError (default) or option.ZeroSkip
+	Missing    string // MissingError (default) or MissingSkip
 }
 
 // Validate reports all that is wrong with the options.
@@ -94,17 +93,10 @@ func (o Options) withDefaults() (Options, mine.Rule, error) {
 	if o.Split == "" {
 		o.Split = "train"
 	}
-	if o.Perc == 0 {
-		o.Perc = mine.DefaultPerc
-	}
 	if o.Top == 0 {
 		o.Top = 5
 	}
-	margin := mine.DefaultMargin
-	if o.Margin != nil {
-		margin = *o.Margin
-	}
-	errs.OneOf("rule", &o.Rule, mine.Rules...)
+	errs.OneOf("rule", &o.Rule, mine.RuleNames()...)
 	errs.OneOf("positives", &o.Positives, PositivesEach, PositivesAll)
 	errs.OneOf("self", &o.Self, SelfExclude, SelfKeep)
 	errs.OneOf("zero", &o.Zero, option.ZeroError, option.ZeroSkip)
@@ -114,10 +106,10 @@ func (o Options) withDefaults() (Options, mine.Rule, error) {
 	errs.Check(o.PartDocuments >= 0, "part documents is %d; it is 1 or more, or 0 to choose", o.PartDocuments)
 	errs.Check(o.Memory.Bytes >= 0, "memory is %d; it is above 0, or 0 for the default", o.Memory.Bytes)
 	errs.Check(o.BlockRows >= 0, "block rows is %d; it is 1 or more, or 0 to choose", o.BlockRows)
-	if slices.Contains(mine.Rules, o.Rule) {
-		rule, err := mine.NamedRule(o.Rule, margin, o.Perc)
-		errs.Check(err == nil, "%v", err)
-		return o, rule, errs.Err()
+	if mine.LookupRule(o.Rule) == nil {
+		return o, mine.Rule{}, errs.Err()
 	}
-	return o, mine.Rule{}, errs.Err()
+	rule, err := mine.NewRule(o.Rule, o.Parameters)
+	errs.Check(err == nil, "%v", err)
+	return o, rule, errs.Err()
 }

@@ -69,7 +69,7 @@ func NewPlan(ctx context.Context, data *dataset.Dataset, p *projection.Projectio
 	}
 	plan.manifest = newManifest(o, rule, p, inputs)
 	plan.runID = plan.manifest.RunID()
-	if plan.split, err = splitForPairs(o.Compute, p, plan.selection, o.Top); err != nil {
+	if plan.split, err = splitForPairs(o.Compute, p, plan.selection, o.Top, o.Counts); err != nil {
 		return nil, err
 	}
 	if plan.miner, err = newMiner(ctx, p, &plan.manifest, o.Compute, plan.split); err != nil {

@@ -4,10 +4,11 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/plugin/abi"
-	"github.com/quarry-hn/quarry/plugin/kernel"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+	"github.com/quarry-hn/quarry/plugin/session"
 )
 
-// instanceMemory is what an instance takes beside what its session counts, in bytes. It was measured, with room to spare.
+// instanceMemory is what an instance takes beside the limit that its session keeps to, in bytes. It was measured, with room to spare.
 const instanceMemory = 24 << 20
 
 // memorySplit is how work uses its memory: half of its budget goes to plugin instances.
@@ -22,92 +23,107 @@ func newSplit(budget option.Budget, instances, groupPairs int) memorySplit {
 	return memorySplit{instances, min(budget.Instances()/int64(instances), abi.MaxMemory), groupPairs}
 }
 
+// need is what a piece of work takes, in bytes.
+type need struct {
+	instance int64 // each plugin instance
+	process  int64 // this process, beside what its budget reserves
+}
+
+// of is what so many instances and this process take, as a budget's bytes.
+func (n need) of(b option.Budget, instances int) int64 {
+	return b.Need(int64(instances)*min(n.instance, abi.MaxMemory), n.process)
+}
+
+// shape is how large the calls are that project rows and mine documents for a group: the session says what they take.
+func (c Compute) shape(p *projection.Projection, size GroupSize, top int, counts bool) session.Shape {
+	return session.Shape{
+		File: int64(len(p.File)), Models: len(p.Models), Projection: session.ShapeOfProjection(p.Projection),
+		Pairs: session.PairsShape{Width: p.Width(), Queries: size.Pairs, Positives: size.Positives, Pairs: size.Pairs, Excluded: size.Excluded,
+			Together: size.Excluded, Top: top, Counts: counts},
+		// Vectors may be float64, and a caller may send more rows in a call.
+		Block: session.BlockShape{Rows: max(c.BlockRows, maxBlockRows), Raw: safetensors.F64.Size() * p.Columns()},
+	}
+}
+
+// needOfTransform is what projecting rows takes.
+func (c Compute) needOfTransform(p *projection.Projection) need {
+	shape := c.shape(p, GroupSize{}, 0, false)
+	return need{shape.MemoryLimit(abi.OpLoadProjection, abi.OpTransform) + instanceMemory, int64(len(p.File)) + transformBytes}
+}
+
+// needOfGroup is what projecting the pairs of a group, and mining documents for it, takes. This process holds the group, its part, and the
+// projection's file.
+func (c Compute) needOfGroup(p *projection.Projection, size GroupSize, top int, counts bool) need {
+	shape := c.shape(p, size, top, counts)
+	limit := shape.MemoryLimit(abi.OpLoadProjection, abi.OpTransform, abi.OpBegin, abi.OpPush, abi.OpFinish)
+	return need{limit + instanceMemory, shape.Pairs.Message() + 2*shape.Pairs.Finish() + int64(len(p.File))}
+}
+
 // splitForTransform chooses how many instances project a dataset's vectors.
 func splitForTransform(c Compute, p *projection.Projection) (memorySplit, error) {
-	guest, host := groupMemory(p, &selection{}, 1, 0)
+	return c.splitFor(c.needOfTransform(p), 0)
+}
+
+// splitForGroups chooses how many instances mine groups of up to that size.
+func splitForGroups(c Compute, p *projection.Projection, largest GroupSize, top int, counts bool) (memorySplit, error) {
+	return c.splitFor(c.needOfGroup(p, largest, top, counts), largest.Pairs)
+}
+
+// splitFor chooses as many instances as there are threads, or as fit.
+func (c Compute) splitFor(n need, groupPairs int) (memorySplit, error) {
 	budget := c.Memory.OrDefault()
 	for instances := c.threads(); ; instances-- {
-		need := budget.Need(int64(instances)*guest, host+transformBytes)
-		if need <= budget.Bytes {
-			return newSplit(budget, instances, 0), nil
+		if n.instance <= abi.MaxMemory && n.of(budget, instances) <= budget.Bytes {
+			return newSplit(budget, instances, groupPairs), nil
 		}
 		if instances == 1 {
-			return memorySplit{}, budget.TooLittle(need)
+			return memorySplit{}, budget.TooLittle(max(n.of(budget, 1), 2*n.instance))
 		}
 	}
 }
 
 // splitForPairs chooses as many instances as there are threads, or as leave room for a thousand pairs, and the largest groups of pairs that
 // fit.
-func splitForPairs(c Compute, p *projection.Projection, s *selection, top int) (memorySplit, error) {
+func splitForPairs(c Compute, p *projection.Projection, s *selection, top int, counts bool) (memorySplit, error) {
 	budget := c.Memory.OrDefault()
 	all := len(s.pairs)
 	result := int64(all) * int64(400+120*top) // ids and numbers of the result, and its parts
-	need := func(pairs, instances int) int64 {
-		guest, host := groupMemory(p, s, pairs, top)
-		return budget.Need(int64(instances)*min(guest, abi.MaxMemory), result+host)
+	of := func(pairs int) need {
+		n := c.needOfGroup(p, s.largestGroup(pairs), top, counts)
+		n.process += result
+		return n
 	}
+	fits := func(pairs, instances int) bool { return of(pairs).of(budget, instances) <= budget.Bytes }
 	least, instances := min(all, 1000), c.threads()
-	for instances > 1 && need(least, instances) > budget.Bytes {
+	for instances > 1 && !fits(least, instances) {
 		instances--
 	}
-	if need(least, instances) > budget.Bytes {
+	if !fits(least, instances) {
 		least = 1
 	}
-	if need(least, instances) > budget.Bytes {
-		return memorySplit{}, budget.TooLittle(need(1, 1))
+	if !fits(least, instances) {
+		return memorySplit{}, budget.TooLittle(of(1).of(budget, 1))
 	}
 	for groups := 1; ; groups += 1 + groups/8 {
 		pairs := max(1, (all+groups-1)/groups)
-		guest, _ := groupMemory(p, s, pairs, top)
-		if pairs <= least || guest <= abi.MaxMemory && need(pairs, instances) <= budget.Bytes {
+		if pairs <= least || of(pairs).instance <= abi.MaxMemory && fits(pairs, instances) {
 			return newSplit(budget, instances, pairs), nil
 		}
 	}
 }
 
-// splitForGroups chooses how many instances mine groups of up to that size.
-func splitForGroups(c Compute, p *projection.Projection, largest GroupSize, top int) (memorySplit, error) {
-	guest, host := largest.memory(p, top)
-	budget := c.Memory.OrDefault()
-	for instances := c.threads(); ; instances-- {
-		need := budget.Need(int64(instances)*min(guest, abi.MaxMemory), host)
-		if need <= budget.Bytes && guest <= abi.MaxMemory {
-			return newSplit(budget, instances, largest.Pairs), nil
-		}
-		if instances == 1 {
-			return memorySplit{}, budget.TooLittle(max(need, 2*guest))
-		}
-	}
-}
-
-// groupMemory is what the largest group of so many pairs takes, of an instance and of this process.
-func groupMemory(p *projection.Projection, s *selection, pairs, top int) (guest, host int64) {
+// largestGroup is how large groups of so many pairs are at most.
+func (s *selection) largestGroup(pairs int) GroupSize {
 	size := GroupSize{Pairs: pairs, Positives: pairs}
 	for first := 0; first < len(s.pairs); first += pairs {
-		of := 0
+		excluded := 0
 		for _, pair := range s.pairs[first:min(first+pairs, len(s.pairs))] {
-			of += len(s.exclude[pair.query]) + len(s.together[pair.query])
+			excluded += len(s.exclude[pair.query]) + len(s.together[pair.query])
 		}
-		size.Excluded = max(size.Excluded, of)
+		size.Excluded = max(size.Excluded, excluded)
 	}
 	if s.together != nil {
 		size.Positives = max(pairs, size.Excluded)
 	}
-	return size.memory(p, top)
-}
-
-// memory is what an instance's limit has to be for a group, and what the host holds for it: the session counts its
-// projection, the begin message and what it makes of them, and takes no more than half of the limit.
-func (s GroupSize) memory(p *projection.Projection, top int) (guest, host int64) {
-	n, k, positives, excluded := int64(s.Pairs), int64(p.Width()), int64(s.Positives), int64(s.Excluded)
-	message := 4*k*(n+positives) + 8*(4*n+excluded)
-	projection := int64(4*p.Columns() + 8*p.Width())
-	if p.Components != nil {
-		projection += int64(4 * kernel.PackedLen(p.Width(), p.Columns()))
-	}
-	held := 4*k*(4*n+positives) + 8*excluded + 112*n + 16*positives + n*(128+24*int64(top))
-	part := n * int64(64+48*top)
-	documents := int64(256) * 10 * int64(p.Columns()+p.Width()) // of a push, with its message
-	return 2*(projection+max(int64(len(p.File)), message)+held+part+documents) + instanceMemory, message + part + int64(len(p.File))
+	return size
 }

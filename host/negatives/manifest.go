@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"reflect"
-	"strconv"
 
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin"
@@ -38,11 +36,11 @@ type Manifest struct {
 	Negatives  string             `json:"negatives_sha256"`
 }
 
-// ManifestRule is the rule as what it decides: a bound [a, b] is a * s(Q,PD) + b.
+// ManifestRule is the rule as what it decides. A bound [a, b] on s(Q,D) is a * s(Q,PD) + b.
 type ManifestRule struct {
 	Name  string      `json:"name"`
-	Floor *[2]float64 `json:"floor,omitempty"` // s(Q,D) above
-	Cap   *[2]float64 `json:"cap,omitempty"`   // s(Q,D) at most
+	Floor *[2]float64 `json:"floor,omitempty"` // s(Q,D) lies above
+	Cap   *[2]float64 `json:"cap,omitempty"`   // s(Q,D) is at most
 	Eq6   bool        `json:"eq6"`
 }
 
@@ -88,31 +86,17 @@ func NewManifest(rule mine.Rule, p *pca.Projection, fingerprint string) Manifest
 
 // CheckRule fails where the rule is not the one of its name.
 func (m *Manifest) CheckRule() error {
-	_, err := m.BeginOptions()
+	_, err := m.MineOptions()
 	return err
 }
 
-// BeginOptions are the manifest's options as a begin message has them.
-func (m *Manifest) BeginOptions() (map[string]string, error) {
-	options := map[string]string{
-		"rule": m.Rule.Name, "top": strconv.Itoa(m.Top), "counts": strconv.FormatBool(m.Counts), "zero": m.Zero, "projection": m.Projection.SHA256,
-	}
-	margin, perc := mine.DefaultMargin, mine.DefaultPerc
-	if of := m.Rule.Cap; of != nil && m.Rule.Name == "margin" {
-		margin = -of[1]
-		options["margin"] = strconv.FormatFloat(margin, 'g', -1, 64)
-	} else if of != nil {
-		perc = of[0]
-		options["perc"] = strconv.FormatFloat(perc, 'g', -1, 64)
-	}
-	rule, err := mine.NamedRule(m.Rule.Name, margin, perc)
-	if err == nil && !reflect.DeepEqual(newManifestRule(rule), m.Rule) {
-		err = fmt.Errorf("%w: its floor, cap or eq6 are not those of rule %q", option.ErrOption, m.Rule.Name)
-	}
+// MineOptions are the options that an instance mines with. They fail where the rule is not the one of its name. Pairs are named by the caller.
+func (m *Manifest) MineOptions() (mine.Options, error) {
+	rule, err := mine.RuleOf(m.Rule.Name, bound(m.Rule.Floor), bound(m.Rule.Cap), m.Rule.Eq6)
 	if err != nil {
-		return nil, err
+		return mine.Options{}, fmt.Errorf("%w: %w", option.ErrOption, err)
 	}
-	return options, nil
+	return mine.Options{Rule: rule, Top: m.Top, Counts: m.Counts, SkipZero: m.Zero == option.ZeroSkip, Projection: m.Projection.SHA256}, nil
 }
 
 // RunID names the run that the manifest is of: the SHA-256, in hexadecimal, of the manifest as JSON without tallies and negatives.
@@ -135,14 +119,21 @@ func (m *Manifest) Unmined() *Manifest {
 }
 
 func newManifestRule(r mine.Rule) ManifestRule {
-	return ManifestRule{Name: r.Name, Floor: bound(r.Floor), Cap: bound(r.Cap), Eq6: r.Eq6}
+	return ManifestRule{Name: r.Name, Floor: newManifestBound(r.Floor), Cap: newManifestBound(r.Cap), Eq6: r.Eq6}
 }
 
-func bound(b *mine.Bound) *[2]float64 {
+func newManifestBound(b *mine.Bound) *[2]float64 {
 	if b == nil {
 		return nil
 	}
 	return &[2]float64{b.A, b.B}
+}
+
+func bound(b *[2]float64) *mine.Bound {
+	if b == nil {
+		return nil
+	}
+	return &mine.Bound{A: b[0], B: b[1]}
 }
 
 // Write writes the manifest as JSON.

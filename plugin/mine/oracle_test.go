@@ -73,7 +73,8 @@ func newProblem(r *rand.Rand) problem {
 	}
 	pr.options = Options{Top: 1 + r.IntN(6), Counts: r.IntN(2) == 0}
 	if name := r.IntN(len(Rules) + 1); name < len(Rules) {
-		pr.options.Rule, _ = NamedRule(Rules[name], []float64{0, 0.05, 0.5}[r.IntN(3)], []float64{1, 0.95, 0.5}[r.IntN(3)])
+		parameters := map[string]float64{"margin": []float64{0, 0.05, 0.5}[r.IntN(3)], "perc": []float64{1, 0.95, 0.5}[r.IntN(3)]}
+		pr.options.Rule, _ = NewRule(Rules[name].Name, parameters)
 	} else {
 		pr.options.Rule = Rule{Name: "window", Floor: &Bound{0.5, -0.1}, Cap: &Bound{1, 0.2}, Eq6: r.IntN(2) == 0}
 	}

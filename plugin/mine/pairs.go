@@ -11,7 +11,11 @@ type Pairs struct {
 	Width     int
 	Queries   []float32 // q rows, each query once
 	Positives []float32 // p rows, each positive document once
+	Indices
+}
 
+// Indices say which query and which positive each pair is of, and what a query excludes.
+type Indices struct {
 	PairQuery    []int64 // n rows of Queries
 	PairPositive []int64 // n rows of Positives
 
@@ -28,21 +32,21 @@ type Pairs struct {
 func (p *Pairs) validate() error {
 	q, pd := len(p.Queries)/p.Width, len(p.Positives)/p.Width
 	if len(p.PairQuery) == 0 {
-		return abi.Errorf(abi.BadMessage, "there are no pairs").At("pair_query", -1)
+		return abi.Errorf(abi.BadMessage, "there are no pairs").At(abi.TensorPairQuery, -1)
 	}
 	if len(p.PairQuery) != len(p.PairPositive) {
-		return abi.Errorf(abi.BadMessage, "%d entries; pair_query has %d", len(p.PairPositive), len(p.PairQuery)).At("pair_positive", -1)
+		return abi.Errorf(abi.BadMessage, "%d entries; %s has %d", len(p.PairPositive), abi.TensorPairQuery, len(p.PairQuery)).At(abi.TensorPairPositive, -1)
 	}
-	if err := indices("pair_query", p.PairQuery, int64(q)); err != nil {
+	if err := indices(abi.TensorPairQuery, p.PairQuery, int64(q)); err != nil {
 		return err
 	}
-	if err := indices("pair_positive", p.PairPositive, int64(pd)); err != nil {
+	if err := indices(abi.TensorPairPositive, p.PairPositive, int64(pd)); err != nil {
 		return err
 	}
-	if err := ragged("exclude", p.ExcludeOffsets, p.Exclude, q, abi.MaxPosition+1); err != nil {
+	if err := ragged(abi.TensorExclude, p.ExcludeOffsets, p.Exclude, q, abi.MaxPosition+1); err != nil {
 		return err
 	}
-	return ragged("together", p.TogetherOffsets, p.Together, q, int64(pd))
+	return ragged(abi.TensorTogether, p.TogetherOffsets, p.Together, q, int64(pd))
 }
 
 // indices checks that every value is at least 0 and below limit.
@@ -62,7 +66,7 @@ func ragged(tensor string, offsets, values []int64, rows int, limit int64) error
 	}
 	if len(offsets) != rows+1 || offsets[0] != 0 || offsets[rows] != int64(len(values)) || !slices.IsSorted(offsets) {
 		return abi.Errorf(abi.BadMessage, "must be %d values that ascend from 0 to the length of %s, %d", rows+1, tensor, len(values)).
-			At(tensor+"_offsets", -1)
+			At(abi.OffsetsTensor(tensor), -1)
 	}
 	return indices(tensor, values, limit)
 }

@@ -1,7 +1,11 @@
 package mine
 
 import (
+	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
@@ -18,40 +22,206 @@ type Rule struct {
 	Name       string
 	Floor, Cap *Bound
 	Eq6        bool
+
+	// Parameters are the values of the rule's own parameters, by name. They are how the bounds were chosen; what the rule
+	// decides follows from the bounds alone. Nil for the rule WindowRule, for a rule without parameters, and for the rule of a part.
+	Parameters map[string]float64
 }
 
-// Rules lists the names that NamedRule knows, the default first.
-var Rules = []string{"dual", "topk", "margin", "perc", "capped"}
+// WindowRule is the name of the rule whose bounds and Eq. 6 the caller gives. It has no row in Rules.
+const WindowRule = "window"
 
-// Default parameters of the rules that have one.
-const (
-	DefaultMargin = 0.05
-	DefaultPerc   = 0.95
+// Parameter is a number that a rule takes.
+type Parameter struct {
+	Name        string  // of the option in a begin message, and of the flag; no two parameters have the same
+	Default     float64 // the value where none is given
+	Min, Max    float64 // the range of its values
+	MinExcluded bool    // Min itself is not allowed
+	Help        string  // one line for --help: what it means for s(Q,D)
+}
+
+// problem says what is wrong with a value of the parameter, or nothing.
+func (p *Parameter) problem(v float64) string {
+	if v >= p.Min && v <= p.Max && !(p.MinExcluded && v == p.Min) {
+		return ""
+	}
+	above := ""
+	if p.MinExcluded {
+		above = "above "
+	}
+	return fmt.Sprintf("%s is %v; it goes from %s%v to %v", p.Name, v, above, p.Min, p.Max)
+}
+
+// Definition is a rule by its name: how its bounds follow from its parameters.
+type Definition struct {
+	Name       string
+	Help       string       // one line for --help: which documents are negatives
+	Source     string       // the paper or program that the rule is from
+	Parameters []*Parameter // rules that take the same parameter share it
+	Eq6        bool
+
+	// Window gives the bounds for values of the parameters, in their order. A bound that the rule does not have is nil.
+	Window func(values []float64) (floor, cap *Bound)
+
+	// Values is the inverse of Window: the parameters' values that give these bounds. Where no values do, or a bound is nil, it may give
+	// any values or none: RuleOf compares. It is nil for a rule without parameters.
+	Values func(floor, cap *Bound) []float64
+}
+
+// The parameters of the rules below.
+var (
+	margin = &Parameter{Name: "margin", Default: 0.05, Min: 0, Max: 2, Help: "s(Q,D) is at most s(Q,PD) - margin"}
+	perc   = &Parameter{Name: "perc", Default: 0.95, Min: 0, Max: 1, MinExcluded: true, Help: "s(Q,D) is at most perc * s(Q,PD)"}
 )
 
-// NamedRule returns a rule by its name: dual is the paper's (Eq. 5 and 6), topk has no window, margin and perc
-// are NV-Retriever's TopK-MarginPos and TopK-PercPos, capped is perc with Eq. 6. margin is from 0 to 2, perc above 0 and
-// at most 1; a rule that does not use one ignores it.
-func NamedRule(name string, margin, perc float64) (Rule, error) {
-	if !(margin >= 0 && margin <= 2) {
-		return Rule{}, abi.Errorf(abi.BadOption, "margin is %v; it goes from 0 to 2", margin)
+// Rules is the table of rules, the default first. A new rule is a row here and a row in docs/ABI.md; all else is derived from this table.
+var Rules = []Definition{
+	{
+		Name: "dual", Eq6: true,
+		Help:   "nearer to the query than the positive is, and nearer to the query than to the positive",
+		Source: "Meghwani et al. (2025), Eq. 5 and 6",
+		Window: func([]float64) (floor, cap *Bound) { return &Bound{1, 0}, nil },
+	},
+	{
+		Name:   "topk",
+		Help:   "the nearest to the query, whatever their score",
+		Source: "NV-Retriever, Naive Top-K",
+		Window: func([]float64) (floor, cap *Bound) { return nil, nil },
+	},
+	{
+		Name: "margin", Parameters: []*Parameter{margin},
+		Help:   "further from the query than the positive is, by the margin at least",
+		Source: "NV-Retriever, TopK-MarginPos",
+		Window: func(values []float64) (floor, cap *Bound) { return nil, &Bound{1, -values[0]} },
+		Values: func(_, cap *Bound) []float64 {
+			if cap == nil {
+				return nil
+			}
+			return []float64{-cap.B}
+		},
+	},
+	{
+		Name: "perc", Parameters: []*Parameter{perc},
+		Help:   "further from the query than the positive is: a share of its score at most",
+		Source: "NV-Retriever, TopK-PercPos",
+		Window: share, Values: shareOf,
+	},
+	{
+		Name: "capped", Eq6: true, Parameters: []*Parameter{perc},
+		Help:   "as perc, and nearer to the query than to the positive",
+		Source: "NV-Retriever's TopK-PercPos with Eq. 6 of Meghwani et al. (2025)",
+		Window: share, Values: shareOf,
+	},
+}
+
+// share is a window that ends at a share of s(Q,PD).
+func share(values []float64) (floor, cap *Bound) { return nil, &Bound{values[0], 0} }
+
+// shareOf is the inverse of share.
+func shareOf(_, cap *Bound) []float64 {
+	if cap == nil {
+		return nil
 	}
-	if !(perc > 0 && perc <= 1) {
-		return Rule{}, abi.Errorf(abi.BadOption, "perc is %v; it goes from above 0 to 1", perc)
+	return []float64{cap.A}
+}
+
+// RuleNames lists the names of all rules, the default first.
+func RuleNames() []string {
+	names := make([]string, len(Rules))
+	for i, d := range Rules {
+		names[i] = d.Name
 	}
-	switch name {
-	case "dual":
-		return Rule{Name: name, Floor: &Bound{1, 0}, Eq6: true}, nil
-	case "topk":
-		return Rule{Name: name}, nil
-	case "margin":
-		return Rule{Name: name, Cap: &Bound{1, -margin}}, nil
-	case "perc":
-		return Rule{Name: name, Cap: &Bound{perc, 0}}, nil
-	case "capped":
-		return Rule{Name: name, Cap: &Bound{perc, 0}, Eq6: true}, nil
+	return names
+}
+
+// LookupRule returns the rule's row, nil where no rule has the name.
+func LookupRule(name string) *Definition {
+	for i := range Rules {
+		if Rules[i].Name == name {
+			return &Rules[i]
+		}
 	}
-	return Rule{}, abi.Errorf(abi.BadOption, "rule %q is unknown; there are %v and window", name, Rules)
+	return nil
+}
+
+// RuleParameters lists the parameters of all rules, each once, in the order of the table.
+func RuleParameters() []*Parameter {
+	var all []*Parameter
+	for _, d := range Rules {
+		for _, p := range d.Parameters {
+			if !slices.Contains(all, p) {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}
+
+// NewRule returns the rule of a name. parameters gives values by name: the rule's own that are missing take their defaults, and those
+// of other rules are checked and not used. The error is abi.BadOption and lists all that is wrong, one problem a line.
+func NewRule(name string, parameters map[string]float64) (Rule, error) {
+	var problems []string
+	known := map[string]bool{}
+	for _, p := range RuleParameters() {
+		known[p.Name] = true
+		if v, given := parameters[p.Name]; given {
+			if problem := p.problem(v); problem != "" {
+				problems = append(problems, problem)
+			}
+		}
+	}
+	for _, given := range slices.Sorted(maps.Keys(parameters)) {
+		if !known[given] {
+			problems = append(problems, fmt.Sprintf("parameter %q is unknown", given))
+		}
+	}
+	d := LookupRule(name)
+	if d == nil {
+		problems = append(problems, fmt.Sprintf("rule %q is unknown; there are %v and %s", name, RuleNames(), WindowRule))
+	}
+	if len(problems) > 0 {
+		return Rule{}, abi.Errorf(abi.BadOption, "%s", strings.Join(problems, "\n"))
+	}
+	r := Rule{Name: name, Eq6: d.Eq6}
+	values := make([]float64, len(d.Parameters))
+	for i, p := range d.Parameters {
+		value, given := parameters[p.Name]
+		if !given {
+			value = p.Default
+		}
+		if r.Parameters == nil {
+			r.Parameters = map[string]float64{}
+		}
+		values[i], r.Parameters[p.Name] = value, value
+	}
+	r.Floor, r.Cap = d.Window(values)
+	return r, nil
+}
+
+// RuleOf returns the rule of a name that has these bounds and Eq. 6. The error is abi.BadOption where no values of the rule's parameters
+// give them.
+func RuleOf(name string, floor, cap *Bound, eq6 bool) (Rule, error) {
+	parameters := map[string]float64{}
+	if d := LookupRule(name); d != nil && d.Values != nil {
+		for i, value := range d.Values(floor, cap) {
+			parameters[d.Parameters[i].Name] = value
+		}
+	}
+	r, err := NewRule(name, parameters)
+	if err != nil {
+		return Rule{}, err
+	}
+	if !sameBound(r.Floor, floor) || !sameBound(r.Cap, cap) || r.Eq6 != eq6 {
+		return Rule{}, abi.Errorf(abi.BadOption, "its floor, cap or eq6 are not those of rule %q", name)
+	}
+	return r, nil
+}
+
+func sameBound(a, b *Bound) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
 }
 
 // window returns the floor and the cap for a pair, infinite where the rule has none.
@@ -64,4 +234,17 @@ func (r Rule) window(sQPD float64) (floor, ceiling float64) {
 		ceiling = r.Cap.At(sQPD)
 	}
 	return floor, ceiling
+}
+
+// The shims below are what package host uses of the time before the table.
+
+// Transitional: host moves to Parameter.Default.
+const (
+	DefaultMargin = 0.05
+	DefaultPerc   = 0.95
+)
+
+// NamedRule returns a rule by its name. Transitional: host moves to NewRule.
+func NamedRule(name string, margin, perc float64) (Rule, error) {
+	return NewRule(name, map[string]float64{"margin": margin, "perc": perc})
 }

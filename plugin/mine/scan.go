@@ -60,22 +60,46 @@ const (
 	blockQueries   = 512
 )
 
-// NewScanner prepares to mine those pairs. It keeps pairs' slices.
-func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error) {
+// Checked are pairs and options that a scanner can be made of.
+type Checked struct {
+	Pairs
+	options                   Options
+	kernel                    kernel.Kernel
+	queryNorms, positiveNorms []float64
+}
+
+// Check checks pairs and options: nothing can fail afterwards. It keeps the slices and changes nothing.
+func Check(pairs Pairs, options Options, k kernel.Kernel) (*Checked, error) {
 	if err := pairs.validate(); err != nil {
 		return nil, err
 	}
 	if options.Top < 1 || options.Top > abi.MaxTop {
 		return nil, abi.Errorf(abi.BadOption, "top is %d; it goes from 1 to %d", options.Top, abi.MaxTop)
 	}
-	s := &Scanner{options: options, kernel: k, pairs: pairs, slack: screenSlack(pairs.Width)}
+	c := &Checked{Pairs: pairs, options: options, kernel: k}
 	var err error
-	if s.queryNorms, err = norms("queries", pairs.Queries, pairs.Width); err != nil {
+	if c.queryNorms, err = norms(abi.TensorQueries, pairs.Queries, pairs.Width); err != nil {
 		return nil, err
 	}
-	if s.positiveNorms, err = norms("positives", pairs.Positives, pairs.Width); err != nil {
+	if c.positiveNorms, err = norms(abi.TensorPositives, pairs.Positives, pairs.Width); err != nil {
 		return nil, err
 	}
+	return c, nil
+}
+
+// NewScanner prepares to mine those pairs. It keeps pairs' slices, and sorts the excluded positions of each query.
+func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error) {
+	c, err := Check(pairs, options, k)
+	if err != nil {
+		return nil, err
+	}
+	return c.Scanner(), nil
+}
+
+// Scanner prepares to mine the pairs. It keeps their slices, and sorts the excluded positions of each query.
+func (c *Checked) Scanner() *Scanner {
+	pairs, options := c.Pairs, c.options
+	s := &Scanner{options: options, kernel: c.kernel, pairs: pairs, slack: screenSlack(pairs.Width), queryNorms: c.queryNorms, positiveNorms: c.positiveNorms}
 	q, n := len(s.queryNorms), len(pairs.PairQuery)
 	unit := make([]float32, len(pairs.Queries))
 	for i, norm := range s.queryNorms {
@@ -111,7 +135,7 @@ func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error)
 	}
 	s.prefix = newPrefix(unit, pairs.Width)
 	s.reset()
-	return s, nil
+	return s
 }
 
 // SkipsZero reports whether documents whose vector is zero are left out rather than an error.
@@ -164,11 +188,11 @@ func (s *Scanner) Push(first int64, documents []float32) (skipped int, err error
 		x := documents[i*k : (i+1)*k]
 		s.norms[i] = kernel.Norm(x)
 		if s.norms[i]-s.norms[i] != 0 {
-			return 0, abi.Errorf(abi.NonFinite, "the vector has a NaN or an infinity").At("documents", i)
+			return 0, abi.Errorf(abi.NonFinite, "the vector has a NaN or an infinity").At(abi.TensorDocuments, i)
 		}
 		if s.norms[i] == 0 {
 			if !s.options.SkipZero {
-				return 0, abi.Errorf(abi.ZeroVector, "the vector is zero, so its cosine is undefined").At("documents", i)
+				return 0, abi.Errorf(abi.ZeroVector, "the vector is zero, so its cosine is undefined").At(abi.TensorDocuments, i)
 			}
 			skipped++
 		}

@@ -59,11 +59,14 @@ func (p *Projection) Columns() int {
 
 // Width is k, the width of a projected vector; without PCA that is d.
 func (p *Projection) Width() int {
-	if p.PCA == noPCA {
+	if !p.HasPCA() {
 		return p.Columns()
 	}
 	return len(p.Variances)
 }
+
+// HasPCA reports whether vectors are centred and projected once they are fused: whether there are a mean and components.
+func (p *Projection) HasPCA() bool { return p.PCA != noPCA }
 
 const noPCA = "none"
 
@@ -102,7 +105,7 @@ func (p *Projection) Marshal() ([]byte, error) {
 		"data_sha256":       p.DataSHA256,
 	}
 	var tensors []safetensors.Tensor
-	if d, k := p.Columns(), p.Width(); p.PCA != noPCA {
+	if d, k := p.Columns(), p.Width(); p.HasPCA() {
 		tensors = []safetensors.Tensor{
 			safetensors.OfFloat32("mean", p.Mean, d),
 			safetensors.OfFloat32("components", p.Components, k, d),
@@ -193,7 +196,7 @@ func (p *Projection) validate() error {
 	if d > abi.MaxColumns {
 		return abi.Errorf(abi.Limit, "projection: %d columns; the limit is %d", d, abi.MaxColumns)
 	}
-	if p.PCA == noPCA {
+	if !p.HasPCA() {
 		if p.Mean != nil || p.Components != nil || p.Variances != nil {
 			return abi.Errorf(abi.BadMessage, "projection: pca is none, and there are tensors")
 		}

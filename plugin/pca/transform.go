@@ -35,7 +35,7 @@ func NewTransformer(p *Projection, k kernel.Kernel) *Transformer {
 	own := *p
 	own.Mean, own.Variances, own.Components = slices.Clone(p.Mean), slices.Clone(p.Variances), nil
 	t := &Transformer{Projection: &own, kernel: k}
-	if p.PCA != noPCA {
+	if p.HasPCA() {
 		t.components = kernel.Pack(p.Components, p.Width(), p.Columns())
 	}
 	return t
@@ -46,14 +46,14 @@ func NewTransformer(p *Projection, k kernel.Kernel) *Transformer {
 func (t *Transformer) Transform(dst []float32, raw []Raw, n int, zero Zero, name func(model string) string) error {
 	d, k := t.Columns(), t.Width()
 	fused := dst
-	if t.PCA != noPCA {
+	if t.HasPCA() {
 		fused = make([]float32, n*d)
 	}
 	skip, err := t.Fuse(fused, raw, n, zero, name)
 	if err != nil {
 		return err
 	}
-	if t.PCA != noPCA {
+	if t.HasPCA() {
 		for row := fused; len(row) > 0; row = row[d:] {
 			kernel.Subtract(row[:d], t.Mean)
 		}

@@ -7,10 +7,10 @@ package session
 
 import (
 	"fmt"
-	"strconv"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/kernel"
+	"github.com/quarry-hn/quarry/plugin/message"
 	"github.com/quarry-hn/quarry/plugin/mine"
 	"github.com/quarry-hn/quarry/plugin/pca"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
@@ -88,7 +88,7 @@ func (s *Session) loadProjection(in []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	need := int64(4*kernel.PackedLen(p.Width(), p.Columns()) + 4*p.Columns() + 8*p.Width())
+	need := ShapeOfProjection(p).Held()
 	if err := s.budget.check(need); err != nil {
 		return nil, err
 	}
@@ -99,40 +99,28 @@ func (s *Session) loadProjection(in []byte) ([]byte, error) {
 }
 
 func (s *Session) transform(in []byte) ([]byte, error) {
-	m, err := s.parse(in)
+	r, err := s.parse(in)
 	if err != nil {
 		return nil, err
 	}
-	zero := m.zero()
-	if s.transformer == nil {
-		return nil, noProjection()
-	}
-	v, err := s.vectors(m, "documents")
-	if err == nil {
-		err = m.end()
-	}
+	m, err := message.DecodeTransform(r, s.loaded())
 	if err != nil {
 		return nil, err
 	}
-	if v.raw == nil {
-		return nil, abi.Errorf(abi.BadMessage, "is projected already").At("documents", -1)
-	}
-	k := s.transformer.Width()
-	out := safetensors.Tensor{Name: "documents", DType: safetensors.F32, Shape: []int{v.rows, k}}
-	layout, err := safetensors.Lay([]safetensors.Tensor{out}, nil)
+	layout, begin, err := message.LayTransformed(m.Documents.Rows, m.Documents.Width)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.budget.check(s.fuseBytes(v) + 2*int64(layout.Size)); err != nil {
+	if err := s.budget.check(s.projection().Transform(m.Documents.Rows)); err != nil {
 		return nil, err
 	}
-	y, err := s.project(v, zero)
+	y, err := s.project(abi.TensorDocuments, &m.Documents, pca.Zero(m.SkipZero))
 	if err != nil {
 		return nil, err
 	}
 	answer := make([]byte, layout.Size)
 	copy(answer, layout.Header)
-	copy(answer[layout.Offsets["documents"]:], safetensors.OfFloat32("", y).Data)
+	copy(answer[begin:], safetensors.OfFloat32("", y).Data)
 	return answer, nil
 }
 
@@ -140,44 +128,39 @@ func (s *Session) push(in []byte) ([]byte, error) {
 	if s.scanner == nil {
 		return nil, noPairs()
 	}
-	m, err := s.parse(in)
+	r, err := s.parse(in)
 	if err != nil {
 		return nil, err
 	}
-	skipped, rows, err := s.pushTo(s.scanner, s.width, m)
+	m, err := message.DecodePush(r, s.loaded())
 	if err != nil {
 		return nil, err
 	}
-	return fmt.Appendf(nil, `{"rows":%d,"skipped":%d}`, rows, skipped), nil
+	skipped, err := s.pushTo(s.scanner, s.width, m)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, `{"rows":%d,"skipped":%d}`, m.Documents.Rows, skipped), nil
 }
 
-// pushTo gives a message's documents to a scanner.
-func (s *Session) pushTo(scanner *mine.Scanner, width int, m *message) (skipped, rows int, err error) {
-	first := m.int("first", 0, 0, abi.MaxPosition)
-	v, err := s.vectors(m, "documents")
-	if err == nil {
-		err = m.end()
+// pushTo gives a message's documents to a scanner of pairs with vectors of width values.
+func (s *Session) pushTo(scanner *mine.Scanner, width int, m *message.Push) (skipped int, err error) {
+	v := &m.Documents
+	if v.Width != width {
+		return 0, abi.Errorf(abi.Mismatch, "width is %d; the pairs have %d", v.Width, width).At(abi.TensorDocuments, -1)
 	}
+	block := BlockShape{Rows: v.Rows}
+	if v.Raw != nil {
+		block.Raw = v.RowBytes()
+	}
+	if err := s.budget.check(block.Push(s.projection(), width)); err != nil {
+		return 0, err
+	}
+	y, err := s.project(abi.TensorDocuments, v, pca.Zero(scanner.SkipsZero()))
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	if v.width != width {
-		return 0, 0, abi.Errorf(abi.Mismatch, "width is %d; the pairs have %d", v.width, width).At("documents", -1)
-	}
-	// What is projected, unit vectors and scores of a block, and the parts that grow with the rows.
-	if err := s.budget.check(s.fuseBytes(v) + int64(v.rows)*(4*int64(width)+32) + 1<<20); err != nil {
-		return 0, 0, err
-	}
-	zero := pca.ZeroError
-	if scanner.SkipsZero() {
-		zero = pca.ZeroSkip
-	}
-	y, err := s.project(v, zero)
-	if err != nil {
-		return 0, 0, err
-	}
-	skipped, err = scanner.Push(first, y)
-	return skipped, v.rows, err
+	return scanner.Push(m.First, y)
 }
 
 func (s *Session) finish(in []byte) ([]byte, error) {
@@ -191,21 +174,19 @@ func (s *Session) finish(in []byte) ([]byte, error) {
 }
 
 func (s *Session) merge(in []byte) ([]byte, error) {
-	m, err := s.parse(in)
+	r, err := s.parse(in)
 	if err != nil {
 		return nil, err
 	}
-	// A part takes about as much in memory as in the message; at most three are held at once, and the answer.
-	if err := s.budget.check(4 * int64(len(in))); err != nil {
+	if err := s.budget.check(Merge(int64(len(in)))); err != nil {
 		return nil, err
 	}
 	var merged *mine.Part
-	for _, t := range m.file.Tensors {
-		if t.DType != safetensors.U8 {
-			return nil, abi.Errorf(abi.BadMessage, "has type %s; a part's bytes are U8", t.DType).At(t.Name, -1)
+	for t, err := range r.Parts() {
+		if err == nil {
+			err = s.checkHeader(t.Data)
 		}
-		m.used[t.Name] = true
-		if err := s.checkHeader(t.Data); err != nil {
+		if err != nil {
 			return nil, err
 		}
 		part, err := mine.ParsePart(t.Data)
@@ -222,7 +203,7 @@ func (s *Session) merge(in []byte) ([]byte, error) {
 	if merged == nil {
 		return nil, abi.Errorf(abi.BadMessage, "there are no parts")
 	}
-	if err := m.end(); err != nil {
+	if err := r.End(); err != nil {
 		return nil, err
 	}
 	return merged.Marshal()
@@ -231,41 +212,20 @@ func (s *Session) merge(in []byte) ([]byte, error) {
 func (s *Session) reset(in []byte) ([]byte, error) {
 	limit := s.budget.limit
 	if len(in) > 0 {
-		m, err := s.parse(in)
+		r, err := s.parse(in)
 		if err != nil {
 			return nil, err
 		}
-		limit = m.int("memory_limit", limit, 1, 1<<32)
-		if err := m.end(); err != nil {
+		m, err := message.DecodeReset(r, limit)
+		if err != nil {
 			return nil, err
 		}
+		limit = m.MemoryLimit
 	}
 	*s = Session{kernel: s.kernel, budget: budget{limit: limit}}
 	return []byte("{}"), nil
 }
 
-func noProjection() error {
-	return abi.Errorf(abi.NoProjection, "raw vectors need a projection; call load_projection first")
-}
-
 func noPairs() error {
 	return abi.Errorf(abi.NoPairs, "there are no pairs; call begin first")
 }
-
-// budget keeps an instance within its memory. What it counts is what the session knows it will hold; the runtime's own share
-// (garbage before a collection, fragments, stacks, code) is allowed for by counting no more than half of the limit.
-type budget struct {
-	limit                      int64
-	projection, pairs, message int64
-}
-
-// check fails where need bytes more do not fit.
-func (b *budget) check(need int64) error {
-	if have := b.projection + b.pairs + b.message; have+need > b.limit/2 {
-		return abi.Errorf(abi.Memory, "needs %s more than the %s held; half of the limit of %s may be",
-			mib(need), mib(have), mib(b.limit))
-	}
-	return nil
-}
-
-func mib(n int64) string { return strconv.FormatFloat(float64(n)/(1<<20), 'f', 1, 64) + " MiB" }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,54 +13,9 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
-	"github.com/quarry-hn/quarry/host/mining"
-	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
-	"github.com/quarry-hn/quarry/plugin/mine"
 )
-
-// mineFlags are what to mine.
-type mineFlags struct {
-	split, rule     string
-	margin, perc    float64
-	top             int
-	counts          bool
-	positives, self string
-	zero, missing   string
-}
-
-func (f *mineFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.split, "split", "train", "pairs to mine: train, test, another file of qrels/, or all (train first); a document judged relevant to a query in any split is never mined as its negative")
-	flags.StringVar(&f.rule, "rule", "dual", "which documents are negatives: dual (the paper's: nearer to the query than the positive is, and nearer to the query than to the positive), topk, margin, perc, capped")
-	flags.Float64Var(&f.margin, "margin", mine.DefaultMargin, "for --rule margin: s(Q,D) is at most s(Q,PD) - margin")
-	flags.Float64Var(&f.perc, "perc", mine.DefaultPerc, "for --rule perc and capped: s(Q,D) is at most perc * s(Q,PD)")
-	flags.IntVar(&f.top, "top", 5, "negatives of a pair at most")
-	flags.BoolVar(&f.counts, "counts", false, "count all documents in the rule's window and all candidates, exactly; slower")
-	flags.StringVar(&f.positives, "positives", mining.PositivesEach, "with several positives: each is mined alone, or all must satisfy the rule")
-	flags.StringVar(&f.self, "self", mining.SelfExclude, "a document with the query's own id: exclude, or keep")
-	flags.StringVar(&f.zero, "zero", option.ZeroError, "zero vectors, which have no cosine: error, or skip")
-	flags.StringVar(&f.missing, "missing", mining.MissingError, "pairs whose query or positive is not there: error, or skip")
-}
-
-func (f *mineFlags) options(flags *pflag.FlagSet) (mining.Options, error) {
-	if flags.Changed("top") && f.top == 0 {
-		return mining.Options{}, usageError{errors.New("--top is 0; it is above 0")}
-	}
-	if flags.Changed("perc") && f.perc == 0 {
-		return mining.Options{}, usageError{errors.New("--perc is 0; it is above 0")}
-	}
-	for _, of := range []struct {
-		flag  string
-		rules []string
-	}{{"margin", []string{"margin"}}, {"perc", []string{"perc", "capped"}}} {
-		if flags.Changed(of.flag) && slices.Contains(mine.Rules, f.rule) && !slices.Contains(of.rules, f.rule) {
-			return mining.Options{}, usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", of.flag, strings.Join(of.rules, " or "), f.rule)}
-		}
-	}
-	return mining.Options{Split: f.split, Rule: f.rule, Margin: &f.margin, Perc: f.perc, Top: f.top, Counts: f.counts,
-		Positives: f.positives, Self: f.self, Zero: f.zero, Missing: f.missing}, nil
-}
 
 // mineCommand is a command line of mine.
 type mineCommand struct {

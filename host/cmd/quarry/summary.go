@@ -57,8 +57,9 @@ func writeSummary(w io.Writer, s *run.Summary) error {
 	return err
 }
 
+// eq5 says what an empty window means where the rule's floor is s(Q,PD), as that of the paper's rule is.
 func eq5(r negatives.ManifestRule) string {
-	if r.Name == "dual" {
+	if r.Floor != nil && *r.Floor == [2]float64{1, 0} {
 		return " (none is nearer to the query than the positive, Eq. 5)"
 	}
 	return ""

@@ -43,7 +43,7 @@ var mistakes = []usageRow{
 	// Two problems are reported together.
 	{mineLine + " --rule bogus --top 5000", []string{`rule is "bogus"`, "top is 5000"}},
 	{mineLine + " --rule window", []string{`rule is "window"`, "dual, topk, margin, perc, capped"}},
-	{mineLine + " --rule perc --perc 0", []string{"--perc", "0"}},
+	{mineLine + " --rule perc --perc 0", []string{"perc is 0", "above 0 to 1"}},
 	{mineLine + " --rule perc --perc=-0", []string{"perc", "0"}},
 	{mineLine + " --rule perc --perc 1.5", []string{"perc is 1.5", "above 0 to 1"}},
 	{mineLine + " --rule perc --perc=-0.5", []string{"perc is -0.5", "above 0 to 1"}},

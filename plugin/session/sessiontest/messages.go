@@ -11,7 +11,7 @@ import (
 
 // Known is a sequence that is right, from reset to finish, with a projection of two models.
 var Known = []Step{
-	{abi.OpReset, marshal(map[string]string{"memory_limit": "1073741824"})},
+	{abi.OpReset, marshal(map[string]string{abi.OptionMemoryLimit: "1073741824"})},
 	{abi.OpLoadProjection, projection},
 	{abi.OpBegin, begin(nil)},
 	{abi.OpPush, push("0", 11)},
@@ -35,20 +35,20 @@ var messages = []message{
 	{abi.OpReset, nil},
 	{abi.OpInfo, nil},
 	{abi.OpMerge, nil}, // of the program's parts
-	{abi.OpTransform, marshal(nil, raw("documents", 11)...)},
-	{abi.OpSelect, marshal(map[string]string{"counts": "true"}, slices.Concat(pairs(), raw("documents", 11))...)},
+	{abi.OpTransform, marshal(nil, raw(abi.TensorDocuments, 11)...)},
+	{abi.OpSelect, marshal(map[string]string{abi.OptionCounts: "true"}, slices.Concat(pairs(), raw(abi.TensorDocuments, 11))...)},
 	{abi.OpLoadProjection, withoutPCA},
-	{abi.OpBegin, begin(map[string]string{"rule": "topk", "top": "2", "counts": "true"})},
-	{abi.OpBegin, begin(map[string]string{"zero": "skip", "rule": "window", "floor": "0.5 -0.3", "cap": "1 0.4", "eq6": "true"})},
-	{abi.OpBegin, marshal(map[string]string{"rule": "perc"}, slices.Concat(projectedPairs(), indices())...)},
+	{abi.OpBegin, begin(map[string]string{abi.OptionRule: "topk", abi.OptionTop: "2", abi.OptionCounts: "true"})},
+	{abi.OpBegin, begin(map[string]string{abi.OptionZero: "skip", abi.OptionRule: "window", abi.OptionFloor: "0.5 -0.3", abi.OptionCap: "1 0.4", abi.OptionEq6: "true"})},
+	{abi.OpBegin, marshal(map[string]string{abi.OptionRule: "perc"}, slices.Concat(projectedPairs(), indices())...)},
 	{abi.OpPush, push("11", 3)},
 	{abi.OpPush, push("5", 2)},
-	{abi.OpPush, marshal(map[string]string{"first": "100"}, zeroes())},
-	{abi.OpPush, marshal(map[string]string{"first": "20"}, projected("documents", 6))},
-	{abi.OpSelect, marshal(map[string]string{"rule": "topk", "first": "7"}, slices.Concat(projectedPairs(), indices(), []safetensors.Tensor{projected("documents", 40)})...)},
-	{abi.OpTransform, marshal(map[string]string{"zero": "skip"}, raw("documents", 2)...)},
-	{abi.OpReset, marshal(map[string]string{"memory_limit": "3000000"})},
-	{abi.OpReset, marshal(map[string]string{"memory_limit": "1073741824"})},
+	{abi.OpPush, marshal(map[string]string{abi.OptionFirst: "100"}, zeroes())},
+	{abi.OpPush, marshal(map[string]string{abi.OptionFirst: "20"}, projected(abi.TensorDocuments, 6))},
+	{abi.OpSelect, marshal(map[string]string{abi.OptionRule: "topk", abi.OptionFirst: "7"}, slices.Concat(projectedPairs(), indices(), []safetensors.Tensor{projected(abi.TensorDocuments, 40)})...)},
+	{abi.OpTransform, marshal(map[string]string{abi.OptionZero: "skip"}, raw(abi.TensorDocuments, 2)...)},
+	{abi.OpReset, marshal(map[string]string{abi.OptionMemoryLimit: "3000000"})},
+	{abi.OpReset, marshal(map[string]string{abi.OptionMemoryLimit: "1073741824"})},
 	{abi.OpInfo, []byte{0}},
 }
 
@@ -90,7 +90,7 @@ func raw(kind string, n int) []safetensors.Tensor {
 	for i, v := range random(uint64(len(kind)), 3*n) {
 		doubles[i] = float64(v)
 	}
-	return []safetensors.Tensor{safetensors.OfFloat32(kind+"/a", random(uint64(100+len(kind)), 5*n), n, 5), safetensors.OfFloat64(kind+"/b", doubles, n, 3)}
+	return []safetensors.Tensor{safetensors.OfFloat32(abi.RawTensor(kind, "a"), random(uint64(100+len(kind)), 5*n), n, 5), safetensors.OfFloat64(abi.RawTensor(kind, "b"), doubles, n, 3)}
 }
 
 func projected(kind string, n int) safetensors.Tensor {
@@ -99,30 +99,30 @@ func projected(kind string, n int) safetensors.Tensor {
 
 // zeroes is three projected documents, the middle one zero.
 func zeroes() safetensors.Tensor {
-	return safetensors.OfFloat32("documents", []float32{1, 2, 3, 4, 0, 0, 0, 0, 1, -1, 1, -1}, 3, 4)
+	return safetensors.OfFloat32(abi.TensorDocuments, []float32{1, 2, 3, 4, 0, 0, 0, 0, 1, -1, 1, -1}, 3, 4)
 }
 
 // indices are of 3 queries and 2 positives: pairs, exclusions, and a query whose positives go together.
 func indices() []safetensors.Tensor {
 	of := func(name string, v ...int64) safetensors.Tensor { return safetensors.OfInt64(name, v, len(v)) }
 	return []safetensors.Tensor{
-		of("pair_query", 0, 1, 2, 0), of("pair_positive", 0, 1, 1, 1), of("exclude_offsets", 0, 1, 1, 3), of("exclude", 4, 9, 2),
-		of("together_offsets", 0, 2, 2, 2), of("together", 0, 1),
+		of(abi.TensorPairQuery, 0, 1, 2, 0), of(abi.TensorPairPositive, 0, 1, 1, 1), of(abi.TensorExcludeOffsets, 0, 1, 1, 3), of(abi.TensorExclude, 4, 9, 2),
+		of(abi.TensorTogetherOffsets, 0, 2, 2, 2), of(abi.TensorTogether, 0, 1),
 	}
 }
 
 func pairs() []safetensors.Tensor {
-	return slices.Concat(raw("queries", 3), raw("positives", 2), indices())
+	return slices.Concat(raw(abi.TensorQueries, 3), raw(abi.TensorPositives, 2), indices())
 }
 
 func projectedPairs() []safetensors.Tensor {
-	return []safetensors.Tensor{projected("queries", 3), projected("positives", 2)}
+	return []safetensors.Tensor{projected(abi.TensorQueries, 3), projected(abi.TensorPositives, 2)}
 }
 
 func begin(options map[string]string) []byte { return marshal(options, pairs()...) }
 
 func push(first string, n int) []byte {
-	return marshal(map[string]string{"first": first}, raw("documents", n)...)
+	return marshal(map[string]string{abi.OptionFirst: first}, raw(abi.TensorDocuments, n)...)
 }
 
 // Probes are calls whose answers tell what an instance holds; the last of them changes it.

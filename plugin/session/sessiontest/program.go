@@ -178,26 +178,27 @@ func edit(b []byte, what byte, at int, value byte) []byte {
 	return changed
 }
 
-var tensorNames = []string{"queries", "positives", "documents", "documents/a", "queries/b", "pair_query", "exclude", "together", "together_offsets", "x", "", "é"}
+var tensorNames = []string{abi.TensorQueries, abi.TensorPositives, abi.TensorDocuments, abi.RawTensor(abi.TensorDocuments, "a"), abi.RawTensor(abi.TensorQueries, "b"),
+	abi.TensorPairQuery, abi.TensorExclude, abi.TensorTogether, abi.TensorTogetherOffsets, "x", "", "é"}
 
 // options and values, sound ones and others.
 var options = []struct {
 	key    string
 	values []string
 }{
-	{"rule", []string{"dual", "topk", "margin", "perc", "capped", "window", "", "best"}},
+	{abi.OptionRule, []string{"dual", "topk", "margin", "perc", "capped", "window", "", "best"}},
 	{"margin", []string{"0", "0.05", "2", "-1", "2.1", "NaN", "x"}},
 	{"perc", []string{"0.95", "1", "0", "1e-300", "Inf", ""}},
-	{"floor", []string{"1 0", "0.5 -0.1", "-1e308 -1e308", "1", "NaN 0", ""}},
-	{"cap", []string{"1 0", "1 0.3", "1e308 1e308", "Inf 0", "x y"}},
-	{"eq6", []string{"true", "false", "True"}},
-	{"top", []string{"1", "2", "5", "4096", "0", "4097", "-1", "1e3"}},
-	{"counts", []string{"true", "false", "1"}},
-	{"zero", []string{"skip", "error", ""}},
-	{"first", []string{"0", "11", "5", "1000000", "9007199254740991", "9007199254740980", "-1", "9223372036854775808", ""}},
-	{"projection", []string{"", "abc", "other"}},
-	{"pairs_id", []string{"", "x", "été", string(bytes.Repeat([]byte{'y'}, 257))}},
-	{"memory_limit", []string{"1073741824", "8388608", "3000000", "65536", "1", "0", "4294967296", "-1", "x"}},
+	{abi.OptionFloor, []string{"1 0", "0.5 -0.1", "-1e308 -1e308", "1", "NaN 0", ""}},
+	{abi.OptionCap, []string{"1 0", "1 0.3", "1e308 1e308", "Inf 0", "x y"}},
+	{abi.OptionEq6, []string{"true", "false", "True"}},
+	{abi.OptionTop, []string{"1", "2", "5", "4096", "0", "4097", "-1", "1e3"}},
+	{abi.OptionCounts, []string{"true", "false", "1"}},
+	{abi.OptionZero, []string{"skip", "error", ""}},
+	{abi.OptionFirst, []string{"0", "11", "5", "1000000", "9007199254740991", "9007199254740980", "-1", "9223372036854775808", ""}},
+	{abi.OptionProjection, []string{"", "abc", "other"}},
+	{abi.OptionPairsID, []string{"", "x", "été", string(bytes.Repeat([]byte{'y'}, 257))}},
+	{abi.OptionMemoryLimit, []string{"1073741824", "8388608", "3000000", "65536", "1", "0", "4294967296", "-1", "x"}},
 	{"more", []string{"1"}},
 	{"skipped", []string{"0", "1", "9223372036854775807", "-1"}},
 	{"format", []string{"quarry.part.v1", "quarry.projection.v1", ""}},

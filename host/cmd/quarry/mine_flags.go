@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/plugin/mine"
+)
+
+// mineFlags are what to mine. The rules, and the flags of their parameters, are those of mine.Rules.
+type mineFlags struct {
+	split, rule     string
+	parameters      map[string]*float64 // of rules, by name
+	top             int
+	counts          bool
+	positives, self string
+	zero, missing   string
+}
+
+func (f *mineFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.split, "split", "train",
+		"pairs to mine: train, test, another file of qrels/, or all (train first). A document judged relevant to a query in any split is never mined as its negative")
+	flags.StringVar(&f.rule, "rule", mine.Rules[0].Name, "which documents are negatives: "+rulesHelp())
+	f.parameters = map[string]*float64{}
+	for _, p := range mine.RuleParameters() {
+		f.parameters[p.Name] = flags.Float64(p.Name, p.Default, "for --rule "+strings.Join(rulesWith(p), " and ")+": "+p.Help)
+	}
+	flags.IntVar(&f.top, "top", 5, "negatives of a pair at most")
+	flags.BoolVar(&f.counts, "counts", false, "count all documents in the rule's window and all candidates, exactly; slower")
+	flags.StringVar(&f.positives, "positives", mining.PositivesEach, "with several positives: each is mined alone, or all must satisfy the rule")
+	flags.StringVar(&f.self, "self", mining.SelfExclude, "a document with the query's own id: exclude, or keep")
+	flags.StringVar(&f.zero, "zero", option.ZeroError, "zero vectors, which have no cosine: error, or skip")
+	flags.StringVar(&f.missing, "missing", mining.MissingError, "pairs whose query or positive is not there: error, or skip")
+}
+
+// rulesHelp says what each rule takes, the default first.
+func rulesHelp() string {
+	var rules []string
+	for _, d := range mine.Rules {
+		rules = append(rules, fmt.Sprintf("%s (%s)", d.Name, d.Help))
+	}
+	return strings.Join(rules, ", ")
+}
+
+// rulesWith names the rules that take a parameter.
+func rulesWith(p *mine.Parameter) (names []string) {
+	for _, d := range mine.Rules {
+		if slices.Contains(d.Parameters, p) {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
+func (f *mineFlags) options(flags *pflag.FlagSet) (mining.Options, error) {
+	if flags.Changed("top") && f.top == 0 {
+		return mining.Options{}, usageError{errors.New("--top is 0; it is above 0")}
+	}
+	parameters := map[string]float64{}
+	for _, p := range mine.RuleParameters() {
+		if !flags.Changed(p.Name) {
+			continue
+		}
+		if with := rulesWith(p); mine.LookupRule(f.rule) != nil && !slices.Contains(with, f.rule) {
+			return mining.Options{}, usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", p.Name, strings.Join(with, " or "), f.rule)}
+		}
+		parameters[p.Name] = *f.parameters[p.Name]
+	}
+	return mining.Options{Split: f.split, Rule: f.rule, Parameters: parameters, Top: f.top, Counts: f.counts,
+		Positives: f.positives, Self: f.self, Zero: f.zero, Missing: f.missing}, nil
+}
