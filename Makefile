@@ -1,4 +1,4 @@
-# Two commands do everything: make demo, make test.
+# Two commands do everything: make demo, make test. CI runs make test-all too.
 export GOTOOLCHAIN := go1.27.4
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ LAMBDA := bin/versitygw bin/template.json bin/local/bootstrap
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo
 
-.PHONY: build demo test test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench clean
+.PHONY: build demo test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
@@ -19,9 +19,21 @@ build: ## bin/quarry
 demo: build ## mine the embedded example and show it
 	bin/quarry demo -o bin/demo --force
 
-test: $(VENV)/ready $(LAMBDA) lambda ## everything
-	QUARRY_PYTHON=$(CURDIR)/$(VENV)/bin/python go test -timeout 20m $(PACKAGES)
+TEST_PYTHON := QUARRY_PYTHON=$(CURDIR)/$(VENV)/bin/python
+
+test: $(VENV)/ready $(LAMBDA) ## every behaviour, large tables and long schedules by a sample: under 90 seconds once built, on two cores
+	$(TEST_PYTHON) go test -short -timeout 10m $(PACKAGES)
 	$(VENV)/bin/python testdata/golden/test_reference.py
+
+test-all: $(VENV)/ready $(LAMBDA) lambda ## everything: whole tables, all schedules, all real data, and each fuzz target for some seconds
+	$(TEST_PYTHON) go test -timeout 30m $(PACKAGES)
+	$(VENV)/bin/python testdata/golden/test_reference.py
+	$(MAKE) fuzz FUZZTIME=3s
+
+ROUNDS ?= 20
+
+test-hard: ## the tests under load, ROUNDS times, and with the race detector, in a fresh clone, with and without real data
+	.ci/hard $(ROUNDS)
 
 test-lambda: $(LAMBDA) lambda ## jobs alone: stores, protocol with faults, and 40 shards through an S3 server and the built function
 	go test -timeout 20m -v ./host/objstore/... ./host/job ./lambda/...
@@ -84,8 +96,9 @@ bin/local/bootstrap: FORCE
 
 FORCE:
 
-lint:
-	@test -z "$$(gofmt -l host lambda plugin testdata)" || { gofmt -l host lambda plugin testdata; echo "gofmt would change these" >&2; exit 1; }
+lint: ## gofmt, vet, staticcheck, and that packages import in one direction
+	go run .ci/rooms.go
+	@test -z "$$(gofmt -l host lambda plugin testdata .ci)" || { gofmt -l host lambda plugin testdata .ci; echo "gofmt would change these" >&2; exit 1; }
 	go vet $(PACKAGES)
 	GOOS=wasip1 GOARCH=wasm go vet ./plugin/guest
 	go run $(STATICCHECK) $(PACKAGES)

@@ -217,6 +217,9 @@ func (c pcaCase) angle(t *testing.T, p *host.Projection) float64 {
 
 // TestFitRealDataAgainstScikitLearn compares k with scikit-learn's on the real sets, within 1 %.
 func TestFitRealDataAgainstScikitLearn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: two fits of 1,536 columns take a minute; the ten made spectra are fitted all the same")
+	}
 	_, real := pcaCases(t)
 	for _, c := range real {
 		f := realFolder(t, c.Name)

@@ -12,12 +12,16 @@ import (
 )
 
 // TestRealData mines the real sets with both engines, which must agree to the byte, and compares them with NumPy: identical in the canonical
-// order, and with NumPy's own matrix product equal but for comparisons within 1e-12.
+// order, and with NumPy's own matrix product equal but for comparisons within 1e-12. With -short it is one set, and the vectors of one model.
 func TestRealData(t *testing.T) {
-	for _, name := range []string{"scifact", "cloud-docs"} {
+	sets, fit := []string{"scifact", "cloud-docs"}, host.FitOptions{}
+	if testing.Short() { // one set, and one model, whose covariance is decomposed in a moment
+		sets, fit.Models = sets[:1], []host.Weight{{Model: "lsa", Weight: 1}}
+	}
+	for _, name := range sets {
 		t.Run(name, func(t *testing.T) {
 			f := realFolder(t, name)
-			p, err := host.Fit(t.Context(), f, host.FitOptions{})
+			p, err := host.Fit(t.Context(), f, fit)
 			if err != nil {
 				t.Fatal(err)
 			}
