@@ -1,7 +1,7 @@
 // Package engine runs the plugin's operations: as Wasm on wazero, or natively.
 //
-// In go messages, written straight into an instance's memory; out come its answers. Package host calls it. What an
-// engine computes does not depend on which it is; see docs/ABI.md.
+// In go messages, typed ones by a Client, which are written straight into an instance's memory. Out come the instance's answers. Package
+// mining calls it. Every engine gives the same answers; see docs/ABI.md.
 package engine
 
 import (
@@ -17,12 +17,12 @@ import (
 type Engine interface {
 	// Name is "wasm", "wasm-interpreter" or "native", for reports.
 	Name() string
-	// Open returns a new instance, with no projection and no pairs.
+	// Open returns a new instance, which has no projection and no pairs.
 	Open(ctx context.Context) (Instance, error)
 	// Speed is how many multiply-adds a second one of its instances makes, about. It is measured when it is first asked for, on an instance
 	// of its own. Whoever decides how much work goes into one call asks; a result does not depend on it.
 	Speed(ctx context.Context) (perSecond float64, err error)
-	// Close frees what the engine holds; its instances are closed before.
+	// Close frees what the engine holds. Its instances have to be closed before.
 	Close(ctx context.Context) error
 }
 
@@ -31,13 +31,13 @@ type Instance interface {
 	// Buffer returns memory of n bytes, 8-aligned, for the message of the next Call. It stays valid until that Call.
 	Buffer(ctx context.Context, n int) ([]byte, error)
 	// Call runs an operation on the first n bytes of the buffer. The answer stays valid until the next call of a method. An error that
-	// the plugin itself gave is an *abi.Error; one that cost the instance is ErrLost.
+	// the plugin itself gave is an *abi.Error. An error that is ErrLost has cost the instance.
 	Call(ctx context.Context, op abi.Op, n int) ([]byte, error)
 	// Close frees the instance.
 	Close(ctx context.Context) error
 }
 
-// ErrLost is returned, wrapped, when an instance trapped and cannot be used any more. Others are not affected.
+// ErrLost is returned, wrapped, when an instance trapped and cannot be used any more. Other instances are not affected.
 var ErrLost = errors.New("the plugin instance was lost")
 
 // Options are what every engine takes. The zero value is usable.
@@ -54,8 +54,8 @@ func (o Options) memoryLimit() int64 {
 	return o.MemoryLimit
 }
 
-// Send lays out a message in the instance's buffer, has fill write the data of each tensor there (its own Data is not
-// looked at), and calls op.
+// Send lays out a message in the instance's buffer, has fill write the data of each tensor there, and calls op. It does not look at the
+// tensors' own Data.
 func Send(ctx context.Context, i Instance, op abi.Op, tensors []safetensors.Tensor, options map[string]string,
 	fill Fill) ([]byte, error) {
 	layout, err := safetensors.Lay(tensors, options)

@@ -20,10 +20,10 @@ type Pool struct {
 // NewPool returns a pool that keeps up to size idle instances of e. It does not close e.
 func NewPool(e Engine, size int) *Pool { return &Pool{engine: e, size: size} }
 
-// Engine is what the pool's instances are of.
+// Engine is the engine of the pool's instances.
 func (p *Pool) Engine() Engine { return p.engine }
 
-// Get returns an idle instance, or a new one: either way without projection and pairs.
+// Get returns an idle instance, or a new one. Either has no projection and no pairs.
 func (p *Pool) Get(ctx context.Context) (Instance, error) {
 	p.mutex.Lock()
 	if n := len(p.idle); n > 0 {
@@ -36,13 +36,13 @@ func (p *Pool) Get(ctx context.Context) (Instance, error) {
 	return p.engine.Open(ctx)
 }
 
-// Put takes an instance back after use, and has it forget what it held. One that is lost, or that there is no room for, is closed.
+// Put takes an instance back after use, and has it forget what it held. It closes an instance that is lost, or that the pool has no room for.
 func (p *Pool) Put(ctx context.Context, i Instance) {
 	ctx = context.WithoutCancel(ctx)
 	if _, err := SendBytes(ctx, i, abi.OpReset, nil); err == nil && p.keep(i) {
 		return
 	}
-	_ = i.Close(ctx) // nothing more is wanted of it
+	_ = i.Close(ctx) // it is of no more use
 }
 
 func (p *Pool) keep(i Instance) bool {

@@ -37,14 +37,13 @@ const (
 	speedRows       = 256
 )
 
-// measureSpeed returns how many multiply-adds a second an instance of an engine makes when it projects, which is what mining spends its time
-// in as well. It takes a few milliseconds, or a few tenths of a second where the module is interpreted.
+// measureSpeed returns how many multiply-adds a second an instance of an engine makes when it projects. Screening makes about as many. It takes a few milliseconds, or a few tenths of a second where the module is interpreted.
 func measureSpeed(ctx context.Context, e Engine) (perSecond float64, err error) {
 	i, err := e.Open(ctx)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = i.Close(context.WithoutCancel(ctx)) }() // nothing more is wanted of it
+	defer func() { _ = i.Close(context.WithoutCancel(ctx)) }() // it is of no more use
 	random := rand.New(rand.NewPCG(1, 2))
 	values := func(n int) []float32 {
 		v := make([]float32, n)
@@ -66,8 +65,8 @@ func measureSpeed(ctx context.Context, e Engine) (perSecond float64, err error) 
 	if err := client.LoadProjection(ctx, file); err != nil {
 		return 0, fmt.Errorf("measure the engine's speed: %w", err)
 	}
-	// The first calls find the caches cold. The best of several calls is what the instance can do; more rows are sent until a call takes
-	// long enough for the clock.
+	// The first calls find the processor's caches cold, so the best of several calls counts. Each sends more rows than the one before, until one
+	// takes long enough for the clock.
 	const enough = 500 * time.Microsecond
 	for rows := 1; ; rows = min(4*rows, speedRows) {
 		x := safetensors.OfFloat32("", values(rows*speedColumns))

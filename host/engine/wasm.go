@@ -60,7 +60,7 @@ func Wasm(ctx context.Context, o WasmOptions) (Engine, error) {
 		return loadWasm(ctx, o, wazero.NewRuntimeConfigInterpreter(), nil)
 	}
 	if cache := openCache(o.CacheDir); cache != nil {
-		// Where loading fails, it may be for the cache: its disk is full, or a file in it is damaged.
+		// Loading may fail because of the cache: its disk is full, or a file in it is damaged. Then the module is loaded without it, below.
 		if e, err := loadWasm(ctx, o, wazero.NewRuntimeConfig().WithCompilationCache(cache), cache); err == nil {
 			return e, nil
 		}
@@ -152,7 +152,7 @@ func (e *wasm) Close(ctx context.Context) error {
 
 func (e *wasm) Open(ctx context.Context) (Instance, error) {
 	i := &wasmInstance{}
-	// No file system, no environment, no arguments, no clock: what the Go runtime prints when it dies is all that comes out.
+	// The guest gets no file system, no environment, no arguments and no clock. All that comes out is what Go's runtime prints when it dies.
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions("_initialize").WithStderr(&i.stderr)
 	var err error
 	if i.module, err = e.runtime.InstantiateModule(offheap.WithAllocator(ctx), e.compiled, config); err != nil {
@@ -168,12 +168,12 @@ func (e *wasm) Open(ctx context.Context) (Instance, error) {
 	return i, nil
 }
 
-// wasmInstance is one instance of the module. Calls are not interrupted: each is bounded, and the context is looked at in between.
+// wasmInstance is one instance of the module. A call is not interrupted: it is short, and the context is looked at between calls.
 type wasmInstance struct {
 	module               api.Module
 	buffer, call, output api.Function
 	address              uint32 // of the buffer
-	stderr               head
+	stderr               firstKilobyte
 	lost                 error
 }
 
@@ -242,10 +242,10 @@ func (i *wasmInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, erro
 
 func (i *wasmInstance) Close(ctx context.Context) error { return i.module.Close(ctx) }
 
-// head keeps the first kilobyte of what is written to it.
-type head struct{ bytes.Buffer }
+// firstKilobyte keeps the first kilobyte of what is written to it.
+type firstKilobyte struct{ bytes.Buffer }
 
-func (t *head) Write(b []byte) (int, error) {
+func (t *firstKilobyte) Write(b []byte) (int, error) {
 	if room := 1024 - t.Len(); room > 0 {
 		t.Buffer.Write(b[:min(room, len(b))])
 	}
@@ -253,4 +253,4 @@ func (t *head) Write(b []byte) (int, error) {
 }
 
 // line is the first line that is not empty.
-func (t *head) line() string { return firstLine(strings.TrimSpace(t.String())) }
+func (t *firstKilobyte) line() string { return firstLine(strings.TrimSpace(t.String())) }

@@ -8,17 +8,17 @@ import (
 	"github.com/quarry-hn/quarry/host/internal/parallel"
 )
 
-// blockRows is how many rows are read at a time; it, unlike the number of threads, decides in which order sums are formed.
-const blockRows = 512
+// covarianceRows is how many rows are read at a time. It decides the order in which sums are formed, which the number of threads does not.
+const covarianceRows = 512
 
-// covariance holds sums over the rows x, less a shift: of (x-shift), and of (x-shift)(x-shift)^T.
+// covariance holds two sums over the rows x: of (x-shift), and of (x-shift)(x-shift)^T.
 type covariance struct {
 	columns int
 	centred bool
 	rows    int
-	shift   []float64 // the first row, so that rows that are all the same give sums that are exactly 0; nil until there is one
+	shift   []float64 // the first row, so that equal rows give sums that are exactly 0; nil before the first row is read
 	linear  []float64
-	sums    []float64 // columns x columns, upper triangle; about the mean, once finished
+	sums    []float64 // columns x columns, the upper triangle; accumulate leaves them about the mean
 }
 
 // accumulate makes the pass over the rows. Without Center the shift is 0.
@@ -28,10 +28,10 @@ func accumulate(ctx context.Context, rows Source, o Options) (*covariance, error
 	if !o.Center {
 		c.shift = make([]float64, d)
 	}
-	read := make([]float32, blockRows*d)
-	block := make([]float64, blockRows*d)
-	for first := 0; first < rows.Rows(); first += blockRows {
-		n := min(blockRows, rows.Rows()-first)
+	read := make([]float32, covarianceRows*d)
+	block := make([]float64, covarianceRows*d)
+	for first := 0; first < rows.Rows(); first += covarianceRows {
+		n := min(covarianceRows, rows.Rows()-first)
 		counted, err := c.readBlock(ctx, rows, first, n, read, block, o.Threads)
 		if err != nil {
 			return nil, err
@@ -63,7 +63,8 @@ func accumulate(ctx context.Context, rows Source, o Options) (*covariance, error
 	return c, nil
 }
 
-// readBlock fills block with n rows, shifted; a row that does not count is zeros, which adds nothing. It returns how many count.
+// readBlock fills block with n rows, less the shift, and returns how many of them count. A row that does not count becomes zeros, which add
+// nothing to the sums.
 func (c *covariance) readBlock(ctx context.Context, rows Source, first, n int, read []float32, block []float64, threads int) (counted int, err error) {
 	d := c.columns
 	const chunk = 64

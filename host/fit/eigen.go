@@ -9,8 +9,8 @@ import (
 	"gonum.org/v1/gonum/lapack/lapack64"
 )
 
-// eigen decomposes a symmetric matrix of n rows by LAPACK's dsyev; of at(i, j) only j >= i is asked for. The values descend, none is below
-// 0; column j of the vectors, element (i, j) at i*stride+j, belongs to value j. Where only values are wanted, vectors is nil.
+// eigen decomposes a symmetric matrix of n rows by LAPACK's dsyev. It calls at(i, j) for j >= i alone. The values descend, and none is below 0.
+// Column j of the vectors belongs to value j; element (i, j) is at i*stride+j. Where only values are wanted, vectors is nil.
 func eigen(n int, at func(i, j int) float64, wantVectors bool) (values, vectors []float64, stride int, err error) {
 	// A stride that is a power of two has every row of a column in the same few cache lines.
 	stride = n + 8

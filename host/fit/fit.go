@@ -1,7 +1,7 @@
 // Package fit finds the principal components of fused vectors.
 //
-// In go rows of float32, streamed in blocks; never the whole matrix. Out come mean, components and variances, as Eq. 3 of Meghwani et
-// al. (2025) needs them. Package host calls it. The result is the same, bit for bit, at any number of threads.
+// In go rows of float32, streamed in blocks: the whole matrix is never held. Out come mean, components and variances, as Eq. 3 of Meghwani et
+// al. (2025) needs them. Package projection calls it. The result is the same, bit for bit, at any number of threads.
 package fit
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/quarry-hn/quarry/host/matrix"
 )
 
-// MaxExact is the widest matrix whose covariance is decomposed whole; beyond, a subspace is.
+// MaxExact is how many columns a matrix may have for its covariance to be decomposed whole. Of a wider one a subspace is decomposed.
 const MaxExact = 2048
 
 // ErrNothingToFit is returned, wrapped, where the rows do not vary, or are too few.
@@ -34,19 +34,19 @@ var ErrOption = errors.New("cannot be fitted")
 type Source interface {
 	Rows() int
 	Columns() int
-	// Read writes n rows from row first to dst. skip tells which of them do not count; nil where all do. It may be called by several
-	// goroutines at once.
+	// Read writes n rows, from row first on, to dst. skip[i] is true where row i of them does not count; a nil skip means that all count.
+	// Several goroutines may call it at once.
 	Read(dst []float32, first, n int) (skip []bool, err error)
 }
 
 // Options say what to fit.
 type Options struct {
-	// Variance is the share of the total variance to keep, above 0 and at most 1: as many components as it takes, by
-	// their measured variance. 1 keeps all whose variance is above rounding. Used where Components is 0.
+	// Variance is the share of the total variance to keep, above 0 and at most 1: the fit keeps as many components as that takes, by
+	// their measured variance. 1 keeps all components whose variance is above rounding. It is used where Components is 0.
 	Variance float64
 	// Components is a fixed number of components; 0 means by Variance.
 	Components int
-	// Center subtracts the mean first, which makes it PCA; without, it is a truncated SVD.
+	// Center subtracts the mean first, which makes it PCA. Without it the fit is a truncated SVD.
 	Center bool
 	// Threads is the number of goroutines; the result does not depend on it.
 	Threads int
@@ -70,15 +70,15 @@ func (o Options) machine() matrix.New {
 // Result is a fitted projection. d is the number of columns, k of components.
 type Result struct {
 	Mean       []float32 // d; zeros without Center
-	Components []float32 // k rows of d, by variance; of each, the first entry of largest magnitude is positive
-	Variances  []float64 // k, measured: of the rows projected on the component as it is stored; divisor Rows-1, or Rows without Center
-	Rows       int       // that counted
+	Components []float32 // k rows of d, the largest variance first; the first entry of largest magnitude in a row is positive
+	Variances  []float64 // k; of the rows projected on each component as it is stored, with divisor Rows-1, or Rows without Center
+	Rows       int       // how many rows counted
 	Total      float64   // variance over all columns
 	Captured   float64   // sum of Variances
 }
 
 // Fit finds the components. Up to MaxExact columns it makes one pass over the rows for their covariance, in float64, and decomposes it
-// (LAPACK's dsyev); beyond, it takes a random subspace that it improves in a few passes, see fitRandomized.
+// (LAPACK's dsyev). Of more columns it takes a random subspace, which it improves in a few passes; see fitRandomized.
 func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 	d := rows.Columns()
 	if o.Components > d {
@@ -100,7 +100,7 @@ func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 }
 
 // exactMemory is what an exact fit holds: the sums, LAPACK's matrix, a block of rows, components.
-func exactMemory(d int) int64 { return int64(d) * (8*int64(2*d) + 12*blockRows + 8*int64(d)) }
+func exactMemory(d int) int64 { return int64(d) * (8*int64(2*d) + 12*covarianceRows + 8*int64(d)) }
 
 // fitExact decomposes the covariance.
 func fitExact(ctx context.Context, rows Source, o Options) (*Result, error) {
@@ -128,7 +128,7 @@ func fitExact(ctx context.Context, rows Source, o Options) (*Result, error) {
 	if o.Components > rank {
 		return nil, tooMany(o.Components, rank)
 	}
-	return r, r.keep(ctx, rank, o, func(i int) ([]float32, float64) {
+	return r, r.appendComponents(ctx, rank, o, func(i int) ([]float32, float64) {
 		v := make([]float64, d)
 		for j := range v {
 			v[j] = vectors[j*stride+i]
@@ -158,9 +158,9 @@ func tooMany(asked, rank int) error {
 	return fmt.Errorf("%w: %d components were asked for; only %d have variance above rounding", ErrOption, asked, rank)
 }
 
-// keep appends components, the largest variance first, until there are enough. component gives one as it is stored, and its variance
-// measured.
-func (r *Result) keep(ctx context.Context, rank int, o Options, component func(i int) ([]float32, float64)) error {
+// appendComponents appends components, the largest variance first, until there are enough. component gives a component as it is stored, and
+// its measured variance.
+func (r *Result) appendComponents(ctx context.Context, rank int, o Options, component func(i int) ([]float32, float64)) error {
 	r.Components = []float32{}
 	const batch = 32
 	for first := 0; first < rank; first += batch {
@@ -185,7 +185,7 @@ func (r *Result) keep(ctx context.Context, rank int, o Options, component func(i
 	return nil
 }
 
-// withSign rounds a component to float32 and turns it so that its entry of largest magnitude, the first of equals, is positive.
+// withSign rounds a component to float32, and turns it so that the first of its entries of largest magnitude is positive.
 func withSign(v []float64) []float32 {
 	w := make([]float32, len(v))
 	largest := float32(0)

@@ -6,9 +6,9 @@ import (
 	"math"
 )
 
-// How many columns a subspace takes: guessed from a sample at first, and from what it holds afterwards.
+// This file guesses how many columns a subspace needs: at first from a sample of the rows, afterwards from what the subspace holds.
 
-// firstGuess is how many columns to begin with: by the number of components asked for, or what a sample says the target takes, and some more.
+// firstGuess is how many columns to begin with: somewhat more than the components asked for, or than a sample says the target needs.
 func (s *subspace) firstGuess(ctx context.Context) (int, error) {
 	k := s.o.Components
 	if k > s.largest {
@@ -36,8 +36,8 @@ func (s *subspace) tooFlat(why string, k int) error {
 		ErrOption, why, 100*s.o.Variance, min(k, s.source.Columns()), s.source.Columns(), hint)
 }
 
-// sample estimates how many components hold the target's share of the variance, from up to 1,024 rows, spread evenly. A sample takes
-// fewer than all rows: k(n) of n rows is taken to be K n / (n + c), and K is found from the whole sample and half of it.
+// sample estimates how many components hold the target's share of the variance, from up to 1,024 rows, spread evenly. Few rows need fewer
+// components than all rows do. It takes k(n), for n rows, to be K n / (n + c), and finds K from the whole sample and from half of it.
 func (s *subspace) sample(ctx context.Context) (int, error) {
 	const most = 1024
 	n := min(most, s.source.Rows(), s.largest)
@@ -102,7 +102,7 @@ func (s *subspace) gramComponents(n int) (int, error) {
 	return reach(values, s.o.Variance*total), err
 }
 
-// reach is how many of the values it takes for their sum to reach the target; all and one more where they do not.
+// reach is how many of the values have a sum that reaches the target. It is one more than all where their sum does not.
 func reach(values []float64, target float64) int {
 	sum := 0.0
 	for i, v := range values {
@@ -113,8 +113,8 @@ func reach(values []float64, target float64) int {
 	return len(values) + 1
 }
 
-// extrapolate estimates how many components the target takes: the values go on as the power law that the third quarter of them follows,
-// the last being the least exact.
+// extrapolate estimates how many components the target needs. It lets the values go on as the power law that the third quarter of them
+// follows, since the last quarter is the least exact.
 func (s *subspace) extrapolate(values []float64) int {
 	l := len(values)
 	a, b := max(l/2, 1), max(3*l/4, 2)
@@ -135,8 +135,8 @@ func (s *subspace) extrapolate(values []float64) int {
 	return s.source.Columns()
 }
 
-// next is how many columns to go on with: 0 where the subspace holds what was asked for, with a sixteenth to spare, since the last directions are the
-// least exact. It fails where there are not that many to have.
+// next is how many columns to go on with. It is 0 where the subspace holds what was asked for, with a sixteenth to spare, since the last
+// directions are the least exact. It fails where there cannot be as many columns as are needed.
 func (s *subspace) next(values []float64) (int, error) {
 	l, k := len(values), s.o.Components
 	if k == 0 {

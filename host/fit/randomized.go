@@ -10,7 +10,7 @@ import (
 	"github.com/quarry-hn/quarry/host/matrix"
 )
 
-// maxSubspace is the largest subspace that is tried: beyond, its small eigenproblem would take longer than the passes.
+// maxSubspace is the largest subspace that is tried. The eigenproblem of a larger one would take longer than the passes over the rows.
 const maxSubspace = 2048
 
 // fitRandomized finds the leading components in a random subspace, by subspace iteration and Rayleigh-Ritz (Halko, Martinsson and
@@ -70,8 +70,8 @@ func fitRandomized(ctx context.Context, rows Source, o Options) (_ *Result, err 
 	}
 }
 
-// subspace is a basis of l columns, and what is multiplied with it. Its matrices have room for the largest subspace; what is not used is not
-// touched.
+// subspace is a basis of l columns, and what is multiplied with it. Its matrices have room for the largest subspace; memory that is not used is
+// never touched.
 type subspace struct {
 	source  Source
 	o       Options
@@ -79,13 +79,13 @@ type subspace struct {
 	largest int  // columns that there is room for
 	bounded bool // by memory
 
-	block   matrix.Rows   // rows of the source, less the shift
-	product matrix.Panels // block times basis
-	basis   matrix.Panels // d x l
-	image   matrix.Panels // d x l: C times basis
-	small   matrix.Panels // l x l
-	gram    matrix.Gram   // l x l
-	random  *rand.Rand
+	block    matrix.Rows   // rows of the source, less the shift
+	product  matrix.Panels // block times basis
+	basis    matrix.Panels // d x l
+	image    matrix.Panels // d x l: C times basis
+	rotation matrix.Panels // l x l: what the basis or its image is multiplied with
+	gram     matrix.Gram   // l x l
+	random   *rand.Rand
 
 	passes    int  // begun
 	exhausted bool // the basis has all directions that are more than rounding
@@ -114,7 +114,7 @@ func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error)
 	s.block = s.machine.Rows(subspaceRows, d)
 	s.product = s.machine.Panels(subspaceRows, s.largest)
 	s.basis, s.image = s.machine.Panels(d, s.largest), s.machine.Panels(d, s.largest)
-	s.small, s.gram = s.machine.Panels(s.largest, s.largest), s.machine.Gram(s.largest)
+	s.rotation, s.gram = s.machine.Panels(s.largest, s.largest), s.machine.Gram(s.largest)
 	return s, nil
 }
 
@@ -333,9 +333,9 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 			return fmt.Errorf("%w: the vectors do not vary", ErrNothingToFit)
 		}
 		s.exhausted = s.exhausted || rank < l
-		s.setSmall(l, rank, func(i, j int) float64 { return scale[i] * vectors[i*stride+j] / math.Sqrt(values[j]) })
+		s.setRotation(l, rank, func(i, j int) float64 { return scale[i] * vectors[i*stride+j] / math.Sqrt(values[j]) })
 		s.basis = s.basis.FirstColumns(rank)
-		if err := s.machine.PanelsTimes(ctx, s.basis, s.image, s.small); err != nil {
+		if err := s.machine.PanelsTimes(ctx, s.basis, s.image, s.rotation); err != nil {
 			return err
 		}
 		s.width(rank)
@@ -343,13 +343,13 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 	return nil
 }
 
-// setSmall fills the small matrix, of l rows.
-func (s *subspace) setSmall(l, columns int, at func(i, j int) float64) {
-	s.small = s.small.FirstColumns(columns)
-	clear(s.small.Data)
+// setRotation fills the rotation, of l rows.
+func (s *subspace) setRotation(l, columns int, at func(i, j int) float64) {
+	s.rotation = s.rotation.FirstColumns(columns)
+	clear(s.rotation.Data)
 	for i := range l {
 		for j := range columns {
-			s.small.Data[s.small.Index(i, j)] = float32(at(i, j))
+			s.rotation.Data[s.rotation.Index(i, j)] = float32(at(i, j))
 		}
 	}
 }
@@ -371,15 +371,15 @@ func (s *subspace) ritz(ctx context.Context) (values, vectors []float64, stride 
 // result is the best components within the subspace, and the variances M gives them.
 func (s *subspace) result(ctx context.Context, values, vectors []float64, stride int) (*Result, error) {
 	l := len(values)
-	s.setSmall(l, l, func(i, j int) float64 { return vectors[i*stride+j] })
-	if err := s.machine.PanelsTimes(ctx, s.image, s.basis, s.small); err != nil {
+	s.setRotation(l, l, func(i, j int) float64 { return vectors[i*stride+j] })
+	if err := s.machine.PanelsTimes(ctx, s.image, s.basis, s.rotation); err != nil {
 		return nil, err
 	}
 	if s.o.Components > l {
 		return nil, tooMany(s.o.Components, l)
 	}
 	r := &Result{Mean: s.shift, Rows: s.counted, Total: s.total}
-	return r, r.keep(ctx, l, s.o, func(i int) ([]float32, float64) {
+	return r, r.appendComponents(ctx, l, s.o, func(i int) ([]float32, float64) {
 		v := make([]float64, s.image.Rows)
 		square := 0.0
 		for c := range v {

@@ -36,7 +36,7 @@ import (
 type Inspection struct {
 	Kind     string   `json:"kind"` // "projection", "part", "negatives", "manifest", "vectors" or "plugin"
 	Fields   []Field  `json:"fields"`
-	Problems []string `json:"problems"` // what is not sound; empty where nothing is wrong
+	Problems []string `json:"problems"` // what is not sound; empty where the file is
 }
 
 // Field is one thing to know about a file.
@@ -148,7 +148,7 @@ func (i *Inspection) projection(path string, file []byte) error {
 		return nil
 	}
 	i.add("captured_share", p.CapturedVariance/p.TotalVariance)
-	// Stored in float32, components are orthonormal but for rounding.
+	// Components are stored in float32, so they are orthonormal but for rounding.
 	d, worst := p.Columns(), 0.0
 	row := func(c int) []float32 { return p.Components[c*d : (c+1)*d] }
 	for a := range p.Width() {
@@ -271,7 +271,7 @@ func (i *Inspection) manifest(path string) error {
 	i.add("pairs", m.Tallies.Pairs)
 	i.add("negatives", m.Tallies.Negatives)
 	i.add("negatives_sha256", m.Negatives)
-	// Negatives whose name does not end in .jsonl have that name whole in the manifest's.
+	// Where the name of the negatives does not end in .jsonl, the manifest's name has all of it.
 	base := strings.TrimSuffix(path, ".manifest.json")
 	for _, beside := range []string{base + ".jsonl", base} {
 		if _, sum, err := fileSHA256(beside); err == nil && beside != path {

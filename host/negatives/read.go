@@ -42,7 +42,7 @@ func Read(r io.Reader, name string) ([]Pair, error) {
 	return pairs, nil
 }
 
-// unsound says what is wrong with a pair that was read, or nothing.
+// unsound says what is wrong with a pair that was read; it is empty where nothing is.
 func (p *Pair) unsound() string {
 	switch {
 	case p.QueryID == "" || p.PositiveID == "":

@@ -36,7 +36,7 @@ type FitOptions struct {
 	Memory      option.Budget // that the fit may take; the zero value means the whole process with option.DefaultMemory
 	Progress    option.Progress
 
-	// Fitted, where it is of the same vectors and options, is returned instead of being fitted again. nil is no such.
+	// Fitted is returned instead of being fitted again where it is of the same vectors and options. It may be nil.
 	Fitted *Projection
 }
 
@@ -87,7 +87,7 @@ func (o FitOptions) withDefaults() (FitOptions, error) {
 	return o, errs.Err()
 }
 
-// Fit fits a projection on a folder's vectors.
+// Fit fits a projection on a dataset's vectors.
 func Fit(ctx context.Context, data *dataset.Dataset, o FitOptions) (*Projection, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -113,7 +113,7 @@ func Fit(ctx context.Context, data *dataset.Dataset, o FitOptions) (*Projection,
 	if p.DataSHA256, err = rows.fingerprint(); err != nil {
 		return nil, err
 	}
-	if o.Fitted != nil && rows.gave(o.Fitted, o) {
+	if o.Fitted != nil && rows.gives(o.Fitted, o) {
 		return o.Fitted, nil
 	}
 	if !o.NoPCA {

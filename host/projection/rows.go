@@ -80,8 +80,8 @@ func (r *fitRows) fit(ctx context.Context, o FitOptions) error {
 	return nil
 }
 
-// gave reports whether a fit of these rows gave p.
-func (r *fitRows) gave(p *Projection, o FitOptions) bool {
+// gives reports whether a fit of these rows with these options gives p.
+func (r *fitRows) gives(p *Projection, o FitOptions) bool {
 	want := r.projection
 	skipped := !o.NoPCA && p.Rows < r.Rows()
 	return p.DataSHA256 == want.DataSHA256 && slices.Equal(p.Models, want.Models) && SettingsOf(p.Projection).equal(SettingsOf(want)) &&
@@ -107,7 +107,7 @@ func (r *fitRows) Columns() int { return r.projection.Columns() }
 func (r *fitRows) Read(dst []float32, first, n int) ([]bool, error) {
 	d := r.Columns()
 	skip := make([]bool, n)
-	// fuse does rows [at, at+count) of dst, from rows of one side.
+	// fuse fills rows at to at+count-1 of dst from rows of one side.
 	fuse := func(xs []dataset.Matrix, row, at, count int) error {
 		if count == 0 {
 			return nil
@@ -132,7 +132,7 @@ func (r *fitRows) Read(dst []float32, first, n int) ([]bool, error) {
 	return skip, fuse(r.queries, first+documents-all, documents, n-documents)
 }
 
-// readRange fuses rows of one side, and says in errors which file and row is at fault.
+// readRange fuses rows of one side. Its errors name the file and the row that are at fault.
 func (r *fitRows) readRange(dst []float32, xs []dataset.Matrix, first, n int) ([]bool, error) {
 	rows, err := ReadRaw(xs, first, n)
 	if err != nil {

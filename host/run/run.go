@@ -138,7 +138,7 @@ func (r Run) compare(ctx context.Context, data *dataset.Dataset) (done *Done, er
 	return &Done{Projection: p, Finished: true}, nil
 }
 
-// plan gives back what reading and fitting took before the plugin's instances take theirs.
+// plan makes the plan. Before the plugin's instances take their memory, what reading and fitting took goes back to the system.
 func (r Run) plan(ctx context.Context, data *dataset.Dataset, p *projection.Projection) (*mining.Plan, error) {
 	debug.FreeOSMemory()
 	return mining.NewPlan(ctx, data, p, r.Mine)
