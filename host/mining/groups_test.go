@@ -2,8 +2,10 @@ package mining
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/dataset/demo"
@@ -12,22 +14,32 @@ import (
 	"github.com/quarry-hn/quarry/host/projection"
 )
 
+// demoProjection is fitted once for all tests.
+var demoProjection = sync.OnceValues(func() (*projection.Projection, error) {
+	data, err := demo.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer data.Close()
+	return projection.Fit(context.Background(), data, projection.FitOptions{Components: 20})
+})
+
 func demoPlan(t *testing.T, o Options) *Plan {
 	t.Helper()
-	f, err := demo.Open()
+	data, err := demo.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.Close() })
-	p, err := projection.Fit(t.Context(), f, projection.FitOptions{Components: 20})
+	t.Cleanup(func() { _ = data.Close() })
+	p, err := demoProjection()
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := NewPlan(t.Context(), f, p, o)
+	plan, err := NewPlan(t.Context(), data, p, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = plan.Close(t.Context()) })
+	t.Cleanup(func() { _ = plan.Close(context.Background()) })
 	return plan
 }
 

@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"context"
+	"testing"
+
+	"github.com/quarry-hn/quarry/plugin/abi"
+)
+
+// counting counts the instances that an engine opens, and their calls.
+type counting struct {
+	Engine
+	opened, closed, transforms int
+}
+
+func (c *counting) Open(ctx context.Context) (Instance, error) {
+	i, err := c.Engine.Open(ctx)
+	c.opened++
+	return &countingInstance{i, c}, err
+}
+
+type countingInstance struct {
+	Instance
+	of *counting
+}
+
+func (i *countingInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
+	if op == abi.OpTransform {
+		i.of.transforms++
+	}
+	return i.Instance.Call(ctx, op, n)
+}
+
+func (i *countingInstance) Close(ctx context.Context) error {
+	i.of.closed++
+	return i.Instance.Close(ctx)
+}
+
+// TestSpeedIsMeasuredOnce asks an engine twice: it measures the first time, on an instance that it closes.
+func TestSpeedIsMeasuredOnce(t *testing.T) {
+	c := &counting{Engine: Native(Options{})}
+	var s speed
+	first, err := s.of(t.Context(), c)
+	if err != nil || first <= 0 || c.opened != 1 || c.closed != 1 || c.transforms == 0 {
+		t.Fatalf("%v, %v: %+v", first, err, c)
+	}
+	if again, err := s.of(t.Context(), c); err != nil || again != first || c.opened != 1 {
+		t.Errorf("%v, %v: it was measured again", again, err)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	var other speed
+	if _, err := other.of(canceled, c); err == nil {
+		t.Error("a context that has ended is not looked at")
+	}
+	if got, err := other.of(t.Context(), c); err != nil || got <= 0 {
+		t.Errorf("after an error: %v, %v", got, err)
+	}
+}

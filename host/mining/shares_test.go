@@ -1,0 +1,79 @@
+package mining
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/option"
+)
+
+// TestPlansShareAProcess mines with four plans at once, each with a share of the process's budget: each keeps to its share, and gives what a plan
+// gives that has the process to itself.
+func TestPlansShareAProcess(t *testing.T) {
+	e := engine.Native(engine.Options{})
+	whole := option.ProcessBudget(1 << 30)
+	mined := func(plan *Plan) []byte {
+		merge := plan.Merge()
+		for _, piece := range plan.Pieces() {
+			part, err := plan.Part(t.Context(), piece)
+			if err = errors.Join(err, merge.Add(part)); err != nil {
+				t.Error(err)
+				return nil
+			}
+		}
+		r, err := merge.Result()
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		var b bytes.Buffer
+		if err := errors.Join(r.WriteNegatives(&b), r.Manifest.Write(&b)); err != nil {
+			t.Error(err)
+		}
+		return b.Bytes()
+	}
+	const plans = 4
+	want := mined(demoPlan(t, Options{Compute: Compute{Engine: e, Threads: 2, Memory: whole}}))
+	var group sync.WaitGroup
+	for range plans {
+		plan := demoPlan(t, Options{Compute: Compute{Engine: e, Threads: 2, Memory: whole.Share(plans)}})
+		if got := int64(plan.split.instances) * plan.split.instanceLimit; got > whole.Instances()/plans {
+			t.Errorf("instances of one plan may take %d bytes of %d", got, whole.Instances()/plans)
+		}
+		group.Go(func() {
+			if !bytes.Equal(mined(plan), want) {
+				t.Error("a plan with a share gives another result")
+			}
+		})
+	}
+	group.Wait()
+}
+
+// TestWorkFollowsSpeed: calls and parts are as large as an engine's speed says, within bounds, and as large as the caller says where it does.
+func TestWorkFollowsSpeed(t *testing.T) {
+	plan := demoPlan(t, Options{Compute: Compute{Engine: engine.Native(engine.Options{}), Threads: 2}})
+	s := plan.miner.instances
+	perRow := float64(s.multiplyAdds(1000))
+	for _, row := range []struct {
+		rowsPerSecond float64
+		block, part   int
+	}{
+		{1, 1, 4096},             // an interpreter: a row takes a second
+		{1000, 10, 60_000},       // 10 rows in 10 ms, 30,000 in half a minute for each of two instances
+		{6_500, 64, 390_000},     // 65 rows; whole passes of 64
+		{20_000, 192, 1_200_000}, // 200 rows
+		{1e9, 256, 1 << 30},      // bounds
+	} {
+		s.perSecond = row.rowsPerSecond * perRow
+		if block, part := s.blockRows(1000), s.rowsIn(partTime, 1000); block != row.block || part != row.part {
+			t.Errorf("%v rows a second: %d rows a call and %d a part; expected %d and %d", row.rowsPerSecond, block, part, row.block, row.part)
+		}
+	}
+	s.rows = 7
+	if got := s.blockRows(1000); got != 7 {
+		t.Errorf("the caller says 7 rows; %d go in a call", got)
+	}
+}
