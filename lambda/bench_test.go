@@ -8,7 +8,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/job"
-	"github.com/quarry-hn/quarry/lambda/internal/account"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/account"
 )
 
 // BenchmarkJob runs whole jobs, of shards of several sizes, one invocation at a time on one core, as a function of 1,769 MB has it.

@@ -24,7 +24,7 @@ import (
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
-	"github.com/quarry-hn/quarry/lambda/internal/stack"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/stack"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
-	"github.com/quarry-hn/quarry/lambda/internal/stack"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/stack"
 )
 
 var errBroken = errors.New("the store is broken")

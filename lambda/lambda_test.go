@@ -19,9 +19,9 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore/s3server"
-	"github.com/quarry-hn/quarry/lambda/internal/account"
-	"github.com/quarry-hn/quarry/lambda/internal/iam"
-	"github.com/quarry-hn/quarry/lambda/internal/stack"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/account"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/iam"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/stack"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
@@ -134,7 +134,7 @@ func TestJob(t *testing.T) {
 	negatives, manifest := oneMachine(t, folder, p, o)
 
 	at := a.Place("nightly run+1 é")
-	must(t, (&stack.Notifier{Queue: a.Queue}).Configured(a.Stack.InputBucket))
+	must(t, (&stack.Notifier{Queue: a.Queue}).Configured(a.Template.InputBucket))
 	began := time.Now()
 	o.Memory = 1 << 30
 	m, err := job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: o, Shards: 40})
@@ -154,7 +154,7 @@ func TestJob(t *testing.T) {
 	}
 	denied := a.Caller.Denied()
 	// A process that finds nothing asks once whether the bucket is there at all, which it may not know.
-	delete(denied, iam.Request{Action: "s3:ListBucket", Resource: "arn:aws:s3:::" + a.Stack.ResultsBucket})
+	delete(denied, iam.Request{Action: "s3:ListBucket", Resource: "arn:aws:s3:::" + a.Template.ResultsBucket})
 	if len(denied) > 0 {
 		t.Errorf("the role did not allow %v", denied)
 	}
@@ -251,7 +251,7 @@ func TestColdStart(t *testing.T) {
 		a := newAccount(t, account.Options{Cache: cache, Concurrency: 1, Timeout: time.Minute})
 		var inits []string
 		for range 3 {
-			if _, err := a.Function.Invoke(t.Context(), []byte(fmt.Sprintf(`{"quarry":"sweep","bucket":%q}`, a.Stack.InputBucket))); err != nil {
+			if _, err := a.Function.Invoke(t.Context(), []byte(fmt.Sprintf(`{"quarry":"sweep","bucket":%q}`, a.Template.InputBucket))); err != nil {
 				t.Fatal(err)
 			}
 			records := a.Function.Invocations()

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/job"
-	"github.com/quarry-hn/quarry/lambda/internal/stack"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/stack"
 )
 
 // realQueue is OpenQueue's, of a queue behind an endpoint that answers the requests so, in order, and the rest without fault.

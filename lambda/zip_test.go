@@ -18,7 +18,7 @@ import (
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/job"
-	"github.com/quarry-hn/quarry/lambda/internal/account"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/account"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 

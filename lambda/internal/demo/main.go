@@ -16,7 +16,7 @@ import (
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/job"
-	"github.com/quarry-hn/quarry/lambda/internal/account"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/account"
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
@@ -94,7 +94,7 @@ func run(ctx context.Context, to io.Writer) (err error) {
 		return err
 	}
 	defer a.Close()
-	s.line("an S3 server with buckets %s and %s, a queue, and the function; some messages come twice", a.Stack.InputBucket, a.Stack.ResultsBucket)
+	s.line("an S3 server with buckets %s and %s, a queue, and the function; some messages come twice", a.Template.InputBucket, a.Template.ResultsBucket)
 
 	folder, err := dataset.OpenFS(demo.FS, "demo")
 	if err != nil {

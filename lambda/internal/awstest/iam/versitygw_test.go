@@ -43,7 +43,7 @@ func clientOf(server *s3server.Server, endpoint, secret string) *s3.Client {
 
 // A server that checks signatures, and AWS's own client.
 func TestS3GateBeforeVersitygw(t *testing.T) {
-	s := loadStack(t)
+	s := loadTemplate(t)
 	server := startServer(t)
 	u, err := url.Parse(server.Endpoint)
 	if err != nil {

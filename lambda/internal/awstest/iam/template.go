@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// Stack is what tests need of the deployment's template, as make bin/template.json writes it.
-type Stack struct {
+// Template is what tests need of the deployment's template, as make bin/template.json writes it.
+type Template struct {
 	Role    *Policy // of the function
 	Input   *Policy // of the input bucket, for everybody
 	Results *Policy // of the results bucket, for everybody
@@ -22,8 +22,8 @@ type Stack struct {
 	Environment                      map[string]string // of the function
 }
 
-// StackFile is bin/template.json of the module that the working directory is in.
-func StackFile() (string, error) {
+// TemplateFile is bin/template.json of the module that the working directory is in.
+func TemplateFile() (string, error) {
 	dir, err := os.Getwd()
 	for err == nil {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
@@ -37,8 +37,8 @@ func StackFile() (string, error) {
 	return "", err
 }
 
-// LoadStack reads what make bin/template.json wrote. Where there is no such file the error is fs.ErrNotExist, and says how to make it.
-func LoadStack(path string) (*Stack, error) {
+// LoadTemplate reads what make bin/template.json wrote. Where there is no such file the error is fs.ErrNotExist, and says how to make it.
+func LoadTemplate(path string) (*Template, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w; run make bin/template.json, which needs Python", err)
@@ -53,7 +53,7 @@ func LoadStack(path string) (*Stack, error) {
 	if err := json.Unmarshal(text, &t); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s := &Stack{
+	s := &Template{
 		InputBucket:        t.Outputs["InputBucket"],
 		ResultsBucket:      t.Outputs["ResultsBucket"],
 		QueueURL:           t.Outputs["QueueUrl"],

@@ -16,8 +16,8 @@ import (
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/host/objstore/s3server"
-	"github.com/quarry-hn/quarry/lambda/internal/iam"
-	"github.com/quarry-hn/quarry/lambda/internal/stack"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/iam"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/stack"
 )
 
 // Options say how the account is.
@@ -39,7 +39,7 @@ type Options struct {
 
 // Account is a running one.
 type Account struct {
-	Stack    *iam.Stack
+	Template *iam.Template
 	Caller   *iam.Caller // the function, as the role sees it
 	Queue    *stack.Queue
 	Function *stack.Function
@@ -64,7 +64,7 @@ func New(ctx context.Context, o Options) (_ *Account, err error) {
 	if _, err := os.Stat(bootstrap); err != nil {
 		return nil, err
 	}
-	if a.Stack, err = iam.LoadStack(filepath.Join(o.Programs, "template.json")); err != nil {
+	if a.Template, err = iam.LoadTemplate(filepath.Join(o.Programs, "template.json")); err != nil {
 		return nil, err
 	}
 	server, err := a.startS3(ctx, o)
@@ -92,7 +92,7 @@ func (a *Account) startS3(ctx context.Context, o Options) (*s3server.Server, err
 	}
 	a.close = append(a.close, server.Stop)
 	server.Setenv(o.Setenv)
-	for bucket, to := range map[string]*objstore.Store{a.Stack.InputBucket: &a.in, a.Stack.ResultsBucket: &a.out} {
+	for bucket, to := range map[string]*objstore.Store{a.Template.InputBucket: &a.in, a.Template.ResultsBucket: &a.out} {
 		if err := server.CreateBucket(ctx, bucket); err != nil {
 			return nil, err
 		}
@@ -109,7 +109,7 @@ func (a *Account) startFunction(o Options, server *s3server.Server, bootstrap st
 	if err != nil {
 		return err
 	}
-	a.Caller = iam.NewCaller(a.Stack.Role)
+	a.Caller = iam.NewCaller(a.Template.Role)
 	gate := httptest.NewServer(iam.S3Gate(a.Caller, target))
 	a.close = append(a.close, gate.Close)
 	endpoint, err := stack.ServeSQS(o.Fault, a.Queue)
@@ -127,7 +127,7 @@ func (a *Account) startFunction(o Options, server *s3server.Server, bootstrap st
 		Path: bootstrap, MemoryMB: 1769, Timeout: o.Timeout, Concurrency: o.Concurrency, KillAfter: o.KillAfter,
 		Log: func(_ int, line string) { o.Log(line) },
 		Env: append(append(server.Environment(), o.Env...), "AWS_SESSION_TOKEN=", "AWS_ENDPOINT_URL_S3="+gate.URL, "AWS_ENDPOINT_URL_SQS="+endpoint.URL(), "LAMBDA_TASK_ROOT="+root,
-			"QUARRY_RESULTS=s3://"+a.Stack.ResultsBucket, "QUARRY_QUEUE_URL="+endpoint.QueueURL(a.Queue), "QUARRY_MAX_SHARD_MIB=512"),
+			"QUARRY_RESULTS=s3://"+a.Template.ResultsBucket, "QUARRY_QUEUE_URL="+endpoint.QueueURL(a.Queue), "QUARRY_MAX_SHARD_MIB=512"),
 	})
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (a *Account) Close() {
 
 // Place is a job; the queue is told of what is uploaded to it, as S3 does.
 func (a *Account) Place(name string) *job.Place {
-	in := &notifying{a.in, a.Stack.InputBucket, &stack.Notifier{Queue: a.Queue, Prefix: job.Folder}}
+	in := &notifying{a.in, a.Template.InputBucket, &stack.Notifier{Queue: a.Queue, Prefix: job.Folder}}
 	return job.Within(in, a.out, name)
 }
 

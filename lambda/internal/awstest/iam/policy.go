@@ -1,6 +1,6 @@
 // Package iam says what a policy of AWS allows, so that tests can hold a program to the policy that it is deployed with.
 //
-// In go JSON policies, as the deployment's template makes them (LoadStack); out comes whether an action on a resource is allowed, and by
+// In go JSON policies, as the deployment's template makes them (LoadTemplate); out comes whether an action on a resource is allowed, and by
 // which statement. A Caller records what was used, and S3Gate puts it before a local S3 server. Only tests call this package.
 //
 // What it does not know of IAM is an error of Parse, never passed over: NotAction, NotResource, NotPrincipal, principals other than a

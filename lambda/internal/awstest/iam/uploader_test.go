@@ -18,7 +18,7 @@ import (
 // TestUploadersPolicy makes, reads, cancels and replaces a job as who has the policy of lambda/deploy/README.md: it allows all of that, and
 // nothing that is not used.
 func TestUploadersPolicy(t *testing.T) {
-	page, err := os.ReadFile("../../deploy/README.md")
+	page, err := os.ReadFile("../../../deploy/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
