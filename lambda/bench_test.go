@@ -1,7 +1,6 @@
 package lambda_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -16,11 +15,7 @@ import (
 // merge, which is the last invocation.
 func BenchmarkJob(b *testing.B) {
 	folder, name := openData(b)
-	p, err := host.Fit(b.Context(), folder, host.FitOptions{FitOn: "sample:4000"})
-	if err != nil { // the demo has fewer documents
-		p, err = host.Fit(b.Context(), folder, host.FitOptions{})
-	}
-	must(b, err)
+	p := fit(b, folder)
 	for _, shards := range []int{4, 40, 400} {
 		b.Run(fmt.Sprintf("%s/shards=%d", name, shards), func(b *testing.B) {
 			for b.Loop() {
@@ -29,9 +24,7 @@ func BenchmarkJob(b *testing.B) {
 				o := host.MineOptions{RunOptions: host.RunOptions{Memory: 1 << 30}}
 				m, err := job.Init(b.Context(), at, folder, p, job.InitOptions{Mine: o, Shards: min(shards, folder.Documents.Len())})
 				must(b, err)
-				ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
-				must(b, a.Drain(ctx))
-				cancel()
+				a.drain(b)
 				status, err := job.ReadStatus(b.Context(), at)
 				must(b, err)
 				most, last := int64(0), time.Duration(0)

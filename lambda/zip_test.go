@@ -3,7 +3,6 @@ package lambda_test
 import (
 	"archive/zip"
 	"bytes"
-	"context"
 	"debug/elf"
 	"io"
 	"io/fs"
@@ -16,10 +15,8 @@ import (
 	"time"
 
 	"github.com/quarry-hn/quarry/host"
-	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/lambda/internal/awstest/account"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 // TestZip looks at what is deployed: a program for arm64, and the plugin compiled for it; no more, and the same bytes each time.
@@ -103,21 +100,14 @@ func TestZipRuns(t *testing.T) {
 	before := cached()
 	program := filepath.Join(dir, "run")
 	must(t, os.WriteFile(program, []byte("#!/bin/sh\nexec "+emulator+" "+filepath.Join(dir, "bootstrap")+"\n"), 0o700))
-	a := newAccount(t, account.Options{Function: program, Cache: true, Concurrency: 1, Timeout: time.Minute})
-	folder, err := dataset.OpenFS(demo.FS, "demo")
-	must(t, err)
-	defer folder.Close()
-	p, err := host.Fit(t.Context(), folder, host.FitOptions{})
-	must(t, err)
+	a := newAccount(t, account.Options{Function: program, Cache: true, Concurrency: 1, Timeout: patience})
+	folder := openDemo(t)
+	p := fit(t, folder)
 	negatives, manifest := oneMachine(t, folder, p, host.MineOptions{})
 	at := a.Place("arm64")
 	_, err = job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: host.MineOptions{RunOptions: host.RunOptions{Memory: 1 << 30}}, Shards: 3})
 	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	if err := a.Drain(ctx); err != nil {
-		t.Fatalf("%v\n%s", err, strings.Join(a.logs, "\n"))
-	}
+	a.drain(t)
 	checkResult(t, at, negatives, manifest)
 	if after := cached(); len(before) != 1 || !slices.Equal(before, after) {
 		t.Errorf("the compiled plugin was not what the program looked for: %v, then %v", before, after)

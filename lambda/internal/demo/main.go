@@ -87,7 +87,7 @@ func run(ctx context.Context, to io.Writer) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &screen{to: to, began: time.Now()}
 	a, err := account.New(ctx, account.Options{
-		Dir: dir, Programs: "bin", Cache: true, Duplicates: 0.3, Concurrency: 2, Timeout: time.Minute, VisibleAfter: 10 * time.Second,
+		Dir: dir, Programs: "bin", Cache: true, Duplicates: 0.3, Concurrency: 2, Timeout: time.Minute,
 		Log: s.log, Setenv: func(name, value string) { _ = os.Setenv(name, value) },
 	})
 	if err != nil {
