@@ -10,9 +10,10 @@ import (
 	"github.com/quarry-hn/quarry/lambda/internal/awstest/account"
 )
 
-// BenchmarkJob runs whole jobs, of shards of several sizes, one invocation at a time on one core, as a function of 1,769 MB has it.
-// docs/SCALE.md calculates with what it reports: microseconds of mining a document, milliseconds and MiB of a shard, and milliseconds of the
-// merge, which is the last invocation.
+// BenchmarkJob runs whole jobs with shards of several sizes, one invocation at a time on one core, which is what a
+// function of 1,769 MB has. docs/SCALE.md calculates with what it reports: the microseconds that mining a document
+// takes, the milliseconds of a shard, the milliseconds of the longest invocation, which merges, and the most memory of
+// a process.
 func BenchmarkJob(b *testing.B) {
 	folder, name := openData(b)
 	p := fit(b, folder)
@@ -27,14 +28,14 @@ func BenchmarkJob(b *testing.B) {
 				a.drain(b)
 				status, err := job.ReadStatus(b.Context(), at)
 				must(b, err)
-				most, last := int64(0), time.Duration(0)
+				memory, longest := int64(0), time.Duration(0)
 				for _, i := range a.Function.Invocations() {
-					most, last = max(most, i.MaxRSS), max(last, i.Duration)
+					memory, longest = max(memory, i.MaxRSS), max(longest, i.Duration)
 				}
 				b.ReportMetric(1e6*status.Seconds/float64(m.Documents()), "us/document")
 				b.ReportMetric(1e3*status.Seconds/float64(len(m.Shards)), "ms/shard")
-				b.ReportMetric(float64(last.Milliseconds()), "ms/longest-invocation")
-				b.ReportMetric(float64(most>>20), "MiB")
+				b.ReportMetric(float64(longest.Milliseconds()), "ms/longest-invocation")
+				b.ReportMetric(float64(memory>>20), "MiB")
 				a.Close()
 			}
 			b.ReportMetric(0, "ns/op")

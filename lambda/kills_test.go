@@ -21,7 +21,8 @@ type kill struct {
 	done   bool   // whether S3 has done what was asked for, and the answer is lost; otherwise the request never reaches S3
 }
 
-// target returns the method of a request to S3, LIST where objects are listed, and the key or the prefix that it is about.
+// target returns the method of a request to S3, LIST where objects are listed, and the key or the prefix that it is
+// about.
 func target(r *http.Request) (method, key string) {
 	if query := r.URL.Query(); query.Has("list-type") {
 		return "LIST", query.Get("prefix")
@@ -120,8 +121,9 @@ func (k *killer) check() {
 	}
 }
 
-// killsOf returns two kills for each kind of request that a job's workers make: one before S3 does what is asked for, and one after. A seed
-// chooses at which of these requests. Each comes about, for whatever a process that is killed did not do is done by another.
+// killsOf returns two kills for each kind of request that a job's workers make: one before S3 does what is asked for,
+// and one after. A seed chooses at which of these requests. Each comes about, for whatever a process that is killed did
+// not do is done by another.
 func killsOf(seed uint64, shards int) (kills []kill) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	for _, kind := range []struct {

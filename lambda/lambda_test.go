@@ -27,7 +27,8 @@ import (
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
-// patience is how long tests wait for what must come. It is far more than any machine needs, so a wait that ends with it is a hang.
+// patience is how long tests wait for what must come. It is far more than any machine needs, so a wait that ends with
+// it is a hang.
 const patience = 10 * time.Minute
 
 // testAccount is an account whose function's log lines are kept.
@@ -151,9 +152,10 @@ func fit(t testing.TB, folder *dataset.Folder) *host.Projection {
 	return p
 }
 
-// TestJob runs a job through an S3 server, a queue that delivers twice and in any order, and the built function, which may do what the template's
-// role allows, and no more. The function's processes are killed at their requests to S3, before and after S3 does what they ask for. The result has
-// the bytes of one machine. There are 40 shards and 20 kills; with -short 12 of the demo's and 7.
+// TestJob runs a job through an S3 server, a queue that delivers twice and in any order, and the built function, which
+// may do what the template's role allows, and no more. The function's processes are killed at their requests to S3,
+// before and after S3 does what they ask for. The result has the bytes of one machine. There are 40 shards and 20
+// kills; with -short 12 of the demo's and 7.
 func TestJob(t *testing.T) {
 	const name = "nightly run+1 é"
 	folder, data, shards := openDemo(t), "demo", 12
@@ -256,8 +258,9 @@ func checkLogs(t *testing.T, lines []string) {
 	}
 }
 
-// TestBuiltFunctionStopsInTime has the built function read a shard that does not come. It gives the shard up before its deadline, says so, puts
-// nothing, and answers that the message must come again. Nothing else ends the read: the process of a slow machine is not ended at the deadline.
+// TestBuiltFunctionStopsInTime has the built function read a shard that does not come. It gives the shard up before its
+// deadline, says so, puts nothing, and answers that the message must come again. Nothing else ends the read: the
+// process of a slow machine is not ended at the deadline.
 func TestBuiltFunctionStopsInTime(t *testing.T) {
 	var reads atomic.Int64
 	a := newAccount(t, account.Options{
@@ -300,7 +303,8 @@ func TestBuiltFunctionStopsInTime(t *testing.T) {
 	}
 }
 
-// TestColdStart reports how long the first invocation of a new process takes, with the compiled plugin beside the program and without it.
+// TestColdStart reports how long the first invocation of a new process takes, with the compiled plugin beside the
+// program and without it.
 func TestColdStart(t *testing.T) {
 	times := 3
 	if testing.Short() {

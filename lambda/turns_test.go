@@ -16,8 +16,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
-// inBubble runs a test in which time is not real: it moves on only when every goroutine waits. So what computes takes no time, and a store or an
-// engine that waits takes exactly the time that it waits for.
+// inBubble runs a test in which time is not real: it moves on only when every goroutine waits. So what computes takes
+// no time, and a store or an engine that waits takes exactly the time that it waits for.
 func inBubble(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	t.Parallel()
@@ -34,7 +34,7 @@ func (w *world) within(d time.Duration) context.Context {
 	return ctx
 }
 
-// slows makes an operation take so long where the key has that in it.
+// slows makes an operation on keys that contain part take that long.
 func (s *watched) slows(op, part string, d time.Duration) {
 	s.before = func(o, key string) error {
 		if o == op && strings.Contains(key, part) {
@@ -44,7 +44,7 @@ func (s *watched) slows(op, part string, d time.Duration) {
 	}
 }
 
-// TestDeadline has no time left.
+// TestDeadline has invocations with no time left before the reserve.
 func TestDeadline(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		for _, d := range []time.Duration{-2 * reserve, -time.Second, -1} {
@@ -87,7 +87,8 @@ func TestTimeRunsOut(t *testing.T) {
 				t.Errorf("parts: %q", w.partsOf("a"))
 			}
 			w.out.mended()
-			// The next invocation has less time than the last shard took, but nothing else to do: it tries a shard, or nobody ever would.
+			// The next invocation has less time than the last shard took, but nothing else to do: it tries a shard, or nobody
+			// ever would.
 			if got := w.deliverIn(w.within(slow-1), told("a", shardKey(1))); len(got) > 0 {
 				t.Errorf("messages %v come again; the log is\n%s", got, w.log.String())
 			}
@@ -97,8 +98,8 @@ func TestTimeRunsOut(t *testing.T) {
 	})
 }
 
-// TestTimeRunsOutWithinAShard has a shard that is not read in time, and one that is not mined in time: nothing of it is put, the shards after it are
-// left, and all of them come again.
+// TestTimeRunsOutWithinAShard has a shard that is not read in time, and one that is not mined in time: nothing of it is
+// put, the shards after it are left, and all of them come again.
 func TestTimeRunsOutWithinAShard(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		for what, slow := range map[string]func(*world){
@@ -146,7 +147,7 @@ func (i slowInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, error
 
 const sweepIn = `{"quarry":"sweep","bucket":"in"}`
 
-// TestSweep finishes jobs whose last worker died before it could.
+// TestSweep sweeps jobs whose result is missing, because their last worker died before it had written it.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -213,7 +214,8 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// TestSweepInAnyOrder: where there are more jobs than time, none is always the last.
+// TestSweepInAnyOrder sweeps six jobs until their order is not that of their names. Twenty sweeps in the order of names
+// would be one chance in 720 to the power of 20.
 func TestSweepInAnyOrder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -243,7 +245,7 @@ func TestSweepInAnyOrder(t *testing.T) {
 	t.Error("twenty sweeps took the jobs by name")
 }
 
-// TestCancelled delivers what comes after a job was cancelled, with a worker that is warm and with a new one.
+// TestCancelled delivers events of a job that was cancelled, to a handler that has mined for the job and to a new one.
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	for _, warm := range []bool{true, false} {
@@ -273,7 +275,8 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// TestRefused uploads what is not as its manifest says: the message does not come again, for it would not help.
+// TestRefused uploads objects that are not what their manifest says. Their messages do not come again, since that would
+// not help.
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -298,7 +301,7 @@ func TestRefused(t *testing.T) {
 	w.expect(map[string]any{"action": "refused", "level": "WARN", "job": "b", "object": job.ManifestKey})
 }
 
-// TestLog checks what is said of each shard. What must not be said every test checks, at its end.
+// TestLog checks what the log says of each shard. Every test checks at its end that the log has nothing that is private.
 func TestLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -358,7 +361,7 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestResultsAlone has a handler that is told no more than it must be.
+// TestResultsAlone has a handler of the smallest configuration.
 func TestResultsAlone(t *testing.T) {
 	t.Parallel()
 	h := New(Config{Results: "s3://results"})

@@ -19,7 +19,8 @@ import (
 	"github.com/quarry-hn/quarry/lambda/internal/awstest/account"
 )
 
-// TestZip looks at what is deployed: a program for arm64, and the plugin compiled for it; no more, and the same bytes each time.
+// TestZip checks what is deployed: a program for arm64, the plugin compiled for it, and nothing else; and that packing
+// again gives the same bytes.
 func TestZip(t *testing.T) {
 	path := filepath.Join("..", "bin", "lambda.zip")
 	file, err := os.ReadFile(path)
@@ -60,7 +61,7 @@ func TestZip(t *testing.T) {
 	if !cached {
 		t.Log("the zip holds no compiled plugin: qemu-aarch64 was not there when it was made")
 	}
-	var packed [2][]byte // by this test's own toolchain, whose compression may be another's
+	var packed [2][]byte // the zip itself may come from another toolchain, with another compression
 	for i := range packed {
 		again := filepath.Join(t.TempDir(), "again.zip")
 		if out, err := exec.Command("go", "run", "./internal/pack", filepath.Join("..", "bin", "lambda"), again).CombinedOutput(); err != nil {
@@ -68,7 +69,7 @@ func TestZip(t *testing.T) {
 		}
 		packed[i], err = os.ReadFile(again)
 		must(t, err)
-		// Another time of the files changes nothing.
+		// The time of a file must not change the zip.
 		must(t, os.Chtimes(filepath.Join("..", "bin", "lambda", "bootstrap"), time.Time{}, time.Now().Add(time.Duration(-i)*time.Hour)))
 	}
 	if !bytes.Equal(packed[0], packed[1]) {
@@ -76,7 +77,8 @@ func TestZip(t *testing.T) {
 	}
 }
 
-// TestZipRuns runs a job with the zip's own program, for arm64 under QEMU. It takes the plugin from the zip's cache, and gives this machine's bytes.
+// TestZipRuns runs a job with the zip's own program for arm64, under QEMU. The program takes the plugin from the zip's
+// cache, and the result has the bytes of this machine.
 func TestZipRuns(t *testing.T) {
 	emulator, err := exec.LookPath("qemu-aarch64")
 	if err != nil {

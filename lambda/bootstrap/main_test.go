@@ -76,7 +76,8 @@ func TestWrongEnvironment(t *testing.T) {
 	}
 }
 
-// TestConfigure bakes the compiled plugin, as make lambda does, and has the function find it, or compile the plugin where it is not.
+// TestConfigure bakes the compiled plugin, as make lambda does, and has the function find it, or compile the plugin
+// where it is not.
 func TestConfigure(t *testing.T) {
 	limit := debug.SetMemoryLimit(-1)
 	t.Cleanup(func() { debug.SetMemoryLimit(limit) })

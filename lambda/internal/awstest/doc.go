@@ -1,4 +1,5 @@
-// Package awstest holds the emulators of AWS that the function is tested with, on one machine and without an account. It has no code of its own:
+// Package awstest holds the emulators of AWS that the function is tested with, on one machine and without an account.
+// It has no code of its own:
 //
 //   - stack is the Lambda service, SQS, Lambda's event source mapping between them, and the events that S3 sends.
 //   - iam says what a policy allows, and holds requests to an S3 server to it.

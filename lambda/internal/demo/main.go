@@ -1,4 +1,5 @@
-// Command demo shows a sharded job on one machine: the embedded example in shards, an S3 server, a queue, and the function that AWS Lambda would run.
+// Command demo shows a sharded job on one machine: the embedded example in shards, an S3 server, a queue, and the
+// function that AWS Lambda would run. `make demo-lambda` runs it.
 package main
 
 import (
@@ -47,7 +48,7 @@ func (s *screen) line(format string, args ...any) {
 	fmt.Fprintf(s.to, "%5.1f s  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// log shows a line of the function's, where it is of a shard or of the result.
+// log shows a line of the function's log that is about a shard or the result.
 func (s *screen) log(line string) {
 	var l struct {
 		Action                      job.Action
@@ -120,7 +121,7 @@ func run(ctx context.Context, to io.Writer) (err error) {
 	return compare(ctx, s, at, folder, p, o)
 }
 
-// compare shows the result, and that it is the one that mining in this process gives.
+// compare shows the result, and fails where it is not the one that mining in this process gives.
 func compare(ctx context.Context, s *screen, at *job.Place, folder *dataset.Folder, p *host.Projection, o host.MineOptions) error {
 	var fetched, own bytes.Buffer
 	result, err := job.Fetch(ctx, at, &fetched)

@@ -1,10 +1,12 @@
 // Package account runs on one machine what lambda/deploy/template.yaml deploys. Tests and the demo call it.
 //
-// In goes the folder of built programs; out comes a running account, in which jobs can be made. It has a bucket for jobs and one for results, on a
-// real S3 server (versitygw); a queue that is told of uploads; and the built function, which may do in S3 what the template's role allows and no more.
+// In goes the folder of built programs; out comes a running account, in which jobs can be made. It has a bucket for
+// jobs and one for results, on a real S3 server (versitygw); a queue that is told of uploads; and the built function,
+// which may do in S3 what the template's role allows and no more.
 //
-// It leaves out the schedule, the alarm, the log group, the encryption and the policies of buckets and queues, and all settings of the template but the
-// queue's visibility time-out. Messages that failed do not keep a job waiting for it: time in the queue is skipped where nothing else happens.
+// It leaves out the schedule, the alarm, the log group, the encryption and the policies of buckets and queues, and all
+// settings of the template but the queue's visibility time-out. Messages that failed do not keep a job waiting for it:
+// time in the queue is skipped where nothing else happens.
 package account
 
 import (
@@ -58,7 +60,8 @@ type Account struct {
 }
 
 const (
-	// maxReceives is more than the template's five: tests kill more processes than that, and no message may be given up for it.
+	// maxReceives is more than the template's five: tests kill more processes than that, and no message may be given up
+	// for it.
 	maxReceives = 100
 	// initTimeout is more than Lambda's ten seconds, which are not what tests are about.
 	initTimeout = 5 * time.Minute
@@ -66,7 +69,8 @@ const (
 	visibilities = 6
 )
 
-// New starts an account. Where a program that make builds is missing, the error is fs.ErrNotExist or s3server.ErrNoProgram.
+// New starts an account. Where a program that make builds is missing, the error is fs.ErrNotExist or
+// s3server.ErrNoProgram.
 func New(ctx context.Context, o Options) (_ *Account, err error) {
 	a := &Account{}
 	defer func() {

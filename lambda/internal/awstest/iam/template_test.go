@@ -23,7 +23,8 @@ func loadTemplate(t *testing.T) *Template {
 	return s
 }
 
-// Every call that the job protocol makes, and nothing that it does not.
+// TestRole has a row for every call that the job protocol makes, which the role must allow, and rows for calls that it
+// must not.
 func TestRole(t *testing.T) {
 	s := loadTemplate(t)
 	in, out := "arn:aws:s3:::"+s.InputBucket, "arn:aws:s3:::"+s.ResultsBucket
@@ -178,7 +179,7 @@ func TestBucketsTakeNothingWithoutTLS(t *testing.T) {
 			if by, ok := policy.Allowed("s3:GetObject", resource, map[string]string{"aws:SecureTransport": "false"}); ok || by != "DenyWithoutTLS" {
 				t.Errorf("%s: %t by %q, expected a denial by DenyWithoutTLS", resource, ok, by)
 			}
-			// It gives nobody anything either.
+			// With TLS, the bucket's policy allows nothing either.
 			if by, ok := policy.Allowed("s3:GetObject", resource, map[string]string{"aws:SecureTransport": "true"}); ok || by != "" {
 				t.Errorf("%s: %t by %q, expected nothing", resource, ok, by)
 			}
@@ -186,7 +187,8 @@ func TestBucketsTakeNothingWithoutTLS(t *testing.T) {
 	}
 }
 
-// A new grant has to be written down here, and in the tables.
+// TestRoleIsNoWiderThanTheTables lists all grants of the role. A new one must be added here, and to the tables of
+// TestRole.
 func TestRoleIsNoWiderThanTheTables(t *testing.T) {
 	s := loadTemplate(t)
 	want := []Grant{

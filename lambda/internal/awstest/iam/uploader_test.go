@@ -15,8 +15,8 @@ import (
 	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
-// TestUploadersPolicy makes, reads, cancels and replaces a job as who has the policy of lambda/deploy/README.md: it allows all of that, and
-// nothing that is not used.
+// TestUploadersPolicy makes, reads, cancels and replaces a job with the policy of lambda/deploy/README.md alone: the
+// policy allows all of that, and nothing that they do not use.
 func TestUploadersPolicy(t *testing.T) {
 	page, err := os.ReadFile("../../../deploy/README.md")
 	if err != nil {

@@ -59,7 +59,8 @@ func (e *environment) next(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(c.event) // where the process is gone, its end says so
 }
 
-// killAt kills the process, and breaks off the request that it waits for, where an invocation is to be killed at a moment.
+// killAt kills the process, and breaks off the request that it waits for, where an invocation is to be killed at a
+// moment.
 func (e *environment) killAt(c *call, at Moment) {
 	if e.kills != nil && e.kills(c.number, at) {
 		e.kill()
@@ -102,7 +103,8 @@ func (e *environment) error(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer stores the answer of the invocation that the path names. It refuses and returns false where that is not under way.
+// answer stores the answer of the invocation that the path names. It refuses and returns false where that is not under
+// way.
 func (e *environment) answer(w http.ResponseWriter, r *http.Request, response []byte, failure error) bool {
 	e.mu.Lock()
 	c := e.current

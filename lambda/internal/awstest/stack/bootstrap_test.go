@@ -25,7 +25,8 @@ import (
 // The test binary is its own bootstrap: started with this variable, it is the function below.
 const bootstrapVariable = "STACK_TEST_BOOTSTRAP"
 
-// patience is how long tests wait for what must come. It is far more than any machine needs, so a wait that ends with it is a hang.
+// patience is how long tests wait for what must come. It is far more than any machine needs, so a wait that ends with
+// it is a hang.
 const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) {
@@ -41,7 +42,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// hang never returns, while the process lives. (With an empty select, Go's runtime would see a deadlock and end the process.)
+// hang never returns, while the process lives. (With an empty select, Go's runtime would see a deadlock and end the
+// process.)
 func hang() {
 	for {
 		time.Sleep(time.Hour)

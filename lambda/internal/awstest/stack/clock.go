@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Clock is a time that a test can move on: the system's, and as far ahead of it as Advance has moved it. Queues that share a clock
-// agree on the time. A nil *Clock is the system's time. Its methods may be called concurrently.
+// Clock is a time that a test can move on: the system's, and as far ahead of it as Advance has moved it. Queues that
+// share a clock agree on the time. A nil *Clock is the system's time. Its methods may be called concurrently.
 type Clock struct {
 	mu    sync.Mutex
 	ahead time.Duration

@@ -49,7 +49,8 @@ type call struct {
 	err      error
 }
 
-// startEnvironment starts the process. stop ends it. log gets the lines that it writes, and kills is asked at each Moment.
+// startEnvironment starts the process. stop ends it. log gets the lines that it writes, and kills is asked at each
+// Moment.
 func startEnvironment(
 	config *FunctionConfig, number int, tmp string, log func(int, string), kills func(int, Moment) bool,
 ) (*environment, error) {
@@ -90,8 +91,8 @@ func startEnvironment(
 	return e, nil
 }
 
-// environ returns the variables of the process: those that Lambda sets for provided.al2023, then those of the configuration. TMPDIR
-// stands for the private /tmp of an environment. The credentials are not real.
+// environ returns the variables of the process: those that Lambda sets for provided.al2023, then those of the
+// configuration. TMPDIR stands for the private /tmp of an environment. The credentials are not real.
 func environ(config *FunctionConfig, api, tmp string) []string {
 	root := filepath.Dir(config.Path)
 	day := time.Now().UTC().Format("2006/01/02")
@@ -169,8 +170,8 @@ func (e *environment) waitReady(ctx context.Context, id string, timeout time.Dur
 	}
 }
 
-// invoke hands over an event and waits until the process asks for the next one, ends, or is ended. An answer that came before the
-// end counts.
+// invoke hands over an event and waits until the process asks for the next one, ends, or is ended. An answer that came
+// before the end counts.
 func (e *environment) invoke(ctx context.Context, event []byte, config *FunctionConfig, record *Invocation) ([]byte, error) {
 	start := time.Now()
 	defer func() { record.Duration = time.Since(start) }()
@@ -214,7 +215,8 @@ func (e *environment) invoke(ctx context.Context, event []byte, config *Function
 	}
 }
 
-// sampleRSS reads VmHWM. The maximum in rusage would be wrong: on Linux it begins with that of the process that called fork.
+// sampleRSS reads VmHWM. The maximum in rusage would be wrong: on Linux it begins with that of the process that called
+// fork.
 func (e *environment) sampleRSS(record *Invocation) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", e.cmd.Process.Pid))
 	if err != nil {

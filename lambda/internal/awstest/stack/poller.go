@@ -22,19 +22,20 @@ type PollerConfig struct {
 	Concurrency int
 	// WholeBatches is an event source mapping without ReportBatchItemFailures: the function's response is ignored.
 	WholeBatches bool
-	// SkipWaits moves the queue's Clock on to when the next message becomes visible, each time that no message is visible and no
-	// invocation runs. So nothing waits for a visibility time-out, and none ends while an invocation runs unless the test moves the
-	// clock.
+	// SkipWaits moves the queue's Clock on to when the next message becomes visible, each time that no message is visible
+	// and no invocation runs. So nothing waits for a visibility time-out, and none ends while an invocation runs unless
+	// the test moves the clock.
 	SkipWaits bool
 	// Failed gets each failed invocation and each unusable response with its batch. Calls may overlap. Default: none.
 	Failed func(batch []Message, err error)
 }
 
-// Poller is Lambda's event source mapping for one queue: it receives batches, invokes the function with them, and deletes the
-// messages that succeeded. It leaves those that failed to the queue, where they become visible again after the queue's Visibility.
+// Poller is Lambda's event source mapping for one queue: it receives batches, invokes the function with them, and
+// deletes the messages that succeeded. It leaves those that failed to the queue, where they become visible again after
+// the queue's Visibility.
 //
-// Three things differ from Lambda: it does not slow down after failures, it waits for no batching window, and it sends a batch whose
-// event is over MaxPayload as it is, to fail.
+// Three things differ from Lambda: it does not slow down after failures, it waits for no batching window, and it sends
+// a batch whose event is over MaxPayload as it is, to fail.
 type Poller struct {
 	config  PollerConfig
 	stop    chan struct{}
@@ -78,8 +79,9 @@ func (p *Poller) Stop() {
 	p.workers.Wait()
 }
 
-// Drain waits until the queue is empty and no invocation runs: no message is visible, delayed or in flight. If ctx ends first, the
-// error says what is left. A message that never succeeds keeps Drain waiting, unless the queue has DeadLetters.
+// Drain waits until the queue is empty and no invocation runs: no message is visible, delayed or in flight. If ctx ends
+// first, the error says what is left. A message that never succeeds keeps Drain waiting, unless the queue has
+// DeadLetters.
 func (p *Poller) Drain(ctx context.Context) error {
 	for {
 		if p.drained() {
@@ -154,9 +156,10 @@ func (p *Poller) deliver(batch []Message) {
 	}
 }
 
-// batchItemFailures returns the ids of the messages that failed, read from a response as Lambda documents for SQS: null, {} and an
-// empty or null list are success; an invalid JSON response, and an itemIdentifier that is missing, null, empty or of no message in
-// the batch, fail the batch. AWS does not say what JSON that is no object means; here it fails the batch too.
+// batchItemFailures returns the ids of the messages that failed, read from a response as Lambda documents for SQS:
+// null, {} and an empty or null list are success; an invalid JSON response, and an itemIdentifier that is missing,
+// null, empty or of no message in the batch, fail the batch. AWS does not say what JSON that is no object means; here
+// it fails the batch too.
 func batchItemFailures(response []byte, batch []Message) (map[string]bool, error) {
 	response = bytes.TrimSpace(response)
 	if len(response) == 0 {

@@ -204,8 +204,8 @@ func TestSkipWaits(t *testing.T) {
 	})
 }
 
-// TestSkipWaitsForInvocations has an invocation that takes longer than the visibility time-out: the clock is not moved on meanwhile,
-// so its message does not come back.
+// TestSkipWaitsForInvocations has an invocation that takes longer than the visibility time-out: the clock is not moved
+// on meanwhile, so its message does not come back.
 func TestSkipWaitsForInvocations(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		q := queue(t, QueueConfig{Clock: &Clock{}, Visibility: time.Hour})
@@ -295,10 +295,11 @@ type trouble struct {
 	expired         map[int]bool // the invocations whose messages become visible again while they are at work
 }
 
-// firstInvocations is a number of answers that TestNothingIsLost is sure to have, and so of events and invocations. There are 63 messages
-// in batches of 3 at most. Each message is in a batch that is answered, or is given up after 6 batches that are not. There are 26 of
-// those at most: 18 with the message that ends the process (6 for each of 3 copies), and 8 that are killed. They hold 78 messages, so at
-// most 13 of the 63 are given up so. The other 50 take 17 batches.
+// firstInvocations is a number of answers that TestNothingIsLost is sure to have, and so of events and invocations.
+// There are 63 messages in batches of 3 at most. Each message is in a batch that is answered, or is given up after 6
+// batches that are not. There are 26 of those at most: 18 with the message that ends the process (6 for each of 3
+// copies), and 8 that are killed. They hold 78 messages, so at most 13 of the 63 are given up so. The other 50 take 17
+// batches.
 const firstInvocations = 17
 
 func newTrouble(seed uint64) *trouble {
@@ -313,8 +314,9 @@ func newTrouble(seed uint64) *trouble {
 	return &trouble{pick(4), pick(4), pick(3)}
 }
 
-// TestNothingIsLost runs the bootstrap under all that goes wrong: duplicates, disorder, short batches, failures of single messages,
-// panics, exits, a visibility time-out that ends while the function still works, and processes killed before their work and after it.
+// TestNothingIsLost runs the bootstrap under all that goes wrong: duplicates, disorder, short batches, failures of
+// single messages, panics, exits, a visibility time-out that ends while the function still works, and processes killed
+// before their work and after it.
 func TestNothingIsLost(t *testing.T) {
 	t.Parallel()
 	seeds := uint64(6)

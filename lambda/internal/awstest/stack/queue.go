@@ -22,7 +22,8 @@ var (
 	ErrMessageContents = errors.New("the message is empty or has a character that SQS does not take")
 )
 
-// QueueConfig says how a Queue behaves. The zero value is a queue with the defaults of SQS that delivers each message once.
+// QueueConfig says how a Queue behaves. The zero value is a queue with the defaults of SQS that delivers each message
+// once.
 type QueueConfig struct {
 	// Name of the queue. Default: "queue".
 	Name string
@@ -32,16 +33,17 @@ type QueueConfig struct {
 	Visibility time.Duration
 	// Delay is how long a sent message is hidden at first. Default: 0.
 	Delay time.Duration
-	// MaxReceives is how often a message is received before it goes to DeadLetters (maxReceiveCount). Default: 0, no limit.
+	// MaxReceives is how often a message is received before it goes to DeadLetters (maxReceiveCount). Default: 0, no
+	// limit.
 	MaxReceives int
 	DeadLetters *Queue
 	// Seed of the order, of the duplicates and of the short batches.
 	Seed uint64
-	// Duplicates is the share of messages, 0 to 1, of which the queue has two or three copies. Each copy is received by itself, also
-	// while another is in flight or after another was deleted, as at-least-once delivery allows. Default: 0.
+	// Duplicates is the share of messages, 0 to 1, of which the queue has two or three copies. Each copy is received by
+	// itself, also while another is in flight or after another was deleted, as at-least-once delivery allows. Default: 0.
 	Duplicates float64
-	// ShortBatches makes Receive return a random number of messages, from one to as many as were asked for. Default: as many as
-	// there are.
+	// ShortBatches makes Receive return a random number of messages, from one to as many as were asked for. Default: as
+	// many as there are.
 	ShortBatches bool
 }
 
@@ -55,9 +57,9 @@ type Counters struct {
 
 // Queue is a standard SQS queue. Its methods may be called concurrently.
 //
-// Messages are received in random order. Where messages have copies, each copy has its own receive count, so duplicates do not
-// bring a message nearer to the dead-letter queue; whether they do in SQS is not documented. A batch never has two copies of one
-// message. Once one copy is deleted, the others are received at most once more.
+// Messages are received in random order. Where messages have copies, each copy has its own receive count, so duplicates
+// do not bring a message nearer to the dead-letter queue; whether they do in SQS is not documented. A batch never has
+// two copies of one message. Once one copy is deleted, the others are received at most once more.
 type Queue struct {
 	config QueueConfig
 
@@ -211,8 +213,9 @@ func (q *Queue) Receive(limit int) []Message {
 	return batch
 }
 
-// refresh makes copies visible whose time is over, and moves messages that were received too often to the dead-letter queue. SQS
-// moves such a message when it would be received once more; only Receive and the counters could tell the difference.
+// refresh makes copies visible whose time is over, and moves messages that were received too often to the dead-letter
+// queue. SQS moves such a message when it would be received once more; only Receive and the counters could tell the
+// difference.
 func (q *Queue) refresh(now time.Time) {
 	var gone []*message
 	for _, c := range q.copies {
@@ -246,8 +249,9 @@ func (q *Queue) drop(which func(*copied) bool) {
 	q.copies = kept
 }
 
-// Delete removes the copy that a receipt was given for. It returns false where there is none: the copy was deleted, or it was
-// received again since, which makes the receipt an old one. (SQS often still honours an old receipt, but does not promise to.)
+// Delete removes the copy that a receipt was given for. It returns false where there is none: the copy was deleted, or
+// it was received again since, which makes the receipt an old one. (SQS often still honours an old receipt, but does
+// not promise to.)
 func (q *Queue) Delete(receipt string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -267,8 +271,8 @@ func (q *Queue) Delete(receipt string) bool {
 	return found
 }
 
-// Redrive moves the visible messages to another queue, as SQS's message move task does: there they are new messages with new ids.
-// In this queue they count as deleted. It returns how many were moved.
+// Redrive moves the visible messages to another queue, as SQS's message move task does: there they are new messages
+// with new ids. In this queue they count as deleted. It returns how many were moved.
 func (q *Queue) Redrive(to *Queue) int {
 	moved := 0
 	for batch := q.Receive(10); len(batch) > 0; batch = q.Receive(10) {
@@ -299,8 +303,8 @@ func (q *Queue) Left() []Message {
 	return all
 }
 
-// skip moves the queue's clock on to when the next hidden copy becomes visible. It does nothing where a copy is visible, where none
-// is there, or where the queue has no clock.
+// skip moves the queue's clock on to when the next hidden copy becomes visible. It does nothing where a copy is
+// visible, where none is there, or where the queue has no clock.
 func (q *Queue) skip() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -331,8 +335,9 @@ func (q *Queue) Counters() Counters {
 	return q.counters
 }
 
-// Check says which message is lost, if one is. Each message that was sent must be deleted, or be dead and have arrived in the
-// dead-letter queue, or still have a copy here. Check looks at the messages one by one, and the counters must agree with them.
+// Check says which message is lost, if one is. Each message that was sent must be deleted, or be dead and have arrived
+// in the dead-letter queue, or still have a copy here. Check looks at the messages one by one, and the counters must
+// agree with them.
 func (q *Queue) Check() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()

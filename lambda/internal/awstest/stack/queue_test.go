@@ -45,8 +45,8 @@ func receiveOne(t *testing.T, q *Queue) Message {
 	return batch[0]
 }
 
-// inBubble runs a test in which time is not real: it moves on when every goroutine waits. Exactly the last instant before the end of
-// a time-out, and the end itself, can be tested.
+// inBubble runs a test in which time is not real: it moves on when every goroutine waits. Exactly the last instant
+// before the end of a time-out, and the end itself, can be tested.
 func inBubble(t *testing.T, test func(t *testing.T)) {
 	t.Parallel()
 	synctest.Test(t, test)
@@ -254,7 +254,8 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
-// TestCopyOfADeletedMessage receives the other copies of a message that was deleted: each comes once, and none makes a dead letter.
+// TestCopyOfADeletedMessage receives the other copies of a message that was deleted: each comes once, and none makes a
+// dead letter.
 func TestCopyOfADeletedMessage(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		letters := queue(t, QueueConfig{Name: "dead"})

@@ -26,10 +26,11 @@ type FunctionConfig struct {
 	Name string
 	// MemoryMB is told to the function. It is not enforced. Default: 128.
 	MemoryMB int
-	// Timeout of one invocation, from when its event is handed over. The function is told the deadline. Default: 3 seconds.
+	// Timeout of one invocation, from when its event is handed over. The function is told the deadline. Default: 3
+	// seconds.
 	Timeout time.Duration
-	// Grace is how long after its deadline an invocation is ended. Lambda gives none; a test that asks whether a function stops by
-	// itself gives enough for a slow machine. Default: 0.
+	// Grace is how long after its deadline an invocation is ended. Lambda gives none; a test that asks whether a function
+	// stops by itself gives enough for a slow machine. Default: 0.
 	Grace time.Duration
 	// InitTimeout is from the start of a process to its first request for an event. Default: 10 seconds.
 	InitTimeout time.Duration
@@ -37,8 +38,8 @@ type FunctionConfig struct {
 	Concurrency int
 	// Log gets each line that a process writes to stdout or stderr. Calls do not overlap.
 	Log func(environment int, line string)
-	// Kill is asked at each Moment of each invocation whether to kill the process (SIGKILL) then. Invocations count from 0. Calls do
-	// not overlap. Default: never.
+	// Kill is asked at each Moment of each invocation whether to kill the process (SIGKILL) then. Invocations count from
+	// 0. Calls do not overlap. Default: never.
 	Kill func(invocation int, at Moment) bool
 }
 
@@ -48,8 +49,8 @@ type Moment int
 const (
 	// AtEvent is when the process asks for the event. A process that is killed then has done nothing.
 	AtEvent Moment = iota
-	// AtAnswer is when the process sends its response, or its error. Of a process that is killed then the work is done and the answer
-	// is lost.
+	// AtAnswer is when the process sends its response, or its error. Of a process that is killed then the work is done and
+	// the answer is lost.
 	AtAnswer
 )
 
@@ -102,13 +103,15 @@ type Invocation struct {
 	RequestID string
 	// Environment counts from 1; each process is one.
 	Environment int
-	// Cold is true if this invocation started the process. Init is how long the process then took to ask for its first event.
+	// Cold is true if this invocation started the process. Init is how long the process then took to ask for its first
+	// event.
 	Cold bool
 	Init time.Duration
-	// Duration is from when the event was handed over to when the process asked for the next one, or ended. It is without Init.
+	// Duration is from when the event was handed over to when the process asked for the next one, or ended. It is without
+	// Init.
 	Duration time.Duration
-	// MaxRSS is the most memory that the process has had, in bytes, as Linux counts it (VmHWM); 0 on other systems. It is read every
-	// 20 ms and when the process asks for the next event, so for a process that ended it is up to 20 ms old.
+	// MaxRSS is the most memory that the process has had, in bytes, as Linux counts it (VmHWM); 0 on other systems. It is
+	// read every 20 ms and when the process asks for the next event, so for a process that ended it is up to 20 ms old.
 	MaxRSS int64
 	// Killed is true if the configuration's Kill or Function.Kill ended the process before it answered.
 	Killed bool
@@ -134,8 +137,8 @@ type Function struct {
 	records      []Invocation
 }
 
-// sandbox holds one environment after another. As in Lambda, its /tmp outlives a process that failed, and the next process finds
-// there what the last one left.
+// sandbox holds one environment after another. As in Lambda, its /tmp outlives a process that failed, and the next
+// process finds there what the last one left.
 type sandbox struct {
 	tmp string
 	env *environment // nil before the first and after a failed process
@@ -151,9 +154,9 @@ func NewFunction(config FunctionConfig) (*Function, error) {
 	return f, nil
 }
 
-// Invoke gives an event to an environment and returns its response. A warm environment is preferred; where there is none, a process
-// is started. If ctx ends first, the process is killed. The error is a *FunctionError, a *TimeoutError, an *ExitError, ErrTooLarge,
-// ErrClosed, or that of ctx.
+// Invoke gives an event to an environment and returns its response. A warm environment is preferred; where there is
+// none, a process is started. If ctx ends first, the process is killed. The error is a *FunctionError, a *TimeoutError,
+// an *ExitError, ErrTooLarge, ErrClosed, or that of ctx.
 func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	if len(event) > MaxPayload {
 		return nil, fmt.Errorf("stack: %s: %w: %d bytes of %d", f.config.Name, ErrTooLarge, len(event), MaxPayload)
@@ -264,8 +267,8 @@ func (f *Function) kills(invocation int, at Moment) bool {
 	return f.config.Kill(invocation, at)
 }
 
-// Kill kills the process of an environment (SIGKILL), if it still runs, and waits for its end. The invocation under way, if it has
-// not been answered, fails with an *ExitError.
+// Kill kills the process of an environment (SIGKILL), if it still runs, and waits for its end. The invocation under
+// way, if it has not been answered, fails with an *ExitError.
 func (f *Function) Kill(environment int) {
 	f.mu.Lock()
 	env := f.environments[environment-1]
@@ -288,7 +291,8 @@ func (f *Function) Invocations() []Invocation {
 	return append([]Invocation(nil), f.records...)
 }
 
-// Recycle ends the idle environments and empties their /tmp, as Lambda may do at any time. The next invocations start cold.
+// Recycle ends the idle environments and empties their /tmp, as Lambda may do at any time. The next invocations start
+// cold.
 func (f *Function) Recycle() error {
 	f.mu.Lock()
 	boxes := f.idle

@@ -113,8 +113,8 @@ func TestMaxRSS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Of what else the process has in memory nothing is known, but that a runtime of Go takes more than 1 MiB and less than 400. (Under
-	// the race detector it takes more than without.)
+	// Of what else the process has in memory nothing is known, but that a runtime of Go takes more than 1 MiB and less
+	// than 400. (Under the race detector it takes more than without.)
 	r := f.Invocations()
 	if r[0].MaxRSS < 1<<20 || r[0].MaxRSS >= 400<<20 || r[1].MaxRSS < 400<<20 || r[1].MaxRSS > 10*400<<20 || r[2].MaxRSS < r[1].MaxRSS {
 		t.Errorf("before, with and after 400 MiB: %d, %d, %d bytes", r[0].MaxRSS, r[1].MaxRSS, r[2].MaxRSS)
@@ -139,7 +139,8 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// TestGrace has a deadline that is over before a function could answer: it is told of that deadline, and may answer all the same.
+// TestGrace has a deadline that is over before a function could answer: it is told of that deadline, and may answer all
+// the same.
 func TestGrace(t *testing.T) {
 	t.Parallel()
 	f := function(t, FunctionConfig{Timeout: time.Nanosecond, Grace: patience})
