@@ -1,7 +1,6 @@
 package lambda_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -9,20 +8,16 @@ import (
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
-	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/lambda/internal/account"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/account"
 )
 
-// BenchmarkJob runs whole jobs, of shards of several sizes, one invocation at a time on one core, as a function of 1,769 MB has it.
-// docs/SCALE.md calculates with what it reports: microseconds of mining a document, milliseconds and MiB of a shard, and milliseconds of the
-// merge, which is the last invocation.
+// BenchmarkJob runs whole jobs with shards of several sizes, one invocation at a time on one core, which is what a
+// function of 1,769 MB has. docs/SCALE.md calculates with what it reports: the microseconds that mining a document
+// takes, the milliseconds of a shard, the milliseconds of the longest invocation, which merges, and the most memory of
+// a process.
 func BenchmarkJob(b *testing.B) {
 	folder, name := openData(b)
-	p, err := projection.Fit(b.Context(), folder, projection.FitOptions{FitOn: "sample:4000"})
-	if err != nil { // the demo has fewer documents
-		p, err = projection.Fit(b.Context(), folder, projection.FitOptions{})
-	}
-	must(b, err)
+	p := fit(b, folder)
 	for _, shards := range []int{4, 40, 400} {
 		b.Run(fmt.Sprintf("%s/shards=%d", name, shards), func(b *testing.B) {
 			for b.Loop() {
@@ -31,19 +26,17 @@ func BenchmarkJob(b *testing.B) {
 				o := mining.Options{Compute: mining.Compute{Memory: option.ProcessBudget(1 << 30)}}
 				m, err := job.Init(b.Context(), at, folder, p, job.InitOptions{Mine: o, Shards: min(shards, folder.Documents.Len())})
 				must(b, err)
-				ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
-				must(b, a.Drain(ctx))
-				cancel()
+				a.drain(b)
 				status, err := job.ReadStatus(b.Context(), at)
 				must(b, err)
-				most, last := int64(0), time.Duration(0)
+				memory, longest := int64(0), time.Duration(0)
 				for _, i := range a.Function.Invocations() {
-					most, last = max(most, i.MaxRSS), max(last, i.Duration)
+					memory, longest = max(memory, i.MaxRSS), max(longest, i.Duration)
 				}
 				b.ReportMetric(1e6*status.Seconds/float64(m.Documents()), "us/document")
 				b.ReportMetric(1e3*status.Seconds/float64(len(m.Shards)), "ms/shard")
-				b.ReportMetric(float64(last.Milliseconds()), "ms/longest-invocation")
-				b.ReportMetric(float64(most>>20), "MiB")
+				b.ReportMetric(float64(longest.Milliseconds()), "ms/longest-invocation")
+				b.ReportMetric(float64(memory>>20), "MiB")
 				a.Close()
 			}
 			b.ReportMetric(0, "ns/op")

@@ -25,7 +25,7 @@ import (
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/lambda/internal/stack"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/stack"
 )
 
 const (
@@ -40,7 +40,7 @@ var native = engine.Native(engine.Options{})
 
 func shardKey(i int) string { return fmt.Sprintf("%s%06d.safetensors", job.ShardsPrefix, i) }
 
-// shardKeys are those of a demo's job.
+// shardKeys returns the keys of the shards of the demo's job.
 func shardKeys() (keys []string) {
 	for i := range demoShards {
 		keys = append(keys, shardKey(i))
@@ -48,12 +48,12 @@ func shardKeys() (keys []string) {
 	return keys
 }
 
-// sample is the demo as a job's uploads, and what mining it on one machine gives.
+// sample is the demo as the uploads of a job, and the result of mining it on one machine.
 type sample struct {
-	objects             map[string][]byte // by key below the job's
+	objects             map[string][]byte // uploads, by key below the job's
 	negatives, manifest []byte
 	private             map[string]bool // ids of documents and queries
-	texts               []string
+	texts               []string        // beginnings of their texts
 }
 
 var demoJob = sync.OnceValues(func() (*sample, error) {
@@ -107,12 +107,13 @@ var demoJob = sync.OnceValues(func() (*sample, error) {
 	return s, nil
 })
 
-// watched is a store that counts, and fails or dawdles where before says so.
+// watched is a store that counts reads and records writes. Before an operation it calls before, which may wait, or fail
+// the operation.
 type watched struct {
 	objstore.Store
 	mu     sync.Mutex
-	gets   map[string]int
-	puts   []string // keys
+	gets   map[string]int // by key
+	puts   []string       // keys
 	before func(op, key string) error
 }
 
@@ -141,11 +142,11 @@ func (s *watched) Head(ctx context.Context, key string) (objstore.Object, error)
 	return s.Store.Head(ctx, key)
 }
 
-func (s *watched) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, objstore.Object, error) {
+func (s *watched) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, objstore.Object, error) {
 	if err := s.note("get", key); err != nil {
 		return nil, objstore.Object{}, err
 	}
-	return s.Store.Get(ctx, key, from, identity)
+	return s.Store.Get(ctx, key, from, etag)
 }
 
 func (s *watched) Put(ctx context.Context, key string, body io.ReadSeeker) error {
@@ -162,7 +163,7 @@ func (s *watched) PutNew(ctx context.Context, key string, body io.ReadSeeker) er
 	return s.Store.PutNew(ctx, key, body)
 }
 
-// fakeQueue keeps what it is sent, or fails.
+// fakeQueue records what it is sent, or fails.
 type fakeQueue struct {
 	bodies []string
 	err    error
@@ -175,7 +176,7 @@ func (q *fakeQueue) Send(_ context.Context, bodies []string) error {
 	return q.err
 }
 
-// world is a handler between two stores.
+// world is a handler with a store for jobs, a store for results, and a log.
 type world struct {
 	t       *testing.T
 	sample  *sample
@@ -185,7 +186,7 @@ type world struct {
 	calls   int
 }
 
-// newWorld checks at the end that the log tells nothing that is private.
+// newWorld returns a world. At the end of the test it checks that the log has nothing that is private.
 func newWorld(t *testing.T, q Queue) *world {
 	t.Helper()
 	s, err := demoJob()
@@ -216,7 +217,8 @@ func newWorld(t *testing.T, q Queue) *world {
 
 var word = regexp.MustCompile(`[A-Za-z0-9]+`)
 
-// checkPrivate looks for ids, texts and values of vectors in the log. An id counts as a word of its own, not as some digits of a fingerprint.
+// checkPrivate fails where the log has an id, a text or a value of a vector. Only a whole word is an id, not some
+// digits of a fingerprint.
 func (w *world) checkPrivate() {
 	for _, found := range word.FindAllString(w.log.String(), -1) {
 		if w.sample.private[found] {
@@ -243,7 +245,7 @@ func (w *world) checkPrivate() {
 	}
 }
 
-// lines are the log's, so far.
+// lines returns the lines of the log so far.
 func (w *world) lines() (lines []map[string]any) {
 	w.t.Helper()
 	for line := range bytes.Lines(w.log.Bytes()) {
@@ -256,7 +258,7 @@ func (w *world) lines() (lines []map[string]any) {
 	return lines
 }
 
-// last is the log's last line.
+// last returns the last line of the log.
 func (w *world) last() map[string]any {
 	w.t.Helper()
 	lines := w.lines()
@@ -266,13 +268,13 @@ func (w *world) last() map[string]any {
 	return lines[len(lines)-1]
 }
 
-// expect compares values of the log's last line.
+// expect fails where the last line of the log does not have these values.
 func (w *world) expect(want map[string]any) {
 	w.t.Helper()
 	w.compare(w.last(), want)
 }
 
-// expectOf is expect of the last line of a job.
+// expectOf fails where the last line of a job does not have these values.
 func (w *world) expectOf(name string, want map[string]any) {
 	w.t.Helper()
 	for _, line := range slices.Backward(w.lines()) {
@@ -293,7 +295,7 @@ func (w *world) compare(got, want map[string]any) {
 	}
 }
 
-// upload puts a job's objects, all where none are named, without telling of it.
+// upload puts objects of a job, all of them where no keys are given. The handler is not told of it.
 func (w *world) upload(name string, keys ...string) {
 	w.t.Helper()
 	if len(keys) == 0 {
@@ -311,11 +313,11 @@ func (w *world) put(name, key string, b []byte) {
 	}
 }
 
-// told is the event of one upload of a job's.
-func told(name, key string) string { return event3(job.Folder + name + "/" + key) }
+// told returns the event of the upload of one object of a job.
+func told(name, key string) string { return s3Event(job.Folder + name + "/" + key) }
 
-// event3 is an event of S3's, of uploads.
-func event3(keys ...string) string {
+// s3Event returns S3's event of the uploads of these keys.
+func s3Event(keys ...string) string {
 	var objects []stack.Object
 	for _, key := range keys {
 		objects = append(objects, stack.Object{Bucket: "in", Key: key, Size: 1, ETag: "0"})
@@ -323,7 +325,7 @@ func event3(keys ...string) string {
 	return stack.S3Event(objects...)
 }
 
-// toldAll are the events of a job's shards.
+// toldAll returns the events of the uploads of a job's shards.
 func toldAll(name string) (bodies []string) {
 	for _, key := range shardKeys() {
 		bodies = append(bodies, told(name, key))
@@ -331,19 +333,20 @@ func toldAll(name string) (bodies []string) {
 	return bodies
 }
 
-// context is an invocation's.
+// context returns the context of another invocation.
 func (w *world) context() context.Context {
 	w.calls++
 	return lambdacontext.NewContext(w.t.Context(), &lambdacontext.LambdaContext{AwsRequestID: fmt.Sprint("request-", w.calls)})
 }
 
-// direct invokes with an event, as S3 or the schedule does.
+// direct invokes the handler with an event, as S3 or the schedule does.
 func (w *world) direct(payload string) error {
 	_, err := w.handler.Invoke(w.context(), []byte(payload))
 	return err
 }
 
-// deliver invokes with a batch of messages, numbered from 0, and returns the numbers of those that must come again.
+// deliver invokes the handler with a batch of messages, numbered from 0, and returns the numbers of those that must
+// come again.
 func (w *world) deliver(bodies ...string) []string {
 	w.t.Helper()
 	return w.deliverIn(w.context(), bodies...)
@@ -376,7 +379,7 @@ func (w *world) deliverIn(ctx context.Context, bodies ...string) (again []string
 	return again
 }
 
-// acknowledged delivers messages none of which may come again.
+// acknowledged delivers messages, and fails where one must come again.
 func (w *world) acknowledged(bodies ...string) {
 	w.t.Helper()
 	if again := w.deliver(bodies...); len(again) > 0 {
@@ -386,7 +389,7 @@ func (w *world) acknowledged(bodies ...string) {
 
 func (w *world) place(name string) *job.Place { return job.Within(w.in.Store, w.out.Store, name) }
 
-// finished compares a job's result with the one machine's.
+// finished fails where a job does not have the result of one machine.
 func (w *world) finished(name string) {
 	w.t.Helper()
 	var negatives, manifest bytes.Buffer
@@ -402,7 +405,7 @@ func (w *world) finished(name string) {
 	}
 }
 
-// unfinished checks that a job has no result.
+// unfinished fails where a job has a result.
 func (w *world) unfinished(name string) {
 	w.t.Helper()
 	if _, err := job.Fetch(w.t.Context(), w.place(name), io.Discard); !errors.Is(err, job.ErrUnfinished) {
@@ -410,7 +413,7 @@ func (w *world) unfinished(name string) {
 	}
 }
 
-// partsOf are the shards that have parts, by number.
+// partsOf returns the numbers of the shards that have parts, each with a comma behind it. Shard 0 is an empty number.
 func (w *world) partsOf(name string) (shards string) {
 	w.t.Helper()
 	for object, err := range w.out.List(w.t.Context(), job.Folder+name+"/parts/", "") {
@@ -422,14 +425,14 @@ func (w *world) partsOf(name string) (shards string) {
 	return shards
 }
 
-// mended is a store's whole again, and its records begin anew.
+// mended ends what breaks and slows began, and empties the records of the store.
 func (s *watched) mended() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.before, s.puts, s.gets = nil, nil, map[string]int{}
 }
 
-// breaks makes an operation fail where the key has that in it.
+// breaks makes an operation fail on keys that contain part.
 func (s *watched) breaks(op, part string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

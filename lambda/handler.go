@@ -1,7 +1,9 @@
-// Package lambda is sharded jobs on AWS Lambda: events of S3 in, directly or through SQS, and mined shards out.
+// Package lambda mines sharded jobs on AWS Lambda.
 //
-// In go the events that AWS sends a function; out come parts and results in the results' bucket, and for SQS the messages that must come again.
-// What a shard's turn is, package host/job says. lambda/bootstrap is the program that AWS runs, lambda/deploy what it needs around it.
+// In go the events that AWS sends a function: S3's notifications of uploads, directly or in messages of SQS, and the
+// schedule's sweep. Out come parts and results in the bucket of the results, and, for SQS, the names of the messages
+// that must come again. Package host/job does what an event asks for. lambda/bootstrap is the program that AWS runs,
+// and lambda/deploy deploys it.
 package lambda
 
 import (
@@ -20,38 +22,41 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// reserve is how long before its deadline an invocation stops mining: time to put a part, to list the parts, or to answer.
+// reserve is how long before its deadline an invocation stops mining. In this time it puts a part, lists the parts, and
+// answers.
 const reserve = 5 * time.Second
 
-// Config is what a function is told. Results alone must be set.
+// Config is the configuration of a function. Only Results must be set.
 type Config struct {
-	Results   string         // bucket of the results, s3://name
-	Queue     Queue          // where shards that waited for their manifest are sent; nil to mine them at once
-	MaxShard  int64          // bytes of the largest shard that is taken; 0 means any
-	MemoryMiB int            // that the function has
-	Dir       string         // for shards while they are mined; empty means the system's folder for temporary files
-	Run       mining.Compute // its Engine is kept for all invocations
-	Log       *slog.Logger   // nil for none
+	Results   string         // bucket of the results, as s3://name
+	Queue     Queue          // gets a message for each shard that waited for its manifest; nil to mine these shards in the same invocation
+	MaxShard  int64          // size of the largest shard that is mined, in bytes; 0 means any
+	MemoryMiB int            // memory of the function, which its time is paid for by
+	Dir       string         // folder of the shards while they are mined; empty means the system's folder for temporary files
+	Run       mining.Compute // how shards are mined; all invocations share its Engine
+	Log       *slog.Logger   // nil for no log
 
-	open func(ctx context.Context, url string) (objstore.Store, error)
+	open func(ctx context.Context, url string) (objstore.Store, error) // objstore.Open, but for tests
 }
 
-// Queue takes messages for this function.
+// Queue is the queue that invokes this function.
 type Queue interface {
+	// Send sends messages. An error means that some of them may not have been sent.
 	Send(ctx context.Context, bodies []string) error
 }
 
-// Handler handles invocations, one at a time, as Lambda makes them. It keeps the job it last mined for: its projection, pairs and plugin instances.
+// Handler handles one invocation at a time, as Lambda makes them. From one to the next it keeps the worker of the job
+// that it last mined for, with the job's projection, pairs and plugin instances.
 type Handler struct {
-	config Config
-	stores map[string]objstore.Store // by URL
-	warm   string                    // bucket and job of worker
-	worker *job.Worker
-	calls  int
-	last   time.Duration // that this invocation's last shard took
+	config    Config
+	stores    map[string]objstore.Store // by URL
+	worker    *job.Worker               // nil where there is none yet, or the last one failed
+	workerJob string                    // bucket and name of the worker's job
+	calls     int
+	shardTook time.Duration // how long this invocation's last shard took; 0 before the first
 }
 
-// New returns a handler.
+// New returns a handler of that configuration.
 func New(c Config) *Handler {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -62,23 +67,25 @@ func New(c Config) *Handler {
 	return &Handler{config: c, stores: map[string]objstore.Store{}}
 }
 
-// event is what an invocation may be about.
+// event has the fields of every event that an invocation may be about.
 type event struct {
-	Event   string            `json:"Event"`  // s3:TestEvent
-	Quarry  string            `json:"quarry"` // "sweep"
-	Bucket  string            `json:"bucket"`
-	Records []json.RawMessage `json:"Records"`
+	Event   string            `json:"Event"`   // of S3's test event: s3:TestEvent
+	Quarry  string            `json:"quarry"`  // of the schedule: "sweep"
+	Bucket  string            `json:"bucket"`  // of the schedule: the bucket to sweep
+	Records []json.RawMessage `json:"Records"` // of S3 and of SQS
 }
 
-// source tells records apart.
+// source is the field of a record that says which service sent it.
 type source struct {
 	EventSource string `json:"eventSource"`
 }
 
-// Invoke handles an event: of SQS, whose answer names the messages that must come again; of S3; or {"quarry":"sweep","bucket":"name"}.
+// Invoke handles an event: messages of SQS, a notification of S3, or {"quarry":"sweep","bucket":"name"}. The answer to
+// messages names those that must come again; other answers are empty. An error means that Lambda must send the event
+// again.
 func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	h.calls++
-	h.last = 0
+	h.shardTook = 0
 	log := h.config.Log.With("cold_start", h.calls == 1)
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
 		log = log.With("request_id", lc.AwsRequestID)
@@ -106,7 +113,8 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	return nil, h.notification(ctx, log, e)
 }
 
-// batch handles messages, and names those that must come again.
+// batch handles messages of SQS, and returns those that must come again. A message that is no event is logged, and does
+// not come again.
 func (h *Handler) batch(ctx context.Context, log *slog.Logger, batch events.SQSEvent) events.SQSEventResponse {
 	again := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}}
 	for _, m := range batch.Records {
@@ -124,7 +132,7 @@ func (h *Handler) batch(ctx context.Context, log *slog.Logger, batch events.SQSE
 	return again
 }
 
-// notification handles an event of S3's, whose records are all tried.
+// notification handles S3's notification. It tries all records, also after one that failed.
 func (h *Handler) notification(ctx context.Context, log *slog.Logger, e event) error {
 	if e.Event == "s3:TestEvent" {
 		log.Info("ignored: S3's test event")
@@ -145,7 +153,7 @@ func (h *Handler) notification(ctx context.Context, log *slog.Logger, e event) e
 	return errors.Join(errs...)
 }
 
-// jobAt opens the stores of a job of a bucket.
+// jobAt returns where a job is, whose input is in that bucket.
 func (h *Handler) jobAt(ctx context.Context, bucket, name string) (*job.Place, error) {
 	var stores [2]objstore.Store
 	for i, url := range []string{"s3://" + bucket, h.config.Results} {
@@ -162,10 +170,10 @@ func (h *Handler) jobAt(ctx context.Context, bucket, name string) (*job.Place, e
 	return job.Within(stores[0], stores[1], name), nil
 }
 
-// workerOf returns the worker of a job, the one that is warm where it is that job's.
+// workerOf returns the worker of a job: the one of the last invocation, where it is that job's, or a new one.
 func (h *Handler) workerOf(ctx context.Context, bucket, name string) (*job.Worker, error) {
 	key := bucket + "/" + name
-	if h.worker != nil && h.warm == key {
+	if h.worker != nil && h.workerJob == key {
 		return h.worker, nil
 	}
 	if err := h.Close(ctx); err != nil {
@@ -178,11 +186,11 @@ func (h *Handler) workerOf(ctx context.Context, bucket, name string) (*job.Worke
 	h.worker, err = job.NewWorker(at.In, at.Out, job.Options{
 		Compute: h.config.Run, Dir: h.config.Dir, MaxShard: h.config.MaxShard, Reserve: reserve, PaidMemoryMiB: h.config.MemoryMiB,
 	})
-	h.warm = key
+	h.workerJob = key
 	return h.worker, err
 }
 
-// Close gives up what is kept from one invocation to the next.
+// Close frees what is kept from one invocation to the next. The next invocation begins without it.
 func (h *Handler) Close(ctx context.Context) error {
 	if h.worker == nil {
 		return nil

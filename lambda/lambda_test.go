@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,12 +25,16 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore/s3server"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/lambda/internal/account"
-	"github.com/quarry-hn/quarry/lambda/internal/iam"
-	"github.com/quarry-hn/quarry/lambda/internal/stack"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/account"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/iam"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/stack"
 )
 
-// testAccount is one whose function's log lines are kept.
+// patience is how long tests wait for what must come. It is far more than any machine needs, so a wait that ends with
+// it is a hang.
+const patience = 10 * time.Minute
+
+// testAccount is an account whose function's log lines are kept.
 type testAccount struct {
 	*account.Account
 	mutex sync.Mutex
@@ -38,7 +44,7 @@ type testAccount struct {
 func newAccount(t testing.TB, o account.Options) *testAccount {
 	t.Helper()
 	a := &testAccount{}
-	o.Dir, o.Programs, o.VisibleAfter = t.TempDir(), filepath.Join("..", "bin"), 4*time.Second
+	o.Dir, o.Programs = t.TempDir(), filepath.Join("..", "bin")
 	o.Setenv = func(name, value string) { setenv(t, name, value) }
 	o.Log = func(line string) {
 		a.mutex.Lock()
@@ -52,6 +58,24 @@ func newAccount(t testing.TB, o account.Options) *testAccount {
 	must(t, err)
 	t.Cleanup(a.Close)
 	return a
+}
+
+// lines returns what the function has logged so far. After Close that is all.
+func (a *testAccount) lines() []string {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	return slices.Clone(a.logs)
+}
+
+// drain waits until the queue is empty. On failure it shows the last lines of the log.
+func (a *testAccount) drain(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := a.Drain(ctx); err != nil {
+		lines := a.lines()
+		t.Fatalf("%v\n%s", err, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+	}
 }
 
 func setenv(t testing.TB, name, value string) {
@@ -73,7 +97,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// oneMachine is what mining on one machine gives.
+// oneMachine returns what mining on one machine gives.
 func oneMachine(t testing.TB, folder *dataset.Dataset, p *projection.Projection, o mining.Options) (negatives, manifest []byte) {
 	t.Helper()
 	r, err := mining.Mine(t.Context(), folder, p, o)
@@ -102,71 +126,83 @@ func openData(t testing.TB) (*dataset.Dataset, string) {
 		data = filepath.Join("..", "..", "shared", "data")
 	}
 	folder, err := beir.Open(filepath.Join(data, "cloud-docs"))
-	name := "cloud-docs"
 	if errors.Is(err, fs.ErrNotExist) {
 		t.Logf("no real data in QUARRY_DATA=%s: the demo's documents are mined", data)
-		name = "demo"
-		folder, err = beir.OpenFS(demo.FS, name)
+		return openDemo(t), "demo"
 	}
 	must(t, err)
 	t.Cleanup(func() { _ = folder.Close() })
-	return folder, name
+	return folder, "cloud-docs"
 }
 
-// TestJob runs a job of 40 shards through an S3 server, a queue that delivers twice and in any order, and the built function, whose processes are
-// killed at seeded moments, and which may do what the template's role allows, and no more.
-func TestJob(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: the job takes a minute")
+func openDemo(t testing.TB) *dataset.Dataset {
+	t.Helper()
+	folder, err := demo.Open()
+	must(t, err)
+	t.Cleanup(func() { _ = folder.Close() })
+	return folder
+}
+
+// fit fits a projection on 4,000 documents, or on all where there are fewer.
+func fit(t testing.TB, folder *dataset.Dataset) *projection.Projection {
+	t.Helper()
+	o := projection.FitOptions{}
+	if folder.Documents.Len() > 4000 {
+		o.FitOn = "sample:4000"
 	}
-	r := rand.New(rand.NewPCG(40, 1))
+	p, err := projection.Fit(t.Context(), folder, o)
+	must(t, err)
+	return p
+}
+
+// TestJob runs a job through an S3 server, a queue that delivers twice and in any order, and the built function, which
+// may do what the template's role allows, and no more. The function's processes are killed at their requests to S3,
+// before and after S3 does what they ask for. The result has the bytes of one machine. There are 40 shards and 20
+// kills; with -short 12 of the demo's and 7.
+func TestJob(t *testing.T) {
+	const name = "nightly run+1 é"
+	folder, data, shards := openDemo(t), "demo", 12
+	if !testing.Short() {
+		folder, data = openData(t)
+		shards = 40
+	}
+	kills := killsOf(40, shards)
+	if testing.Short() {
+		kills = slices.DeleteFunc(kills, func(k kill) bool { return slices.Index(kills, k)%3 != 0 })
+	}
+	killer := newKiller(t, name, kills)
 	a := newAccount(t, account.Options{
-		Cache: true, Duplicates: 0.4, Concurrency: 2, Timeout: time.Minute,
-		KillAfter: func(int) (time.Duration, bool) { return time.Duration(r.IntN(150)) * time.Millisecond, r.IntN(4) == 0 },
+		Cache: true, Duplicates: 0.4, Concurrency: 2, Timeout: patience, S3: killer.before,
 		Fault: func(request int) stack.Fault {
 			return []stack.Fault{stack.NoFault, stack.FaultLost, stack.FaultRefused}[request%3]
 		},
 	})
-	folder, name := openData(t)
-	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{FitOn: "sample:4000"})
-	if name == "demo" {
-		p, err = projection.Fit(t.Context(), folder, projection.FitOptions{})
-	}
-	must(t, err)
+	killer.arm(a.Function.Kill)
+	p := fit(t, folder)
 	var o mining.Options
 	negatives, manifest := oneMachine(t, folder, p, o)
 
-	at := a.Place("nightly run+1 é")
-	must(t, (&stack.Notifier{Queue: a.Queue}).Configured(a.Stack.InputBucket))
+	at := a.Place(name)
+	must(t, (&stack.Notifier{Queue: a.Queue}).Configured(a.Template.InputBucket))
 	began := time.Now()
 	o.Memory = option.ProcessBudget(1 << 30)
-	m, err := job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: o, Shards: 40})
+	m, err := job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: o, Shards: shards})
 	must(t, err)
 	uploaded := time.Since(began)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	if err := a.Drain(ctx); err != nil {
-		t.Errorf("%v\n%s", err, strings.Join(a.logs[max(0, len(a.logs)-20):], "\n"))
-	}
+	a.drain(t)
+	took := time.Since(began)
 	checkResult(t, at, negatives, manifest)
-
 	status, err := job.ReadStatus(t.Context(), at)
 	must(t, err)
 	if status.State != job.Finished || status.Mined != len(m.Shards) || status.Dollars <= 0 {
 		t.Errorf("status is %+v", status)
 	}
-	denied := a.Caller.Denied()
-	// A process that finds nothing asks once whether the bucket is there at all, which it may not know.
-	delete(denied, iam.Request{Action: "s3:ListBucket", Resource: "arn:aws:s3:::" + a.Stack.ResultsBucket})
-	if len(denied) > 0 {
-		t.Errorf("the role did not allow %v", denied)
-	}
-	for _, g := range a.Caller.Unused() {
-		if strings.HasPrefix(g.Action, "s3:") {
-			t.Errorf("the role allows %v, which nothing needed", g)
-		}
-	}
-	killed, cold, most, longest := 0, 0, int64(0), time.Duration(0)
+	a.Close()
+	checkRole(t, a)
+	checkLogs(t, a.lines())
+
+	killer.check()
+	killed, cold, memory, longest := 0, 0, int64(0), time.Duration(0)
 	records := a.Function.Invocations()
 	for _, i := range records {
 		if i.Killed {
@@ -175,17 +211,32 @@ func TestJob(t *testing.T) {
 		if i.Cold {
 			cold++
 		}
-		most, longest = max(most, i.MaxRSS), max(longest, i.Duration)
+		memory, longest = max(memory, i.MaxRSS), max(longest, i.Duration)
 	}
-	if killed < 5 {
-		t.Errorf("%d processes were killed; expected 5 at least", killed)
+	if killed != len(kills) {
+		t.Errorf("%d processes were killed; expected %d", killed, len(kills))
 	}
-	t.Logf("%s, 40 shards: uploaded in %.1f s, done after %.1f s; %d invocations, %d killed, %d cold; at most %d MiB and %.1f s; queue %+v; mining %.1f s, %.1f GB-s, $%.5f",
-		name, uploaded.Seconds(), time.Since(began).Seconds(), len(records), killed, cold, most>>20, longest.Seconds(), a.Queue.Counters(), status.Seconds, status.GBSeconds, status.Dollars)
-	checkLogs(t, a.logs)
+	t.Logf("%s, %d shards: uploaded in %.1f s, done after %.1f s; %d invocations, %d killed, %d cold; at most %d MiB and %.1f s; queue %+v; mining %.1f s, %.1f GB-s, $%.5f",
+		data, shards, uploaded.Seconds(), took.Seconds(), len(records), killed, cold, memory>>20, longest.Seconds(), a.Queue.Counters(), status.Seconds, status.GBSeconds, status.Dollars)
 }
 
-// checkLogs looks for what each mined shard's line must say.
+// checkRole fails where the function was denied something, or where its role allows in S3 what nothing used.
+func checkRole(t *testing.T, a *testAccount) {
+	t.Helper()
+	denied := a.Caller.Denied()
+	// A process that finds nothing asks once whether the bucket is there at all, which it may not know.
+	delete(denied, iam.Request{Action: "s3:ListBucket", Resource: "arn:aws:s3:::" + a.Template.ResultsBucket})
+	if len(denied) > 0 {
+		t.Errorf("the role did not allow %v", denied)
+	}
+	for _, g := range a.Caller.Unused() {
+		if strings.HasPrefix(g.Action, "s3:") {
+			t.Errorf("the role allows %v, which nothing needed", g)
+		}
+	}
+}
+
+// checkLogs fails where a line is not JSON, or where the line of a mined shard does not say what it must.
 func checkLogs(t *testing.T, lines []string) {
 	t.Helper()
 	mined := 0
@@ -210,27 +261,38 @@ func checkLogs(t *testing.T, lines []string) {
 	}
 }
 
-// TestBuiltFunctionStopsInTime gives the function a shard that takes longer than its time-out: it stops before it is cut, puts nothing, and the message comes back.
+// TestBuiltFunctionStopsInTime has the built function read a shard that does not come. It gives the shard up before its
+// deadline, says so, puts nothing, and answers that the message must come again. Nothing else ends the read: the
+// process of a slow machine is not ended at the deadline.
 func TestBuiltFunctionStopsInTime(t *testing.T) {
-	folder, name := openData(t)
-	if name == "demo" {
-		t.Skip("the demo's documents are mined in no time")
-	}
-	const timeout = 7 * time.Second // the function keeps five for itself
-	a := newAccount(t, account.Options{Cache: true, Concurrency: 1, Timeout: timeout, Env: []string{"GOMAXPROCS=1"}})
-	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{NoPCA: true})
+	var reads atomic.Int64
+	a := newAccount(t, account.Options{
+		Cache: true, Concurrency: 1, Timeout: 6500 * time.Millisecond /* of which the function keeps five seconds */, Grace: patience,
+		S3: func(s3 http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if method, key := target(r); method == http.MethodGet && strings.Contains(key, job.ShardsPrefix) {
+					reads.Add(1)
+					<-r.Context().Done() // the function breaks the request off
+					panic(http.ErrAbortHandler)
+				}
+				s3.ServeHTTP(w, r)
+			})
+		},
+	})
+	a.Poller.Stop() // this test invokes
+	at, folder := a.Place("slow"), openDemo(t)
+	m, err := job.Init(t.Context(), at, folder, fit(t, folder), job.InitOptions{Mine: mining.Options{Compute: mining.Compute{Memory: option.ProcessBudget(1 << 30)}}, Shards: 1})
 	must(t, err)
-	at := a.Place("large")
-	_, err = job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: mining.Options{Split: "all", Compute: mining.Compute{Memory: option.ProcessBudget(1 << 30)}}, Shards: 1})
-	must(t, err)
-	said := func() int {
-		a.mutex.Lock()
-		defer a.mutex.Unlock()
-		return strings.Count(strings.Join(a.logs, "\n"), job.ErrDeadline.Error())
-	}
-	for end := time.Now().Add(2 * time.Minute); said() < 2; time.Sleep(100 * time.Millisecond) {
+	message := stack.S3Event(stack.Object{Bucket: a.Template.InputBucket, Key: job.Folder + "slow/" + m.Shards[0].Name})
+	event := stack.SQSEvent(a.Queue, []stack.Message{{ID: "7", Receipt: "receipt", Body: message, Receives: 1}})
+	for end := time.Now().Add(patience); reads.Load() == 0; { // a slow machine may have no time left when it comes to the shard
+		answer, err := a.Function.Invoke(t.Context(), event)
+		must(t, err)
+		if string(answer) != `{"batchItemFailures":[{"itemIdentifier":"7"}]}` {
+			t.Fatalf("after %d reads the answer is %s", reads.Load(), answer)
+		}
 		if time.Now().After(end) {
-			t.Fatalf("the shard was not given up twice in two minutes:\n%s", strings.Join(a.logs, "\n"))
+			t.Fatalf("the shard was not read in %v\n%s", patience, strings.Join(a.lines(), "\n"))
 		}
 	}
 	for o, err := range at.Out.List(t.Context(), "", "") {
@@ -238,33 +300,33 @@ func TestBuiltFunctionStopsInTime(t *testing.T) {
 			t.Errorf("%v is there, %v", o, err)
 		}
 	}
-	for _, i := range a.Function.Invocations() {
-		if i.Err != nil || i.Duration > timeout {
-			t.Errorf("an invocation took %v and ended with %v", i.Duration, i.Err)
-		}
-	}
-	if c := a.Queue.Counters(); c.Returned == 0 || c.Left == 0 {
-		t.Errorf("the message did not come back: %+v", c)
+	a.Close()
+	if lines := strings.Join(a.lines(), "\n"); !strings.Contains(lines, job.ErrDeadline.Error()) {
+		t.Errorf("the log does not say that too little time is left:\n%s", lines)
 	}
 }
 
-// TestColdStart compares the first invocation of a new process with the compiled plugin beside the program, and without.
+// TestColdStart reports how long the first invocation of a new process takes, with the compiled plugin beside the
+// program and without it.
 func TestColdStart(t *testing.T) {
+	times := 3
+	if testing.Short() {
+		times = 1
+	}
 	for _, cache := range []bool{true, false} {
-		a := newAccount(t, account.Options{Cache: cache, Concurrency: 1, Timeout: time.Minute})
-		var inits []string
-		for range 3 {
-			if _, err := a.Function.Invoke(t.Context(), []byte(fmt.Sprintf(`{"quarry":"sweep","bucket":%q}`, a.Stack.InputBucket))); err != nil {
-				t.Fatal(err)
-			}
+		a := newAccount(t, account.Options{Cache: cache, Concurrency: 1, Timeout: patience, Env: []string{"GOMAXPROCS=1"}})
+		var starts []string
+		for range times {
+			_, err := a.Function.Invoke(t.Context(), fmt.Appendf(nil, `{"quarry":"sweep","bucket":%q}`, a.Template.InputBucket))
+			must(t, err)
 			records := a.Function.Invocations()
 			last := records[len(records)-1]
 			if !last.Cold {
 				t.Fatal("the process was warm")
 			}
-			inits = append(inits, fmt.Sprintf("%d+%d ms", last.Init.Milliseconds(), last.Duration.Milliseconds()))
+			starts = append(starts, fmt.Sprintf("%d+%d ms", last.Init.Milliseconds(), last.Duration.Milliseconds()))
 			must(t, a.Function.Recycle())
 		}
-		t.Logf("compiled plugin beside the program %v: start and first invocation %v", cache, inits)
+		t.Logf("on one core, compiled plugin beside the program %v: start and first invocation %v", cache, starts)
 	}
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/quarry-hn/quarry/host/job"
 )
 
-// record is of an upload in an event of S3's, as far as this function reads it. What it does not read may be odd.
+// record is a record of S3's notification: an upload. It has the fields that this function reads; whatever else is in a
+// record does not matter.
 type record struct {
 	EventSource string `json:"eventSource"`
 	EventName   string `json:"eventName"`
@@ -26,11 +27,11 @@ type entity struct {
 		Name string `json:"name"`
 	} `json:"bucket"`
 	Object struct {
-		Key string `json:"key"` // as a form has it: a space is a plus sign
+		Key string `json:"key"` // form-encoded: a space is a plus sign
 	} `json:"object"`
 }
 
-// object handles an upload: of a shard, or of what a job's shards wait for.
+// object handles an upload: of a shard, or of a manifest, pairs or a projection.
 func (h *Handler) object(ctx context.Context, log *slog.Logger, r record) error {
 	bucket := r.S3.Bucket.Name
 	log = log.With("bucket", bucket, "event", r.EventName)
@@ -52,48 +53,49 @@ func (h *Handler) object(ctx context.Context, log *slog.Logger, r record) error 
 	if strings.HasPrefix(object, job.ShardsPrefix) {
 		return h.shard(ctx, log, bucket, name, object)
 	}
-	return h.begin(ctx, log.With("object", object), bucket, name)
+	return h.mineWaiting(ctx, log.With("object", object), bucket, name)
 }
 
-// shard gives a shard its turn.
+// shard has a shard mined, and the job merged where that was the last one. An error means that its turn must come again.
 func (h *Handler) shard(ctx context.Context, log *slog.Logger, bucket, name, shard string) error {
 	log = log.With("shard", shard)
 	if err := h.hasTime(ctx, log); err != nil {
 		return err
 	}
 	began := time.Now()
-	o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Shard(ctx, shard) })
+	o, err := h.withWorker(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Shard(ctx, shard) })
 	if err != nil {
 		log.Error("failed: its turn comes again", "problem", err.Error(), "milliseconds", time.Since(began).Milliseconds())
 		return err
 	}
 	if o.Action == job.Mined {
-		h.last = time.Since(began)
+		h.shardTook = time.Since(began)
 	}
-	report(log, o, began)
+	logOutcome(log, o, began)
 	return nil
 }
 
-// begin looks at a job whose manifest, pairs or projection came, and has the shards that wait for them mined.
-func (h *Handler) begin(ctx context.Context, log *slog.Logger, bucket, name string) error {
+// mineWaiting looks at a job whose manifest, pairs or projection was uploaded, and has the shards mined that were
+// uploaded before it.
+func (h *Handler) mineWaiting(ctx context.Context, log *slog.Logger, bucket, name string) error {
 	if err := h.hasTime(ctx, log); err != nil {
 		return err
 	}
 	began := time.Now()
-	o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Sweep(ctx) })
+	o, err := h.withWorker(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Sweep(ctx) })
 	if err == nil && len(o.Uploaded) > 0 {
-		err = h.mineAll(ctx, log, bucket, name, o.Uploaded)
+		err = h.mineShards(ctx, log, bucket, name, o.Uploaded)
 	}
 	if err != nil {
 		log.Error("failed: its turn comes again", "problem", err.Error())
 		return err
 	}
-	report(log, o, began)
+	logOutcome(log, o, began)
 	return nil
 }
 
-// mineAll sends a message for each shard, or gives each its turn where there is no queue.
-func (h *Handler) mineAll(ctx context.Context, log *slog.Logger, bucket, name string, shards []string) error {
+// mineShards sends a message for each shard to the queue, or mines them here where there is no queue.
+func (h *Handler) mineShards(ctx context.Context, log *slog.Logger, bucket, name string, shards []string) error {
 	if h.config.Queue == nil {
 		var errs []error
 		for _, shard := range shards {
@@ -116,15 +118,16 @@ func (h *Handler) mineAll(ctx context.Context, log *slog.Logger, bucket, name st
 	return h.config.Queue.Send(ctx, bodies)
 }
 
-// uploaded is the event that S3 sends of an upload.
+// uploaded returns the event that S3 would send of an upload, as far as this function reads it.
 func uploaded(bucket, key string) map[string][]record {
 	r := record{EventSource: "aws:s3", EventName: "ObjectCreated:Waited"}
 	r.S3.Bucket.Name, r.S3.Object.Key = bucket, url.QueryEscape(key)
 	return map[string][]record{"Records": {r}}
 }
 
-// try has a worker do something. After an error the worker is given up: the next gets new instances.
-func (h *Handler) try(ctx context.Context, bucket, name string, do func(*job.Worker) (*job.Outcome, error)) (*job.Outcome, error) {
+// withWorker calls do with the worker of a job. After an error the worker is closed, and the next call gets a new one,
+// with new plugin instances.
+func (h *Handler) withWorker(ctx context.Context, bucket, name string, do func(*job.Worker) (*job.Outcome, error)) (*job.Outcome, error) {
 	w, err := h.workerOf(ctx, bucket, name)
 	if err != nil {
 		return nil, err
@@ -136,8 +139,9 @@ func (h *Handler) try(ctx context.Context, bucket, name string, do func(*job.Wor
 	return o, err
 }
 
-// sweep finishes every job of a bucket whose last worker died before it could. It takes them in a random order, so that where there are more
-// than it has time for, each has its turn. Of jobs that have ended it logs how many there are.
+// sweep finishes each job of a bucket that has all its parts and no result, because its last worker died. It takes the
+// jobs in random order, so that each is looked at sooner or later, however short the time. It logs a line for each job
+// under way, and of those that have ended the number only.
 func (h *Handler) sweep(ctx context.Context, log *slog.Logger, bucket string) error {
 	if bucket == "" {
 		return fmt.Errorf("the event of a sweep has no bucket")
@@ -154,7 +158,7 @@ func (h *Handler) sweep(ctx context.Context, log *slog.Logger, bucket string) er
 		names = append(names, name)
 	}
 	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
-	ended := map[job.Action]int{}
+	ended := map[job.Action]int{} // jobs that had ended before this sweep
 	swept := log.With("bucket", bucket, "jobs", len(names))
 	defer func() { swept.Info("swept", "finished", ended[job.Finished], "cancelled", ended[job.Cancelled]) }()
 	var errs []error
@@ -164,7 +168,7 @@ func (h *Handler) sweep(ctx context.Context, log *slog.Logger, bucket string) er
 			return errors.Join(append(errs, fmt.Errorf("the sweep of %s ends after %d of %d jobs: %w", bucket, i, len(names), err))...)
 		}
 		began := time.Now()
-		o, err := h.try(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Sweep(ctx) })
+		o, err := h.withWorker(ctx, bucket, name, func(w *job.Worker) (*job.Outcome, error) { return w.Sweep(ctx) })
 		if err != nil {
 			log.Error("sweep failed", "problem", err.Error())
 			errs = append(errs, err)
@@ -174,13 +178,13 @@ func (h *Handler) sweep(ctx context.Context, log *slog.Logger, bucket string) er
 			ended[o.Action]++
 			continue
 		}
-		report(log.With("uploaded_not_mined", len(o.Uploaded), "not_uploaded", len(o.Absent)), o, began)
+		logOutcome(log.With("uploaded_not_mined", len(o.Uploaded), "not_uploaded", len(o.Absent)), o, began)
 	}
 	return errors.Join(errs...)
 }
 
-// report logs what was done. No vector and no text is in it.
-func report(log *slog.Logger, o *job.Outcome, began time.Time) {
+// logOutcome logs what a worker did. The line has no vector, no text, and no id of a document or a query.
+func logOutcome(log *slog.Logger, o *job.Outcome, began time.Time) {
 	log = log.With("action", string(o.Action), "milliseconds", time.Since(began).Milliseconds())
 	if o.Action == job.Mined {
 		log = log.With("pairs", o.Pairs, "negatives", o.Negatives, "documents", o.Rows, "bytes", o.Bytes)
@@ -201,11 +205,11 @@ func report(log *slog.Logger, o *job.Outcome, began time.Time) {
 	log.Info(string(o.Action))
 }
 
-// hasTime fails where the time that is left, but for the reserve, is less than the last shard took.
+// hasTime returns job.ErrDeadline where the time left before the reserve is less than this invocation's last shard took.
 func (h *Handler) hasTime(ctx context.Context, log *slog.Logger) error {
 	end, ok := ctx.Deadline()
-	if left := time.Until(end) - reserve; ok && left < h.last {
-		log.Warn("left for another invocation", "seconds_left", left.Seconds(), "last_shard_seconds", h.last.Seconds())
+	if left := time.Until(end) - reserve; ok && left < h.shardTook {
+		log.Warn("left for another invocation", "seconds_left", left.Seconds(), "last_shard_seconds", h.shardTook.Seconds())
 		return job.ErrDeadline
 	}
 	return nil

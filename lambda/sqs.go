@@ -18,7 +18,8 @@ type sqsQueue struct {
 
 var _ Queue = (*sqsQueue)(nil)
 
-// OpenQueue returns the queue of that URL.
+// OpenQueue returns the queue of SQS that has this URL. Region and credentials come from where AWS's own programs have
+// them.
 func OpenQueue(ctx context.Context, url string) (Queue, error) {
 	c, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
@@ -27,11 +28,11 @@ func OpenQueue(ctx context.Context, url string) (Queue, error) {
 	return &sqsQueue{sqs.NewFromConfig(c), url}, nil
 }
 
-// Send sends messages, ten at a time.
+// Send sends messages, ten in a request, which is what SQS takes. After an error some of them may have been sent.
 func (q *sqsQueue) Send(ctx context.Context, bodies []string) error {
-	const most = 10
+	const batch = 10
 	for len(bodies) > 0 {
-		n := min(most, len(bodies))
+		n := min(batch, len(bodies))
 		var entries []types.SendMessageBatchRequestEntry
 		for i, body := range bodies[:n] {
 			entries = append(entries, types.SendMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), MessageBody: aws.String(body)})

@@ -8,10 +8,11 @@ import (
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/job"
-	"github.com/quarry-hn/quarry/lambda/internal/stack"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/stack"
 )
 
-// realQueue is OpenQueue's, of a queue behind an endpoint that answers the requests so, in order, and the rest without fault.
+// realQueue opens a queue of the emulator, as the function opens its own. The endpoint has these faults, one for each
+// request, and none afterwards.
 func realQueue(t *testing.T, faults ...stack.Fault) (opened Queue, behind *stack.Queue, requests *int) {
 	t.Helper()
 	behind, err := stack.NewQueue(stack.QueueConfig{})
@@ -50,7 +51,7 @@ func numbered(n int) (bodies []string) {
 	return bodies
 }
 
-// bodiesOf are a queue's messages.
+// bodiesOf returns the bodies of a queue's messages, sorted.
 func bodiesOf(q *stack.Queue) (bodies []string) {
 	for _, m := range q.Left() {
 		bodies = append(bodies, m.Body)
@@ -82,7 +83,7 @@ func TestSendFaults(t *testing.T) {
 		{"refused once", refused[:1], "", numbered(12)},
 		{"refused", refused, "send to queue http", nil},
 		{"the second batch is refused", append([]stack.Fault{stack.NoFault}, refused...), "send to queue http", numbered(10)},
-		// At least once: the client tries again what was sent.
+		// The client sends again what had arrived: SQS delivers at least once.
 		{"the answer is lost", []stack.Fault{stack.FaultLost}, "", slices.Sorted(slices.Values(append(numbered(10), numbered(12)...)))},
 		{"entries fail", []stack.Fault{stack.FaultEntries}, "5 of 10 messages failed, the first with InternalError: try again", []string{"01 ü", "03 ü", "05 ü", "07 ü", "09 ü"}},
 		{"entries of the second batch fail", []stack.Fault{stack.NoFault, stack.FaultEntries}, "1 of 2 messages failed", append(numbered(10), "11 ü")},
@@ -98,7 +99,8 @@ func TestSendFaults(t *testing.T) {
 	}
 }
 
-// TestHandlerSends has a manifest's event send through a queue that fails for some of the messages, and then for none.
+// TestHandlerSends has a manifest's event send messages to a queue that refuses half of them, and then, when the event
+// comes again, takes all.
 func TestHandlerSends(t *testing.T) {
 	q, behind, _ := realQueue(t, stack.FaultEntries)
 	w := newWorld(t, q)

@@ -7,20 +7,34 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
-// within is an invocation's context that ends so long after the reserve.
+// inBubble runs a test in which time is not real: it moves on only when every goroutine waits. So what computes takes
+// no time, and a store or an engine that waits takes exactly the time that it waits for.
+func inBubble(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	t.Parallel()
+	if _, err := demoJob(); err != nil { // it is for all tests, and may not belong to a bubble
+		t.Fatal(err)
+	}
+	synctest.Test(t, test)
+}
+
+// within is the context of an invocation whose deadline comes so long after the reserve begins.
 func (w *world) within(d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(w.context(), reserve+d)
 	w.t.Cleanup(cancel)
 	return ctx
 }
 
-// slows makes an operation take so long where the key has that in it.
+// slows makes an operation on keys that contain part take that long.
 func (s *watched) slows(op, part string, d time.Duration) {
 	s.before = func(o, key string) error {
 		if o == op && strings.Contains(key, part) {
@@ -30,64 +44,112 @@ func (s *watched) slows(op, part string, d time.Duration) {
 	}
 }
 
-// TestDeadline has no time left.
+// TestDeadline has invocations with no time left before the reserve.
 func TestDeadline(t *testing.T) {
-	for _, d := range []time.Duration{-2 * reserve, -time.Second} {
-		w := newWorld(t, nil)
-		w.upload("a")
-		if again := w.deliverIn(w.within(d), append(toldAll("a"), told("a", job.ManifestKey), "{}")...); !slices.Equal(again, []string{"0", "1", "2", "3", "4"}) {
-			t.Errorf("messages %v come again", again)
+	inBubble(t, func(t *testing.T) {
+		for _, d := range []time.Duration{-2 * reserve, -time.Second, -1} {
+			w := newWorld(t, nil)
+			w.upload("a")
+			if again := w.deliverIn(w.within(d), append(toldAll("a"), told("a", job.ManifestKey), "{}")...); !slices.Equal(again, []string{"0", "1", "2", "3", "4"}) {
+				t.Errorf("messages %v come again", again)
+			}
+			if _, err := w.handler.Invoke(w.within(d), []byte(told("a", shardKey(0)))); !errors.Is(err, job.ErrDeadline) {
+				t.Errorf("directly: %v", err)
+			}
+			if len(w.out.puts) > 0 {
+				t.Errorf("put: %v", w.out.puts)
+			}
+			if again := w.deliverIn(w.within(time.Minute), append(toldAll("a"), "{}")...); len(again) > 0 {
+				t.Errorf("with time, messages %v come again", again)
+			}
+			w.finished("a")
 		}
-		if _, err := w.handler.Invoke(w.within(d), []byte(told("a", shardKey(0)))); !errors.Is(err, job.ErrDeadline) {
-			t.Errorf("directly: %v", err)
-		}
-		if len(w.out.puts) > 0 {
-			t.Errorf("put: %v", w.out.puts)
-		}
-		if again := w.deliverIn(w.within(time.Minute), append(toldAll("a"), "{}")...); len(again) > 0 {
-			t.Errorf("with time, messages %v come again", again)
-		}
-		w.finished("a")
-	}
+	})
 }
 
-// TestTimeRunsOut has a shard take so long that there is no time for another like it.
+// TestTimeRunsOut has a shard take so long that there is time for another like it, or not.
 func TestTimeRunsOut(t *testing.T) {
 	const slow = 600 * time.Millisecond
-	w := newWorld(t, nil)
-	w.upload("a")
-	w.out.slows("put", "-0000000-", slow)
-	if again := w.deliverIn(w.within(2*slow-slow/3), toldAll("a")...); !slices.Equal(again, []string{"1", "2", "3"}) {
-		t.Errorf("messages %v come again", again)
-	}
-	w.expect(map[string]any{"msg": "left for another invocation"})
-	if w.partsOf("a") != "," {
-		t.Errorf("parts: %q", w.partsOf("a"))
-	}
-	w.out.mended()
-	// Less time than the last shard took, but the invocation's all: it is tried, or it would never be.
-	if again := w.deliverIn(w.within(slow-slow/10), told("a", shardKey(1))); len(again) > 0 {
-		t.Errorf("messages %v come again; the log is\n%s", again, w.log.String())
-	}
+	inBubble(t, func(t *testing.T) {
+		for left, again := range map[time.Duration][]string{2*slow - 1: {"1", "2", "3"}, 2 * slow: nil} {
+			w := newWorld(t, nil)
+			w.upload("a")
+			w.out.slows("put", "-0000000-", slow)
+			if got := w.deliverIn(w.within(left), toldAll("a")...); !slices.Equal(got, again) {
+				t.Errorf("with %v, messages %v come again; expected %v", left, got, again)
+			}
+			if again == nil {
+				w.finished("a")
+				continue
+			}
+			w.expect(map[string]any{"msg": "left for another invocation"})
+			if w.partsOf("a") != "," {
+				t.Errorf("parts: %q", w.partsOf("a"))
+			}
+			w.out.mended()
+			// The next invocation has less time than the last shard took, but nothing else to do: it tries a shard, or nobody
+			// ever would.
+			if got := w.deliverIn(w.within(slow-1), told("a", shardKey(1))); len(got) > 0 {
+				t.Errorf("messages %v come again; the log is\n%s", got, w.log.String())
+			}
+			w.acknowledged(toldAll("a")...)
+			w.finished("a")
+		}
+	})
+}
 
-	// Of a shard that cannot be read in time nothing is put, and those after it are left.
-	w.in.slows("get", shardKey(2), slow)
-	puts := len(w.out.puts)
-	if again := w.deliverIn(w.within(slow/2), told("a", shardKey(2)), told("a", shardKey(3))); !slices.Equal(again, []string{"0", "1"}) {
-		t.Errorf("messages %v come again", again)
+// TestTimeRunsOutWithinAShard has a shard that is not read in time, and one that is not mined in time: nothing of it is
+// put, the shards after it are left, and all of them come again.
+func TestTimeRunsOutWithinAShard(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		for what, slow := range map[string]func(*world){
+			"read": func(w *world) { w.in.slows("get", shardKey(2), time.Second) },
+			"mine": func(w *world) { w.handler.config.Run.Engine = slowEngine{native} },
+		} {
+			w := newWorld(t, nil)
+			w.upload("a")
+			slow(w)
+			if again := w.deliverIn(w.within(time.Second/2), told("a", shardKey(2)), told("a", shardKey(3))); !slices.Equal(again, []string{"0", "1"}) {
+				t.Errorf("%s: messages %v come again", what, again)
+			}
+			if !strings.Contains(w.log.String(), job.ErrDeadline.Error()) {
+				t.Errorf("%s: the log does not say why:\n%s", what, w.log.String())
+			}
+			for _, key := range w.out.puts {
+				if key != job.Folder+"a/"+job.ManifestKey {
+					t.Errorf("%s: put: %v", what, key)
+				}
+			}
+			w.in.mended()
+			w.handler.config.Run.Engine = native
+			w.acknowledged(toldAll("a")...)
+			w.finished("a")
+		}
+	})
+}
+
+// slowEngine takes a second for each block of documents.
+type slowEngine struct{ engine.Engine }
+
+func (e slowEngine) Open(ctx context.Context) (engine.Instance, error) {
+	i, err := e.Engine.Open(ctx)
+	return slowInstance{i}, err
+}
+
+type slowInstance struct{ engine.Instance }
+
+func (i slowInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
+	if op == abi.OpPush {
+		time.Sleep(time.Second)
 	}
-	if len(w.out.puts) > puts {
-		t.Errorf("put: %v", w.out.puts[puts:])
-	}
-	w.in.mended()
-	w.acknowledged(toldAll("a")...)
-	w.finished("a")
+	return i.Instance.Call(ctx, op, n)
 }
 
 const sweepIn = `{"quarry":"sweep","bucket":"in"}`
 
-// TestSweep finishes jobs whose last worker died before it could.
+// TestSweep sweeps jobs whose result is missing, because their last worker died before it had written it.
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	if err := w.direct(sweepIn); err != nil {
 		t.Errorf("a bucket without jobs: %v", err)
@@ -152,8 +214,10 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// TestSweepInAnyOrder: where there are more jobs than time, none is always the last.
+// TestSweepInAnyOrder sweeps six jobs until their order is not that of their names. Twenty sweeps in the order of names
+// would be one chance in 720 to the power of 20.
 func TestSweepInAnyOrder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	names := []string{"a", "b", "c", "d", "e", "f"}
 	for _, name := range names {
@@ -181,8 +245,9 @@ func TestSweepInAnyOrder(t *testing.T) {
 	t.Error("twenty sweeps took the jobs by name")
 }
 
-// TestCancelled delivers what comes after a job was cancelled, with a worker that is warm and with a new one.
+// TestCancelled delivers events of a job that was cancelled, to a handler that has mined for the job and to a new one.
 func TestCancelled(t *testing.T) {
+	t.Parallel()
 	for _, warm := range []bool{true, false} {
 		q := &fakeQueue{}
 		w := newWorld(t, q)
@@ -210,8 +275,10 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// TestRefused uploads what is not as its manifest says: the message does not come again, for it would not help.
+// TestRefused uploads objects that are not what their manifest says. Their messages do not come again, since that would
+// not help.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.upload("a")
 	w.put("a", shardKey(1), w.sample.objects[shardKey(2)])
@@ -234,8 +301,9 @@ func TestRefused(t *testing.T) {
 	w.expect(map[string]any{"action": "refused", "level": "WARN", "job": "b", "object": job.ManifestKey})
 }
 
-// TestLog checks what is said of each shard. What must not be said every test checks, at its end.
+// TestLog checks what the log says of each shard. Every test checks at its end that the log has nothing that is private.
 func TestLog(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, nil)
 	w.upload("a")
 	w.acknowledged(toldAll("a")[:2]...)
@@ -293,8 +361,9 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestResultsAlone has a handler that is told no more than it must be.
+// TestResultsAlone has a handler of the smallest configuration.
 func TestResultsAlone(t *testing.T) {
+	t.Parallel()
 	h := New(Config{Results: "s3://results"})
 	if _, err := h.Invoke(t.Context(), []byte("{}")); err != nil {
 		t.Error(err)

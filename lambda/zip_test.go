@@ -3,7 +3,6 @@ package lambda_test
 import (
 	"archive/zip"
 	"bytes"
-	"context"
 	"debug/elf"
 	"io"
 	"io/fs"
@@ -15,15 +14,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
-	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/lambda/internal/account"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/account"
 )
 
-// TestZip looks at what is deployed: a program for arm64, and the plugin compiled for it; no more, and the same bytes each time.
+// TestZip checks what is deployed: a program for arm64, the plugin compiled for it, and nothing else; and that packing
+// again gives the same bytes.
 func TestZip(t *testing.T) {
 	path := filepath.Join("..", "bin", "lambda.zip")
 	file, err := os.ReadFile(path)
@@ -64,7 +62,7 @@ func TestZip(t *testing.T) {
 	if !cached {
 		t.Log("the zip holds no compiled plugin: qemu-aarch64 was not there when it was made")
 	}
-	var packed [2][]byte // by this test's own toolchain, whose compression may be another's
+	var packed [2][]byte // the zip itself may come from another toolchain, with another compression
 	for i := range packed {
 		again := filepath.Join(t.TempDir(), "again.zip")
 		if out, err := exec.Command("go", "run", "./internal/pack", filepath.Join("..", "bin", "lambda"), again).CombinedOutput(); err != nil {
@@ -72,7 +70,7 @@ func TestZip(t *testing.T) {
 		}
 		packed[i], err = os.ReadFile(again)
 		must(t, err)
-		// Another time of the files changes nothing.
+		// The time of a file must not change the zip.
 		must(t, os.Chtimes(filepath.Join("..", "bin", "lambda", "bootstrap"), time.Time{}, time.Now().Add(time.Duration(-i)*time.Hour)))
 	}
 	if !bytes.Equal(packed[0], packed[1]) {
@@ -80,7 +78,8 @@ func TestZip(t *testing.T) {
 	}
 }
 
-// TestZipRuns runs a job with the zip's own program, for arm64 under QEMU. It takes the plugin from the zip's cache, and gives this machine's bytes.
+// TestZipRuns runs a job with the zip's own program for arm64, under QEMU. The program takes the plugin from the zip's
+// cache, and the result has the bytes of this machine.
 func TestZipRuns(t *testing.T) {
 	emulator, err := exec.LookPath("qemu-aarch64")
 	if err != nil {
@@ -104,21 +103,14 @@ func TestZipRuns(t *testing.T) {
 	before := cached()
 	program := filepath.Join(dir, "run")
 	must(t, os.WriteFile(program, []byte("#!/bin/sh\nexec "+emulator+" "+filepath.Join(dir, "bootstrap")+"\n"), 0o700))
-	a := newAccount(t, account.Options{Function: program, Cache: true, Concurrency: 1, Timeout: time.Minute})
-	folder, err := demo.Open()
-	must(t, err)
-	defer folder.Close()
-	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{})
-	must(t, err)
+	a := newAccount(t, account.Options{Function: program, Cache: true, Concurrency: 1, Timeout: patience})
+	folder := openDemo(t)
+	p := fit(t, folder)
 	negatives, manifest := oneMachine(t, folder, p, mining.Options{})
 	at := a.Place("arm64")
 	_, err = job.Init(t.Context(), at, folder, p, job.InitOptions{Mine: mining.Options{Compute: mining.Compute{Memory: option.ProcessBudget(1 << 30)}}, Shards: 3})
 	must(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	if err := a.Drain(ctx); err != nil {
-		t.Fatalf("%v\n%s", err, strings.Join(a.logs, "\n"))
-	}
+	a.drain(t)
 	checkResult(t, at, negatives, manifest)
 	if after := cached(); len(before) != 1 || !slices.Equal(before, after) {
 		t.Errorf("the compiled plugin was not what the program looked for: %v, then %v", before, after)

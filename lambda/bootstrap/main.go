@@ -1,4 +1,7 @@
-// Command bootstrap is the function that AWS Lambda runs. `bootstrap bake DIR` compiles the plugin into a cache, for the zip.
+// Command bootstrap is the program that AWS Lambda runs: package lambda, configured by environment variables.
+//
+// `bootstrap bake DIR` compiles the plugin for the processor it runs on, into a folder for the zip, and ends. A
+// function that finds this folder beside its program, as cache, starts without compiling.
 package main
 
 import (
@@ -43,7 +46,9 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// configure is the function's configuration, with its engine. The plugin is loaded from the cache that lies beside the program, where there is one.
+// configure returns the function's configuration, with its engine. The compiled plugin comes from the folder cache
+// beside the program. Where that is missing, the plugin is compiled into the folder for temporary files, where it
+// serves the processes of this environment that come later.
 func configure(ctx context.Context) (*lambda.Config, error) {
 	c, err := environment(ctx)
 	if err != nil {
@@ -52,7 +57,7 @@ func configure(ctx context.Context) (*lambda.Config, error) {
 	if c.Run.Memory.Bytes > 0 {
 		debug.SetMemoryLimit(c.Run.Memory.CollectorLimit())
 	}
-	// What a process that was cut off left there would fill the disk: a new one takes its place, and finds it.
+	// A process that was ended leaves its shards on the disk, where the next one in its place would have less room.
 	c.Dir = filepath.Join(os.TempDir(), "quarry-shards")
 	if err := errors.Join(os.RemoveAll(c.Dir), os.Mkdir(c.Dir, 0o700)); err != nil {
 		return nil, err
@@ -67,11 +72,13 @@ func configure(ctx context.Context) (*lambda.Config, error) {
 	return c, err
 }
 
-// environment reads QUARRY_RESULTS, QUARRY_QUEUE_URL, QUARRY_MAX_SHARD_MIB, and what Lambda sets. All that is wrong is reported together.
+// environment returns the configuration, without an engine, that these variables hold: QUARRY_RESULTS,
+// QUARRY_QUEUE_URL, QUARRY_MAX_SHARD_MIB, and AWS_LAMBDA_FUNCTION_MEMORY_SIZE, which Lambda sets. The error names every
+// variable that is wrong.
 func environment(ctx context.Context) (*lambda.Config, error) {
 	c := &lambda.Config{Results: os.Getenv("QUARRY_RESULTS"), Log: slog.New(slog.NewJSONHandler(os.Stdout, nil))}
 	var errs []error
-	// A folder's path would open too, and lose the results.
+	// objstore.Open takes a folder too, whose results would be lost with the environment.
 	if bucket, ok := strings.CutPrefix(c.Results, "s3://"); !ok || bucket == "" || bucket[0] == '/' {
 		errs = append(errs, fmt.Errorf("QUARRY_RESULTS is %q; it names the bucket of the results, as s3://name", c.Results))
 	}

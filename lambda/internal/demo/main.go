@@ -1,4 +1,5 @@
-// Command demo shows a sharded job on one machine: the embedded example in shards, an S3 server, a queue, and the function that AWS Lambda would run.
+// Command demo shows a sharded job on one machine: the embedded example in shards, an S3 server, a queue, and the
+// function that AWS Lambda would run. `make demo-lambda` runs it.
 package main
 
 import (
@@ -19,7 +20,7 @@ import (
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/lambda/internal/account"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/account"
 )
 
 const (
@@ -49,7 +50,7 @@ func (s *screen) line(format string, args ...any) {
 	fmt.Fprintf(s.to, "%5.1f s  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// log shows a line of the function's, where it is of a shard or of the result.
+// log shows a line of the function's log that is about a shard or the result.
 func (s *screen) log(line string) {
 	var l struct {
 		Action                      job.Action
@@ -89,14 +90,14 @@ func run(ctx context.Context, to io.Writer) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &screen{to: to, began: time.Now()}
 	a, err := account.New(ctx, account.Options{
-		Dir: dir, Programs: "bin", Cache: true, Duplicates: 0.3, Concurrency: 2, Timeout: time.Minute, VisibleAfter: 10 * time.Second,
+		Dir: dir, Programs: "bin", Cache: true, Duplicates: 0.3, Concurrency: 2, Timeout: time.Minute,
 		Log: s.log, Setenv: func(name, value string) { _ = os.Setenv(name, value) },
 	})
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	s.line("an S3 server with buckets %s and %s, a queue, and the function; some messages come twice", a.Stack.InputBucket, a.Stack.ResultsBucket)
+	s.line("an S3 server with buckets %s and %s, a queue, and the function; some messages come twice", a.Template.InputBucket, a.Template.ResultsBucket)
 
 	folder, err := demo.Open()
 	if err != nil {
@@ -122,7 +123,7 @@ func run(ctx context.Context, to io.Writer) (err error) {
 	return compare(ctx, s, at, folder, p, o)
 }
 
-// compare shows the result, and that it is the one that mining in this process gives.
+// compare shows the result, and fails where it is not the one that mining in this process gives.
 func compare(ctx context.Context, s *screen, at *job.Place, folder *dataset.Dataset, p *projection.Projection, o mining.Options) error {
 	var fetched, own bytes.Buffer
 	result, err := job.Fetch(ctx, at, &fetched)

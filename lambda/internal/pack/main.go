@@ -1,5 +1,5 @@
-// Command pack writes a function's zip: the program bootstrap and, beside it, the folder of the compiled plugin. The same files give the same
-// bytes, whenever and wherever.
+// Command pack writes the zip of the function: the program bootstrap and, beside it, the folder of the compiled plugin.
+// The same files give the same bytes, whenever and wherever it runs.
 package main
 
 import (
@@ -25,7 +25,8 @@ func main() {
 	}
 }
 
-// pack writes every file of a folder, in the order of names, with one time and two kinds of permissions.
+// pack writes every file of a folder, in the order of the names. All files get the same time, and all but bootstrap the
+// same permissions.
 func pack(folder, path string) (err error) {
 	f, err := os.Create(path)
 	if err != nil {

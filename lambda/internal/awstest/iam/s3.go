@@ -11,20 +11,22 @@ import (
 	"strings"
 )
 
-// S3Gate lets through to an S3 server, which it calls in path style, what the caller is allowed, and answers the rest as S3 does. Signatures
-// stay valid: host, path and query go on as the client signed them. The server's address is scheme and host.
+// S3Gate returns a proxy before an S3 server at that address (scheme and host). It lets requests in path style through
+// that the caller is allowed, and answers the others as S3 does. Signatures stay valid: host, path and query go on as
+// the client signed them.
 //
-// Where the server has no such object, S3 says so only to who may list it; others get 403. S3 asks for s3:ListBucket then with the key for
-// s3:prefix. AWS does not document that; it is what Ceph found and does (github.com/ceph/ceph/pull/68577).
+// S3 tells that an object does not exist only to callers who may list it, and answers 403 to others. To decide that, S3
+// asks for s3:ListBucket with the key as s3:prefix. AWS does not document this; Ceph found it and does the same
+// (github.com/ceph/ceph/pull/68577).
 func S3Gate(caller *Caller, server *url.URL) http.Handler {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy = nil
-	transport.DisableCompression = true // else it asks for what the client did not, and unpacks it
+	transport.DisableCompression = true // otherwise it would ask for compression, which the client did not, and unpack the answer
 	proxy := &httputil.ReverseProxy{
 		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = server.Scheme, server.Host
-			r.Out.URL.RawQuery = r.In.URL.RawQuery // what it cannot parse is dropped otherwise
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // otherwise it drops what it cannot parse
 		},
 		ModifyResponse: func(r *http.Response) error {
 			hideMissing(caller.policy, r)
@@ -34,7 +36,7 @@ func S3Gate(caller *Caller, server *url.URL) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, a := range accesses(r) {
 			if !caller.Allowed(a.Action, a.Resource, a.context) {
-				// A client that still sends would see a broken connection and not the answer.
+				// A client that still sends its body would see a broken connection, and not the answer.
 				_, _ = io.Copy(io.Discard, r.Body)
 				body := denial(fmt.Sprintf("not authorized to perform: %s on resource: %q", a.Action, a.Resource))
 				w.Header().Set("Content-Type", "application/xml")
@@ -47,13 +49,13 @@ func S3Gate(caller *Caller, server *url.URL) http.Handler {
 	})
 }
 
-// hideMissing turns 404 for an object into 403 where its key may not be listed.
+// hideMissing turns the answer 404 for an object into 403, where the policy does not allow to list its key.
 func hideMissing(policy *Policy, r *http.Response) {
 	bucket, key := split(r.Request.URL.Path)
 	if r.StatusCode != http.StatusNotFound || key == "" || (r.Request.Method != http.MethodGet && r.Request.Method != http.MethodHead) {
 		return
 	}
-	// Not through the caller: what a policy changes in an answer is no use of it.
+	// The caller is not asked, for it would record a use, and the program did not list.
 	if _, ok := policy.Allowed("s3:ListBucket", "arn:aws:s3:::"+bucket, map[string]string{"s3:prefix": key}); ok {
 		return
 	}
@@ -85,13 +87,14 @@ func split(path string) (bucket, key string) {
 	return bucket, key
 }
 
-// access is what a request needs to be allowed.
+// access is one of the permissions that a request needs.
 type access struct {
 	Request
 	context map[string]string
 }
 
-// accesses says what a request needs, all of it. What is not known here needs an action that does not exist, such as s3:GET?acl.
+// accesses returns all permissions that a request needs. A request of a kind that is not known here needs an action
+// that no policy has, such as s3:GET?acl.
 func accesses(r *http.Request) []access {
 	bucket, key := split(r.URL.Path)
 	query := r.URL.Query()
@@ -99,7 +102,7 @@ func accesses(r *http.Request) []access {
 	if key == "" {
 		parameters = parametersOfBucket
 	}
-	var sub []string // what the request is about, other than the object or the bucket itself
+	var sub []string // such as acl: the part of the object or the bucket that the request is about
 	for name := range query {
 		if !slices.Contains(parameters, name) && !strings.HasPrefix(name, "response-") && !strings.HasPrefix(name, "X-Amz-") {
 			sub = append(sub, name)
@@ -150,7 +153,7 @@ func ofObject(call, arn string, header http.Header) []access {
 		"GET":             "s3:GetObject",
 		"HEAD":            "s3:GetObject",
 		"PUT":             "s3:PutObject",
-		"POST?uploads":    "s3:PutObject", // an upload in pieces: its beginning, a piece, its end
+		"POST?uploads":    "s3:PutObject", // this and the next two begin an upload in pieces, put a piece, and end it
 		"PUT?uploadId":    "s3:PutObject",
 		"POST?uploadId":   "s3:PutObject",
 		"DELETE?uploadId": "s3:AbortMultipartUpload",
@@ -164,14 +167,14 @@ func ofObject(call, arn string, header http.Header) []access {
 	if action != "s3:PutObject" {
 		return needs
 	}
-	// A put may do more than put.
+	// By its headers a put can do more, which needs more.
 	for name, values := range header {
 		name = strings.ToLower(name)
 		switch {
 		case name == "x-amz-copy-source":
 			source, err := url.PathUnescape(strings.TrimPrefix(values[0], "/"))
 			if err != nil || strings.Contains(source, "?") {
-				source = "?" // of a version, or nonsense: not known here, and no bucket's name
+				source = "?" // a version of an object, or nonsense: it is not known here, and this is no bucket's name
 			}
 			needs = append(needs, access{Request: Request{"s3:GetObject", "arn:aws:s3:::" + source}})
 		case name == "x-amz-acl" || strings.HasPrefix(name, "x-amz-grant-"):

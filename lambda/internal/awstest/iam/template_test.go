@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-func loadStack(t *testing.T) *Stack {
+func loadTemplate(t *testing.T) *Template {
 	t.Helper()
-	path, err := StackFile()
+	path, err := TemplateFile()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := LoadStack(path)
+	s, err := LoadTemplate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		t.Skip(err)
 	}
@@ -23,9 +23,10 @@ func loadStack(t *testing.T) *Stack {
 	return s
 }
 
-// Every call that the job protocol makes, and nothing that it does not.
+// TestRole has a row for every call that the job protocol makes, which the role must allow, and rows for calls that it
+// must not.
 func TestRole(t *testing.T) {
-	s := loadStack(t)
+	s := loadTemplate(t)
 	in, out := "arn:aws:s3:::"+s.InputBucket, "arn:aws:s3:::"+s.ResultsBucket
 	group := "arn:aws:logs:us-east-1:123456789012:log-group:" + s.LogGroupName
 	prefix := func(p string) map[string]string { return map[string]string{"s3:prefix": p} }
@@ -150,7 +151,7 @@ func TestRole(t *testing.T) {
 }
 
 func TestQueueTakesFromTheInputBucketOnly(t *testing.T) {
-	s := loadStack(t)
+	s := loadTemplate(t)
 	in := "arn:aws:s3:::" + s.InputBucket
 	for _, row := range []struct {
 		service, source, account, action, queue string
@@ -172,13 +173,13 @@ func TestQueueTakesFromTheInputBucketOnly(t *testing.T) {
 }
 
 func TestBucketsTakeNothingWithoutTLS(t *testing.T) {
-	s := loadStack(t)
+	s := loadTemplate(t)
 	for bucket, policy := range map[string]*Policy{s.InputBucket: s.Input, s.ResultsBucket: s.Results} {
 		for _, resource := range []string{"arn:aws:s3:::" + bucket, "arn:aws:s3:::" + bucket + "/jobs/j/manifest.json"} {
 			if by, ok := policy.Allowed("s3:GetObject", resource, map[string]string{"aws:SecureTransport": "false"}); ok || by != "DenyWithoutTLS" {
 				t.Errorf("%s: %t by %q, expected a denial by DenyWithoutTLS", resource, ok, by)
 			}
-			// It gives nobody anything either.
+			// With TLS, the bucket's policy allows nothing either.
 			if by, ok := policy.Allowed("s3:GetObject", resource, map[string]string{"aws:SecureTransport": "true"}); ok || by != "" {
 				t.Errorf("%s: %t by %q, expected nothing", resource, ok, by)
 			}
@@ -186,9 +187,10 @@ func TestBucketsTakeNothingWithoutTLS(t *testing.T) {
 	}
 }
 
-// A new grant has to be written down here, and in the tables.
+// TestRoleIsNoWiderThanTheTables lists all grants of the role. A new one must be added here, and to the tables of
+// TestRole.
 func TestRoleIsNoWiderThanTheTables(t *testing.T) {
-	s := loadStack(t)
+	s := loadTemplate(t)
 	want := []Grant{
 		{"ReadInput", "s3:GetObject"},
 		{"ReadAndWriteResults", "s3:GetObject"},
@@ -206,8 +208,8 @@ func TestRoleIsNoWiderThanTheTables(t *testing.T) {
 	}
 }
 
-func TestLoadStackSaysWhatIsMissing(t *testing.T) {
-	if _, err := LoadStack(t.TempDir() + "/none.json"); !errors.Is(err, fs.ErrNotExist) {
+func TestLoadTemplateSaysWhatIsMissing(t *testing.T) {
+	if _, err := LoadTemplate(t.TempDir() + "/none.json"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v, expected fs.ErrNotExist", err)
 	}
 }

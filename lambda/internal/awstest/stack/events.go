@@ -103,8 +103,9 @@ func S3Event(objects ...Object) string {
 	return string(mustJSON(map[string]any{"Records": records}))
 }
 
-// eventKey writes a key as S3 does in events: form-encoded, but with slashes. A space is +, a plus sign %2B, an equals sign %3D, and
-// what is not ASCII the UTF-8 bytes in percent. (Of * and ~ it is not known how S3 writes them; any decoder takes both ways.)
+// eventKey writes a key as S3 does in events: form-encoded, but with slashes. A space is +, a plus sign %2B, an equals
+// sign %3D, and what is not ASCII the UTF-8 bytes in percent. (Of * and ~ it is not known how S3 writes them; any
+// decoder takes both ways.)
 func eventKey(key string) string {
 	return strings.ReplaceAll(url.QueryEscape(key), "%2F", "/")
 }

@@ -18,8 +18,9 @@ import (
 
 // environment is one process of the bootstrap with a Runtime API endpoint of its own.
 type environment struct {
-	number   int
+	number   int // counts from 1
 	arn      string
+	kills    func(invocation int, at Moment) bool
 	cmd      *exec.Cmd
 	server   *http.Server
 	started  time.Time
@@ -33,19 +34,26 @@ type environment struct {
 	current *call // nil while the process waits for an event
 }
 
-// call is one invocation in an environment. Its fields below id are guarded by the environment's mu.
+// call is one invocation in an environment.
 type call struct {
+	number    int
 	id        string
 	event     []byte
 	deadline  time.Time
-	answered  bool
-	response  []byte
-	err       error
 	completed chan struct{} // closed by the request for the next event
+
+	// The environment's mu guards these.
+	answered bool
+	killed   bool
+	response []byte
+	err      error
 }
 
-// startEnvironment starts the process. stop ends it.
-func startEnvironment(config *FunctionConfig, number int, tmp string, log func(int, string)) (*environment, error) {
+// startEnvironment starts the process. stop ends it. log gets the lines that it writes, and kills is asked at each
+// Moment.
+func startEnvironment(
+	config *FunctionConfig, number int, tmp string, log func(int, string), kills func(int, Moment) bool,
+) (*environment, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("stack: runtime API: %w", err)
@@ -53,6 +61,7 @@ func startEnvironment(config *FunctionConfig, number int, tmp string, log func(i
 	e := &environment{
 		number: number,
 		arn:    "arn:aws:lambda:" + Region + ":" + account + ":function:" + config.Name,
+		kills:  kills,
 		work:   make(chan *call),
 		ready:  make(chan struct{}),
 		exited: make(chan struct{}),
@@ -62,6 +71,9 @@ func startEnvironment(config *FunctionConfig, number int, tmp string, log func(i
 	e.cmd = exec.Command(config.Path, config.Args...)
 	e.cmd.Dir = filepath.Dir(config.Path)
 	e.cmd.Env = environ(config, listener.Addr().String(), tmp)
+	if config.EnvOf != nil {
+		e.cmd.Env = append(e.cmd.Env, config.EnvOf(number)...)
+	}
 	e.cmd.Stdout, e.cmd.Stderr = out, out
 	e.cmd.WaitDelay = time.Second // children of the process may hold its stdout
 	e.started = time.Now()
@@ -69,9 +81,9 @@ func startEnvironment(config *FunctionConfig, number int, tmp string, log func(i
 		_ = listener.Close()
 		return nil, fmt.Errorf("stack: start the bootstrap: %w", err)
 	}
-	go func() { _ = e.server.Serve(listener) }() // until then the process waits to be accepted
+	go func() { _ = e.server.Serve(listener) }() // the process waits until it is accepted
 	go func() {
-		_ = e.cmd.Wait() // how it ended is in ProcessState
+		_ = e.cmd.Wait() // ProcessState says how it ended
 		out.flush()
 		_ = e.server.Close()
 		close(e.exited)
@@ -79,8 +91,8 @@ func startEnvironment(config *FunctionConfig, number int, tmp string, log func(i
 	return e, nil
 }
 
-// environ is the process's environment: what Lambda sets for provided.al2023, then the caller's. TMPDIR stands for the private
-// /tmp of an environment; the credentials are not real.
+// environ returns the variables of the process: those that Lambda sets for provided.al2023, then those of the
+// configuration. TMPDIR stands for the private /tmp of an environment. The credentials are not real.
 func environ(config *FunctionConfig, api, tmp string) []string {
 	root := filepath.Dir(config.Path)
 	day := time.Now().UTC().Format("2006/01/02")
@@ -105,7 +117,7 @@ func environ(config *FunctionConfig, api, tmp string) []string {
 		"PATH=/usr/local/bin:/usr/bin:/bin",
 		"TMPDIR=" + tmp,
 	}
-	return append(env, config.Env...) // of two values for one name, exec takes the later
+	return append(env, config.Env...) // where a name has two values, exec takes the later one
 }
 
 func (e *environment) ended() bool {
@@ -121,6 +133,16 @@ func (e *environment) ended() bool {
 func (e *environment) stop() {
 	_ = e.cmd.Process.Kill() // an error says that it has ended
 	<-e.exited
+}
+
+// kill is stop, and marks an invocation that is not answered yet as killed.
+func (e *environment) kill() {
+	e.mu.Lock()
+	if e.current != nil && !e.current.answered {
+		e.current.killed = true
+	}
+	e.mu.Unlock()
+	e.stop()
 }
 
 func (e *environment) exitError(id string, init bool) *ExitError {
@@ -148,31 +170,25 @@ func (e *environment) waitReady(ctx context.Context, id string, timeout time.Dur
 	}
 }
 
-// invoke hands over an event and waits until the process asks for the next one, ends or is ended. An answer that came before an end
-// counts.
-func (e *environment) invoke(
-	ctx context.Context, event []byte, timeout time.Duration, record *Invocation, killAfter time.Duration,
-) ([]byte, error) {
+// invoke hands over an event and waits until the process asks for the next one, ends, or is ended. An answer that came
+// before the end counts.
+func (e *environment) invoke(ctx context.Context, event []byte, config *FunctionConfig, record *Invocation) ([]byte, error) {
 	start := time.Now()
 	defer func() { record.Duration = time.Since(start) }()
-	c := &call{id: record.RequestID, event: event, deadline: start.Add(timeout), completed: make(chan struct{})}
-	deadline := time.NewTimer(timeout)
-	defer deadline.Stop()
+	c := &call{
+		number: record.Number, id: record.RequestID, event: event, deadline: start.Add(config.Timeout), completed: make(chan struct{}),
+	}
+	cut := time.NewTimer(config.Timeout + config.Grace)
+	defer cut.Stop()
 
-	taken := e.work // nil once the process has the event
-	var kill <-chan time.Time
+	work := e.work // nil once the event was handed over
 	sample := time.NewTicker(20 * time.Millisecond)
 	defer sample.Stop()
 	var failure error
 	for {
 		select {
-		case taken <- c:
-			taken = nil
-			if killAfter >= 0 {
-				timer := time.NewTimer(killAfter)
-				defer timer.Stop()
-				kill = timer.C
-			}
+		case work <- c:
+			work = nil
 			continue
 		case <-sample.C:
 			e.sampleRSS(record)
@@ -181,21 +197,17 @@ func (e *environment) invoke(
 			e.sampleRSS(record)
 		case <-e.exited:
 			failure = e.exitError(c.id, false)
-		case <-kill:
+		case <-cut.C:
 			e.sampleRSS(record)
 			e.stop()
-			record.Killed = true
-			failure = e.exitError(c.id, false)
-		case <-deadline.C:
-			e.sampleRSS(record)
-			e.stop()
-			failure = &TimeoutError{RequestID: c.id, After: timeout}
+			failure = &TimeoutError{RequestID: c.id, After: config.Timeout}
 		case <-ctx.Done():
 			e.stop()
 			failure = ctx.Err()
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
+		record.Killed = c.killed
 		if c.answered {
 			return c.response, c.err
 		}
@@ -203,7 +215,8 @@ func (e *environment) invoke(
 	}
 }
 
-// sampleRSS reads VmHWM. The maximum in rusage is not used: on Linux it starts with that of the process that called fork.
+// sampleRSS reads VmHWM. The maximum in rusage would be wrong: on Linux it begins with that of the process that called
+// fork.
 func (e *environment) sampleRSS(record *Invocation) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", e.cmd.Process.Pid))
 	if err != nil {
@@ -253,7 +266,7 @@ func randomHex(n int) string {
 	return hex.EncodeToString(b)
 }
 
-// uuid is a random one (version 4).
+// uuid returns a random UUID (version 4).
 func uuid() string {
 	b := make([]byte, 16)
 	_, _ = rand.Read(b) // never fails

@@ -20,7 +20,7 @@ func (e *environment) api() http.Handler {
 	return mux
 }
 
-// next gives the process its next event. By asking, it completes the invocation before.
+// next gives the process its next event. By asking for it the process completes the invocation before.
 func (e *environment) next(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	if c := e.current; c != nil {
@@ -49,13 +49,23 @@ func (e *environment) next(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	e.current = c
 	e.mu.Unlock()
+	e.killAt(c, AtEvent)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Lambda-Runtime-Aws-Request-Id", c.id)
 	w.Header().Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(c.deadline.UnixMilli(), 10))
 	w.Header().Set("Lambda-Runtime-Invoked-Function-Arn", e.arn)
 	w.Header().Set("Lambda-Runtime-Trace-Id",
 		fmt.Sprintf("Root=1-%08x-%s;Parent=%s;Sampled=0", time.Now().Unix(), randomHex(12), randomHex(8)))
-	_, _ = w.Write(c.event) // a process that is gone is seen by its end
+	_, _ = w.Write(c.event) // where the process is gone, its end says so
+}
+
+// killAt kills the process, and breaks off the request that it waits for, where an invocation is to be killed at a
+// moment.
+func (e *environment) killAt(c *call, at Moment) {
+	if e.kills != nil && e.kills(c.number, at) {
+		e.kill()
+		panic(http.ErrAbortHandler) // net/http's way to break off a connection; it does not go further
+	}
 }
 
 func (e *environment) response(w http.ResponseWriter, r *http.Request) {
@@ -71,7 +81,7 @@ func (e *environment) response(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil {
-		return // cut off: the process is gone, or will be heard of again
+		return // the request broke off: the process is gone, or sends it again
 	}
 	var failure error
 	if kind := r.Trailer.Get("Lambda-Runtime-Function-Error-Type"); kind != "" {
@@ -93,15 +103,19 @@ func (e *environment) error(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer stores the answer of the invocation that the path names; if it is not under way, it refuses and returns false.
+// answer stores the answer of the invocation that the path names. It refuses and returns false where that is not under
+// way.
 func (e *environment) answer(w http.ResponseWriter, r *http.Request, response []byte, failure error) bool {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	c := e.current
+	e.mu.Unlock()
 	if c == nil || c.id != r.PathValue("id") {
 		refuse(w, http.StatusBadRequest, "InvalidRequestID", "no such invocation is under way")
 		return false
 	}
+	e.killAt(c, AtAnswer)
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if c.answered {
 		refuse(w, http.StatusForbidden, "InvalidStateTransition", "the invocation has an answer")
 		return false
@@ -110,7 +124,7 @@ func (e *environment) answer(w http.ResponseWriter, r *http.Request, response []
 	return true
 }
 
-// initError takes the reason; what Lambda does comes when the process then ends.
+// initError stores why the process could not start. Invoke returns it once the process has ended.
 func (e *environment) initError(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxPayload))
 	if err != nil {

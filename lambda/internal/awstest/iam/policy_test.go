@@ -19,9 +19,10 @@ func parse(t *testing.T, policies ...string) *Policy {
 	return policy
 }
 
-// The rows are those of AWS's own description of how policies are evaluated: IAM User Guide, "Policy evaluation logic", and "IAM JSON policy
-// elements" for Action, Resource and Condition.
+// TestAllowed has rows after AWS's own description of how policies are evaluated: IAM User Guide, "Policy evaluation
+// logic", and "IAM JSON policy elements" for Action, Resource and Condition.
 func TestAllowed(t *testing.T) {
+	t.Parallel()
 	const get, object = "s3:GetObject", "arn:aws:s3:::b/jobs/j/x"
 	allow := func(action, resource string) string {
 		return `{"Sid": "A", "Effect": "Allow", "Action": "` + action + `", "Resource": "` + resource + `"}`
@@ -104,7 +105,7 @@ func TestSeveralPolicies(t *testing.T) {
 	}
 }
 
-// What is not understood must not be passed over: a condition that is ignored makes a policy wider.
+// TestParseRefuses has policies that Parse must not accept: to ignore a condition, for one, would make a policy wider.
 func TestParseRefuses(t *testing.T) {
 	for _, row := range []struct{ policy, says string }{
 		{``, "EOF"},
@@ -148,7 +149,7 @@ func TestCallerRecords(t *testing.T) {
 	}
 }
 
-// wildcard is held to the plain recursion that it replaces.
+// FuzzWildcard compares wildcard with the plain recursion that it replaces.
 func FuzzWildcard(f *testing.F) {
 	for _, s := range [][2]string{{"a*b?c", "aXXbYc"}, {"**", ""}, {"*a*a*", "aaa"}, {"?", ""}, {"a", "ab"}, {"*ab", "aab"}} {
 		f.Add(s[0], s[1])

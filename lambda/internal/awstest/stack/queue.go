@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -21,39 +22,44 @@ var (
 	ErrMessageContents = errors.New("the message is empty or has a character that SQS does not take")
 )
 
-// QueueConfig says how a Queue behaves. The zero value is a queue with the defaults of SQS that delivers each message once.
+// QueueConfig says how a Queue behaves. The zero value is a queue with the defaults of SQS that delivers each message
+// once.
 type QueueConfig struct {
-	// Name is the queue's. Default: "queue".
+	// Name of the queue. Default: "queue".
 	Name string
+	// Clock is the time that the queue goes by. A dead-letter queue needs the same. Default: nil, the system's time.
+	Clock *Clock
 	// Visibility is how long a received message is hidden. Default: 30 seconds.
 	Visibility time.Duration
 	// Delay is how long a sent message is hidden at first. Default: 0.
 	Delay time.Duration
-	// MaxReceives is how often a message is received before it goes to DeadLetters (maxReceiveCount). Default: 0, no limit.
+	// MaxReceives is how often a message is received before it goes to DeadLetters (maxReceiveCount). Default: 0, no
+	// limit.
 	MaxReceives int
 	DeadLetters *Queue
 	// Seed of the order, of the duplicates and of the short batches.
 	Seed uint64
-	// Duplicates is the share of messages, 0 to 1, that are there in two or three copies. A copy is received by itself, also while
-	// another is in flight or after it was deleted, as at-least-once delivery allows. Default: 0.
+	// Duplicates is the share of messages, 0 to 1, of which the queue has two or three copies. Each copy is received by
+	// itself, also while another is in flight or after another was deleted, as at-least-once delivery allows. Default: 0.
 	Duplicates float64
-	// ShortBatches makes Receive return from one message to as many as were asked for. Default: as many as there are.
+	// ShortBatches makes Receive return a random number of messages, from one to as many as were asked for. Default: as
+	// many as there are.
 	ShortBatches bool
 }
 
-// Counters of a Queue. Sent is Deleted and Dead together with Left.
+// Counters of a Queue. Sent is the sum of Deleted, Dead and Left.
 type Counters struct {
 	// Sent, Deleted, Dead and Left are of messages, each counted once whatever its copies.
 	Sent, Deleted, Dead, Left int
-	// Delivered and Returned are of copies: handed out, and visible again after Visibility.
+	// Delivered counts the copies that were received, Returned those that became visible again after Visibility.
 	Delivered, Returned int
 }
 
 // Queue is a standard SQS queue. Its methods may be called concurrently.
 //
-// Messages are received in random order. Where messages have copies, each copy has its own receive count, so duplicates do not
-// bring a message nearer to the dead-letter queue; whether they do in SQS is not documented. A batch never has two copies of one
-// message. Once one copy is deleted, the others are received at most once more.
+// Messages are received in random order. Where messages have copies, each copy has its own receive count, so duplicates
+// do not bring a message nearer to the dead-letter queue; whether they do in SQS is not documented. A batch never has
+// two copies of one message. Once one copy is deleted, the others are received at most once more.
 type Queue struct {
 	config QueueConfig
 
@@ -77,7 +83,7 @@ type message struct {
 	body          string
 	sent          time.Time
 	firstReceived time.Time
-	source        string // the ARN of the queue it came from, in a dead-letter queue
+	source        string // in a dead-letter queue: the ARN of the queue that the message came from
 	state         state
 }
 
@@ -122,10 +128,10 @@ func NewQueue(config QueueConfig) (*Queue, error) {
 	return &Queue{config: config, random: rand.New(rand.NewPCG(config.Seed, 0)), messages: map[string]*message{}}, nil
 }
 
-// Name is the configuration's.
+// Name is the one of the configuration.
 func (q *Queue) Name() string { return q.config.Name }
 
-// ARN is the queue's.
+// ARN is the name by which policies and events know the queue.
 func (q *Queue) ARN() string { return "arn:aws:sqs:" + Region + ":" + account + ":" + q.config.Name }
 
 // Send puts a message in the queue and returns its id.
@@ -136,12 +142,12 @@ func (q *Queue) SendAfter(body string, delay time.Duration) (id string, err erro
 	if err := checkBody(body); err != nil {
 		return "", fmt.Errorf("stack: send to %s: %w", q.config.Name, err)
 	}
-	m := &message{id: uuid(), body: body, sent: time.Now()}
+	m := &message{id: uuid(), body: body, sent: q.config.Clock.Now()}
 	q.put(m, m.sent.Add(delay))
 	return m.id, nil
 }
 
-// checkBody is as SQS does: the characters of XML 1.0 only.
+// checkBody takes what SQS takes: from one byte to MaxMessage of them, with the characters of XML 1.0 only.
 func checkBody(body string) error {
 	if len(body) > MaxMessage {
 		return fmt.Errorf("%w: %d bytes of %d", ErrMessageTooLarge, len(body), MaxMessage)
@@ -176,7 +182,7 @@ func (q *Queue) put(m *message, visible time.Time) {
 func (q *Queue) Receive(limit int) []Message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	now := time.Now()
+	now := q.config.Clock.Now()
 	q.refresh(now)
 	limit = min(limit, 10)
 	if q.config.ShortBatches && limit > 1 {
@@ -207,8 +213,9 @@ func (q *Queue) Receive(limit int) []Message {
 	return batch
 }
 
-// refresh makes copies visible whose time is over, and moves messages to the dead-letter queue that were received too often. SQS
-// moves them when they would be received once more; nobody but Receive and the counters sees a difference.
+// refresh makes copies visible whose time is over, and moves messages that were received too often to the dead-letter
+// queue. SQS moves such a message when it would be received once more; only Receive and the counters could tell the
+// difference.
 func (q *Queue) refresh(now time.Time) {
 	var gone []*message
 	for _, c := range q.copies {
@@ -242,8 +249,9 @@ func (q *Queue) drop(which func(*copied) bool) {
 	q.copies = kept
 }
 
-// Delete removes what a receipt was given for. False means that there was nothing: it was deleted, or received again since, and then
-// the receipt is an old one. (SQS often still honours an old receipt, but does not promise to.)
+// Delete removes the copy that a receipt was given for. It returns false where there is none: the copy was deleted, or
+// it was received again since, which makes the receipt an old one. (SQS often still honours an old receipt, but does
+// not promise to.)
 func (q *Queue) Delete(receipt string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -263,14 +271,15 @@ func (q *Queue) Delete(receipt string) bool {
 	return found
 }
 
-// Redrive moves the visible messages to another queue, as a message move task does: there they are new messages with new ids.
-// Here they count as deleted. It returns how many.
+// Redrive moves the visible messages to another queue, as SQS's message move task does: there they are new messages
+// with new ids. In this queue they count as deleted. It returns how many were moved.
 func (q *Queue) Redrive(to *Queue) int {
 	moved := 0
 	for batch := q.Receive(10); len(batch) > 0; batch = q.Receive(10) {
 		for _, m := range batch {
 			if q.Delete(m.Receipt) {
-				to.put(&message{id: uuid(), body: m.Body, sent: time.Now()}, time.Now())
+				now := to.config.Clock.Now()
+				to.put(&message{id: uuid(), body: m.Body, sent: now}, now)
 				moved++
 			}
 		}
@@ -282,7 +291,7 @@ func (q *Queue) Redrive(to *Queue) int {
 func (q *Queue) Left() []Message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.refresh(time.Now())
+	q.refresh(q.config.Clock.Now())
 	var all []Message
 	seen := map[string]bool{}
 	for _, c := range q.copies {
@@ -294,28 +303,45 @@ func (q *Queue) Left() []Message {
 	return all
 }
 
+// skip moves the queue's clock on to when the next hidden copy becomes visible. It does nothing where a copy is
+// visible, where none is there, or where the queue has no clock.
+func (q *Queue) skip() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.config.Clock.Now()
+	q.refresh(now)
+	if q.config.Clock == nil || len(q.copies) == 0 {
+		return
+	}
+	next := slices.MinFunc(q.copies, func(a, b *copied) int { return a.visible.Compare(b.visible) }).visible
+	if next.After(now) {
+		q.config.Clock.Advance(next.Sub(now))
+	}
+}
+
 // empty is true if no copy is visible, delayed or in flight, not even one of a deleted message.
 func (q *Queue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.refresh(time.Now())
+	q.refresh(q.config.Clock.Now())
 	return len(q.copies) == 0
 }
 
-// Counters of now.
+// Counters are the counts up to now.
 func (q *Queue) Counters() Counters {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.refresh(time.Now())
+	q.refresh(q.config.Clock.Now())
 	return q.counters
 }
 
-// Check says what is lost, if anything: each message sent must be deleted, be dead and have arrived in the dead-letter queue, or
-// still have a copy here. It looks at the messages one by one; the counters must agree with them.
+// Check says which message is lost, if one is. Each message that was sent must be deleted, or be dead and have arrived
+// in the dead-letter queue, or still have a copy here. Check looks at the messages one by one, and the counters must
+// agree with them.
 func (q *Queue) Check() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.refresh(time.Now())
+	q.refresh(q.config.Clock.Now())
 	there := map[string]bool{}
 	for _, c := range q.copies {
 		there[c.id] = true

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// What a request needs is of the table in the S3 User Guide, "Required permissions for Amazon S3 API operations".
+// TestRequestsNeed has rows after the table in the S3 User Guide, "Required permissions for Amazon S3 API operations".
 func TestRequestsNeed(t *testing.T) {
 	for _, row := range []struct {
 		request string
@@ -84,8 +84,10 @@ const ofTwoBuckets = `[
 	{"Sid": "Out", "Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": "arn:aws:s3:::out/*"},
 	{"Sid": "List", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::out", "Condition": {"StringLike": {"s3:prefix": "jobs/*"}}}]`
 
-// The server is made up: it has objects whose key ends in "there", and says what reached it.
+// TestS3Gate has a server of its own behind the gate: its objects are all keys that end in "there", and it records the
+// requests that reach it.
 func TestS3Gate(t *testing.T) {
+	t.Parallel()
 	var reached []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

@@ -22,14 +22,16 @@ const (
 	NoFault Fault = iota
 	// FaultRefused: 503, and nothing is sent. SDKs try again.
 	FaultRefused
-	// FaultLost: the messages are sent, but the connection breaks before the reply. SDKs try again, so the messages come twice.
+	// FaultLost: the messages are sent, but the connection breaks before the reply. SDKs try again, so the messages come
+	// twice.
 	FaultLost
-	// FaultEntries: every second entry of a SendMessageBatch, from the first, fails with InternalError, in a reply of status 200.
+	// FaultEntries: every second entry of a SendMessageBatch, from the first, fails with InternalError, in a reply of
+	// status 200.
 	FaultEntries
 )
 
-// SQSEndpoint speaks SQS's protocol (AWS JSON 1.0) for SendMessage and SendMessageBatch. Requests must be signed, but the signature
-// is not checked. Message attributes are refused: a Queue does not carry them.
+// SQSEndpoint speaks SQS's protocol (AWS JSON 1.0) for SendMessage and SendMessageBatch. Requests must be signed, but
+// the signature is not checked. Message attributes are refused: a Queue does not carry them.
 type SQSEndpoint struct {
 	queues   map[string]*Queue
 	fault    func(request int) Fault
@@ -39,8 +41,8 @@ type SQSEndpoint struct {
 	requests int
 }
 
-// ServeSQS listens on a free port of this machine, for these queues. fault may be nil; it is asked for each request, which count
-// from 0, and its calls do not overlap. Close ends it.
+// ServeSQS listens on a free port of this machine, for these queues. fault may be nil; it is asked for each request,
+// which count from 0, and its calls do not overlap. Close ends it.
 func ServeSQS(fault func(request int) Fault, queues ...*Queue) (*SQSEndpoint, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

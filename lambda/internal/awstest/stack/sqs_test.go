@@ -9,15 +9,16 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
 )
 
-// endpoint serves queues, and client is AWS's, which checks the MD5 sums of the replies.
+// endpoint serves queues. The client is AWS's, which checks the MD5 sums of the replies.
 func endpoint(t *testing.T, fault func(int) Fault, queues ...*Queue) (*SQSEndpoint, *sqs.Client) {
 	t.Helper()
 	s, err := ServeSQS(fault, queues...)
@@ -25,17 +26,9 @@ func endpoint(t *testing.T, fault func(int) Fault, queues ...*Queue) (*SQSEndpoi
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL_SQS": s.URL(), "AWS_REGION": Region, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
-		"AWS_CONFIG_FILE": filepath.Join(t.TempDir(), "none"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(t.TempDir(), "none"),
-	} {
-		t.Setenv(name, value)
-	}
-	c, err := config.LoadDefaultConfig(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, sqs.NewFromConfig(c)
+	return s, sqs.New(sqs.Options{
+		BaseEndpoint: aws.String(s.URL()), Region: Region, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})
 }
 
 func bodies(q *Queue) string {
@@ -56,6 +49,7 @@ func entries(bodies ...string) []types.SendMessageBatchRequestEntry {
 }
 
 func TestSendWithAWSClient(t *testing.T) {
+	t.Parallel()
 	a, b := queue(t, QueueConfig{Name: "a"}), queue(t, QueueConfig{Name: "b"})
 	s, client := endpoint(t, nil, a, b)
 	ctx := context.Background()
@@ -83,6 +77,7 @@ func TestSendWithAWSClient(t *testing.T) {
 }
 
 func TestSQSErrors(t *testing.T) {
+	t.Parallel()
 	q := queue(t, QueueConfig{})
 	s, client := endpoint(t, nil, q)
 	ctx := context.Background()
@@ -143,11 +138,12 @@ func TestSQSErrors(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
-		fault   Fault
-		left    string // after the client's retry
-		failed  int
-		visible string
+		fault  Fault
+		left   string // after the client's retry
+		failed int
+		what   string
 	}{
 		{FaultRefused, "x y z", 0, "sent once"},
 		{FaultLost, "x x y y z z", 0, "sent twice"},
@@ -164,15 +160,16 @@ func TestFaults(t *testing.T) {
 			QueueUrl: aws.String(s.QueueURL(q)), Entries: entries("x", "y", "z"),
 		})
 		if err != nil || len(out.Failed) != c.failed || bodies(q) != c.left {
-			t.Errorf("%s: %v, %+v, %q", c.visible, err, out, bodies(q))
+			t.Errorf("%s: %v, %+v, %q", c.what, err, out, bodies(q))
 		}
 	}
 }
 
 // TestFunctionSends has the function put messages in the queue it is fed from.
 func TestFunctionSends(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "marks")
-	q := queue(t, QueueConfig{})
+	q := queue(t, QueueConfig{Visibility: time.Hour})
 	s, _ := endpoint(t, nil, q)
 	f := function(t, FunctionConfig{
 		Env: []string{bootstrapVariable + "=run", "STACK_TEST_MARKS=" + path, "AWS_ENDPOINT_URL_SQS=" + s.URL()},

@@ -18,24 +18,41 @@ type FunctionConfig struct {
 	// Path is the bootstrap. It is started with Args and without the environment of this process.
 	Path string
 	Args []string
-	// Env is added to what Lambda sets, and wins over it: "NAME=value".
+	// Env is added to the variables that Lambda sets, and wins over them: "NAME=value".
 	Env []string
-	// Name is the function's. Default: "quarry".
+	// EnvOf is added to Env for the process of an environment. Default: none.
+	EnvOf func(environment int) []string
+	// Name of the function. Default: "quarry".
 	Name string
 	// MemoryMB is told to the function. It is not enforced. Default: 128.
 	MemoryMB int
-	// Timeout of one invocation, from when its event is handed over. Default: 3 seconds.
+	// Timeout of one invocation, from when its event is handed over. The function is told the deadline. Default: 3
+	// seconds.
 	Timeout time.Duration
+	// Grace is how long after its deadline an invocation is ended. Lambda gives none; a test that asks whether a function
+	// stops by itself gives enough for a slow machine. Default: 0.
+	Grace time.Duration
 	// InitTimeout is from the start of a process to its first request for an event. Default: 10 seconds.
 	InitTimeout time.Duration
-	// Concurrency is the most environments at once; Invoke waits for one. Lambda would throttle. Default: 1.
+	// Concurrency is the most environments at once. Invoke waits for a free one, where Lambda would throttle. Default: 1.
 	Concurrency int
-	// Log gets each line a process writes to stdout or stderr. Calls do not overlap.
+	// Log gets each line that a process writes to stdout or stderr. Calls do not overlap.
 	Log func(environment int, line string)
-	// KillAfter says when to kill (SIGKILL) the process of an invocation, measured from when it got its event. Invocations count
-	// from 0. An invocation that is over by then is not touched. Calls do not overlap.
-	KillAfter func(invocation int) (after time.Duration, kill bool)
+	// Kill is asked at each Moment of each invocation whether to kill the process (SIGKILL) then. Invocations count from
+	// 0. Calls do not overlap. Default: never.
+	Kill func(invocation int, at Moment) bool
 }
+
+// Moment is an event of an invocation at which its process can be killed.
+type Moment int
+
+const (
+	// AtEvent is when the process asks for the event. A process that is killed then has done nothing.
+	AtEvent Moment = iota
+	// AtAnswer is when the process sends its response, or its error. Of a process that is killed then the work is done and
+	// the answer is lost.
+	AtAnswer
+)
 
 func (c *FunctionConfig) defaults() error {
 	var problems []error
@@ -47,7 +64,7 @@ func (c *FunctionConfig) defaults() error {
 		value int64
 	}{
 		{"MemoryMB", int64(c.MemoryMB)}, {"Timeout", int64(c.Timeout)},
-		{"InitTimeout", int64(c.InitTimeout)}, {"Concurrency", int64(c.Concurrency)},
+		{"Grace", int64(c.Grace)}, {"InitTimeout", int64(c.InitTimeout)}, {"Concurrency", int64(c.Concurrency)},
 	} {
 		if n.value < 0 {
 			problems = append(problems, fmt.Errorf("%s is negative: %d", n.name, n.value))
@@ -81,20 +98,22 @@ func (c *FunctionConfig) defaults() error {
 
 // Invocation is the record of one call of Invoke that reached an environment.
 type Invocation struct {
-	// Number counts from 0, in the order of starting.
+	// Number counts from 0, in the order in which the invocations started.
 	Number    int
 	RequestID string
 	// Environment counts from 1; each process is one.
 	Environment int
-	// Cold is true if this invocation started the process, and Init how long that took to ask for its first event.
+	// Cold is true if this invocation started the process. Init is how long the process then took to ask for its first
+	// event.
 	Cold bool
 	Init time.Duration
-	// Duration is from when the process got its event to when it asked for the next one, or ended. Init is not in it.
+	// Duration is from when the event was handed over to when the process asked for the next one, or ended. It is without
+	// Init.
 	Duration time.Duration
-	// MaxRSS is the most memory the process has had, in bytes, as Linux tells (VmHWM); 0 elsewhere. It is read every 20 ms, so of
-	// a process that ended it may be of a little earlier.
+	// MaxRSS is the most memory that the process has had, in bytes, as Linux counts it (VmHWM); 0 on other systems. It is
+	// read every 20 ms and when the process asks for the next event, so for a process that ended it is up to 20 ms old.
 	MaxRSS int64
-	// Killed is true if KillAfter ended it.
+	// Killed is true if the configuration's Kill or Function.Kill ended the process before it answered.
 	Killed bool
 	// Err is what Invoke returned.
 	Err error
@@ -106,19 +125,20 @@ type Function struct {
 	slots  chan struct{}
 	ctx    context.Context // ends with Close
 	close  context.CancelFunc
-	logMu  sync.Mutex
+	logMu  sync.Mutex // held for a call of Log
+	killMu sync.Mutex // held for a call of Kill
 
 	mu           sync.Mutex
 	running      sync.WaitGroup
 	closed       bool
-	idle         []*sandbox // the last was used last
-	environments int
+	idle         []*sandbox // the one that was used last comes last
+	environments []*environment
 	invocations  int
 	records      []Invocation
 }
 
-// sandbox is the place of one environment at a time. As in Lambda, /tmp outlives a process that failed, so the next one finds what
-// it left.
+// sandbox holds one environment after another. As in Lambda, its /tmp outlives a process that failed, and the next
+// process finds there what the last one left.
 type sandbox struct {
 	tmp string
 	env *environment // nil before the first and after a failed process
@@ -134,8 +154,9 @@ func NewFunction(config FunctionConfig) (*Function, error) {
 	return f, nil
 }
 
-// Invoke gives an event to an environment and returns its response. A warm environment is preferred, else a process is started. If
-// ctx ends first, the process is killed. Errors: *FunctionError, *TimeoutError, *ExitError, ErrTooLarge, ErrClosed, ctx's.
+// Invoke gives an event to an environment and returns its response. A warm environment is preferred; where there is
+// none, a process is started. If ctx ends first, the process is killed. The error is a *FunctionError, a *TimeoutError,
+// an *ExitError, ErrTooLarge, ErrClosed, or that of ctx.
 func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	if len(event) > MaxPayload {
 		return nil, fmt.Errorf("stack: %s: %w: %d bytes of %d", f.config.Name, ErrTooLarge, len(event), MaxPayload)
@@ -148,12 +169,12 @@ func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	case <-f.ctx.Done():
 		return nil, ErrClosed
 	}
-	box, record, killAfter, err := f.begin()
+	box, record, err := f.takeSandbox()
 	if err != nil {
 		return nil, err
 	}
 	defer f.running.Done()
-	response, err := f.run(ctx, box, event, &record, killAfter)
+	response, err := f.run(ctx, box, event, &record)
 	if err != nil && f.ctx.Err() != nil {
 		err = ErrClosed
 	}
@@ -165,12 +186,12 @@ func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	return response, err
 }
 
-// begin takes a sandbox and numbers the invocation. killAfter is negative if it is not to be killed.
-func (f *Function) begin() (box *sandbox, record Invocation, killAfter time.Duration, err error) {
+// takeSandbox takes an idle sandbox, or makes one, and begins the record of the invocation.
+func (f *Function) takeSandbox() (box *sandbox, record Invocation, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return nil, record, 0, ErrClosed
+		return nil, record, ErrClosed
 	}
 	at := len(f.idle) - 1
 	for i, candidate := range f.idle {
@@ -184,23 +205,18 @@ func (f *Function) begin() (box *sandbox, record Invocation, killAfter time.Dura
 	} else {
 		tmp, err := os.MkdirTemp("", "stack-")
 		if err != nil {
-			return nil, record, 0, fmt.Errorf("stack: the environment's /tmp: %w", err)
+			return nil, record, fmt.Errorf("stack: the environment's /tmp: %w", err)
 		}
 		box = &sandbox{tmp: tmp}
 	}
 	record = Invocation{Number: f.invocations, RequestID: uuid()}
 	f.invocations++
-	killAfter = -1
-	if f.config.KillAfter != nil {
-		if after, kill := f.config.KillAfter(record.Number); kill {
-			killAfter = max(0, after)
-		}
-	}
 	f.running.Add(1)
-	return box, record, killAfter, nil
+	return box, record, nil
 }
 
-func (f *Function) run(ctx context.Context, box *sandbox, event []byte, record *Invocation, killAfter time.Duration) ([]byte, error) {
+// run has the sandbox's process handle an event. It starts a process where none is warm.
+func (f *Function) run(ctx context.Context, box *sandbox, event []byte, record *Invocation) ([]byte, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(f.ctx, cancel)()
@@ -208,16 +224,12 @@ func (f *Function) run(ctx context.Context, box *sandbox, event []byte, record *
 		box.env = nil
 	}
 	if box.env == nil {
-		f.mu.Lock()
-		f.environments++
-		number := f.environments
-		f.mu.Unlock()
-		env, err := startEnvironment(&f.config, number, box.tmp, f.log)
+		env, err := f.start(box.tmp)
 		if err != nil {
 			return nil, err
 		}
 		record.Cold = true
-		record.Environment = number
+		record.Environment = env.number
 		if err := env.waitReady(ctx, record.RequestID, f.config.InitTimeout); err != nil {
 			env.stop()
 			return nil, err
@@ -227,11 +239,41 @@ func (f *Function) run(ctx context.Context, box *sandbox, event []byte, record *
 	}
 	env := box.env
 	record.Environment = env.number
-	response, err := env.invoke(ctx, event, f.config.Timeout, record, killAfter)
+	response, err := env.invoke(ctx, event, &f.config, record)
 	if env.ended() {
 		box.env = nil
 	}
 	return response, err
+}
+
+// start starts the process of the next environment.
+func (f *Function) start(tmp string) (*environment, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	env, err := startEnvironment(&f.config, len(f.environments)+1, tmp, f.log, f.kills)
+	if err == nil {
+		f.environments = append(f.environments, env)
+	}
+	return env, err
+}
+
+// kills asks the configuration whether an invocation's process is killed at a moment.
+func (f *Function) kills(invocation int, at Moment) bool {
+	if f.config.Kill == nil {
+		return false
+	}
+	f.killMu.Lock()
+	defer f.killMu.Unlock()
+	return f.config.Kill(invocation, at)
+}
+
+// Kill kills the process of an environment (SIGKILL), if it still runs, and waits for its end. The invocation under
+// way, if it has not been answered, fails with an *ExitError.
+func (f *Function) Kill(environment int) {
+	f.mu.Lock()
+	env := f.environments[environment-1]
+	f.mu.Unlock()
+	env.kill()
 }
 
 func (f *Function) log(environment int, line string) {
@@ -242,14 +284,15 @@ func (f *Function) log(environment int, line string) {
 	}
 }
 
-// Invocations returns the records so far, in the order of ending.
+// Invocations returns the records of the invocations that have ended, in the order in which they ended.
 func (f *Function) Invocations() []Invocation {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]Invocation(nil), f.records...)
 }
 
-// Recycle ends the idle environments and empties their /tmp, as Lambda does when it pleases. The next invocations start cold.
+// Recycle ends the idle environments and empties their /tmp, as Lambda may do at any time. The next invocations start
+// cold.
 func (f *Function) Recycle() error {
 	f.mu.Lock()
 	boxes := f.idle

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -21,27 +20,33 @@ type PollerConfig struct {
 	BatchSize int
 	// Concurrency is the most invocations at once (MaximumConcurrency; Lambda takes 2 and more). Default: 2.
 	Concurrency int
-	// WholeBatches is an event source mapping without ReportBatchItemFailures: what a function returns is not looked at.
+	// WholeBatches is an event source mapping without ReportBatchItemFailures: the function's response is ignored.
 	WholeBatches bool
+	// SkipWaits moves the queue's Clock on to when the next message becomes visible, each time that no message is visible
+	// and no invocation runs. So nothing waits for a visibility time-out, and none ends while an invocation runs unless
+	// the test moves the clock.
+	SkipWaits bool
 	// Failed gets each failed invocation and each unusable response with its batch. Calls may overlap. Default: none.
 	Failed func(batch []Message, err error)
 }
 
-// Poller is Lambda's event source mapping for one queue: it takes batches, invokes the function with them, and deletes what
-// succeeded. What failed is left alone, so it comes back after the queue's Visibility.
+// Poller is Lambda's event source mapping for one queue: it receives batches, invokes the function with them, and
+// deletes the messages that succeeded. It leaves those that failed to the queue, where they become visible again after
+// the queue's Visibility.
 //
-// Unlike Lambda it does not slow down after failures, waits for no batching window, and sends a batch whose event is over
-// MaxPayload as it is, to fail.
+// Three things differ from Lambda: it does not slow down after failures, it waits for no batching window, and it sends
+// a batch whose event is over MaxPayload as it is, to fail.
 type Poller struct {
 	config  PollerConfig
 	stop    chan struct{}
 	once    sync.Once
 	workers sync.WaitGroup
-	busy    atomic.Int64 // workers that receive or deliver
-	batches atomic.Int64 // received so far
+
+	mu      sync.Mutex // is held to receive, too
+	running int        // invocations
 }
 
-// idlePoll is how long a worker waits when it found nothing.
+// idlePoll is how long a worker that found no message waits, and how often Drain looks.
 const idlePoll = 5 * time.Millisecond
 
 // StartPoller starts moving. Stop ends it.
@@ -58,26 +63,28 @@ func StartPoller(config PollerConfig) (*Poller, error) {
 	if config.Concurrency == 0 {
 		config.Concurrency = 2
 	}
+	if config.SkipWaits && config.Queue.config.Clock == nil {
+		return nil, errors.New("stack: poller: SkipWaits needs a queue with a Clock")
+	}
 	p := &Poller{config: config, stop: make(chan struct{})}
 	for range config.Concurrency {
-		p.workers.Go(p.work)
+		p.workers.Go(p.poll)
 	}
 	return p, nil
 }
 
-// Stop takes no more batches and waits for the invocations under way.
+// Stop receives no more batches and waits for the invocations under way.
 func (p *Poller) Stop() {
 	p.once.Do(func() { close(p.stop) })
 	p.workers.Wait()
 }
 
-// Drain waits until the queue is empty and no invocation runs: nothing is visible, delayed or in flight. It says what is left if ctx
-// ends first. A message that never succeeds keeps it waiting, unless the queue has DeadLetters.
+// Drain waits until the queue is empty and no invocation runs: no message is visible, delayed or in flight. If ctx ends
+// first, the error says what is left. A message that never succeeds keeps Drain waiting, unless the queue has
+// DeadLetters.
 func (p *Poller) Drain(ctx context.Context) error {
 	for {
-		// If no worker was busy at both ends and no batch was taken between, no invocation ran that could send once more.
-		batches := p.batches.Load()
-		if p.busy.Load() == 0 && p.config.Queue.empty() && p.busy.Load() == 0 && p.batches.Load() == batches {
+		if p.drained() {
 			return nil
 		}
 		select {
@@ -88,27 +95,46 @@ func (p *Poller) Drain(ctx context.Context) error {
 	}
 }
 
-func (p *Poller) work() {
+func (p *Poller) drained() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running == 0 && p.config.Queue.empty()
+}
+
+// poll receives and delivers until Stop. Each worker runs it.
+func (p *Poller) poll() {
 	for {
 		select {
 		case <-p.stop:
 			return
 		default:
 		}
-		p.busy.Add(1)
-		batch := p.config.Queue.Receive(p.config.BatchSize)
-		if len(batch) > 0 {
-			p.batches.Add(1)
+		if batch := p.receive(); len(batch) > 0 {
 			p.deliver(batch)
+			p.mu.Lock()
+			p.running--
+			p.mu.Unlock()
+			continue
 		}
-		p.busy.Add(-1)
-		if len(batch) == 0 {
-			select {
-			case <-p.stop:
-			case <-time.After(idlePoll):
-			}
+		select {
+		case <-p.stop:
+		case <-time.After(idlePoll):
 		}
 	}
+}
+
+// receive returns a batch and counts its invocation as running, or returns nothing.
+func (p *Poller) receive() []Message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	batch := p.config.Queue.Receive(p.config.BatchSize)
+	switch {
+	case len(batch) > 0:
+		p.running++
+	case p.running == 0 && p.config.SkipWaits:
+		p.config.Queue.skip()
+	}
+	return batch
 }
 
 func (p *Poller) deliver(batch []Message) {
@@ -130,9 +156,10 @@ func (p *Poller) deliver(batch []Message) {
 	}
 }
 
-// batchItemFailures reads a response as Lambda documents for SQS: null, {} and an empty or null list are success; an invalid JSON
-// response, and an itemIdentifier that is missing, null, empty or of no message in the batch, fail the batch. Of JSON that is no
-// object AWS says nothing; here it fails the batch too.
+// batchItemFailures returns the ids of the messages that failed, read from a response as Lambda documents for SQS:
+// null, {} and an empty or null list are success; an invalid JSON response, and an itemIdentifier that is missing,
+// null, empty or of no message in the batch, fail the batch. AWS does not say what JSON that is no object means; here
+// it fails the batch too.
 func batchItemFailures(response []byte, batch []Message) (map[string]bool, error) {
 	response = bytes.TrimSpace(response)
 	if len(response) == 0 {
@@ -207,7 +234,7 @@ func SQSEvent(queue *Queue, batch []Message) []byte {
 	return mustJSON(map[string]any{"Records": records})
 }
 
-// mustJSON is for values that cannot fail: strings, numbers and what is made of them.
+// mustJSON encodes values whose encoding cannot fail: strings, numbers, and maps, lists and structs of them.
 func mustJSON(v any) []byte {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)

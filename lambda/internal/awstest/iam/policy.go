@@ -1,10 +1,13 @@
-// Package iam says what a policy of AWS allows, so that tests can hold a program to the policy that it is deployed with.
+// Package iam emulates the evaluation of AWS's policies, so that tests can hold a program to the policy that it is
+// deployed with.
 //
-// In go JSON policies, as the deployment's template makes them (LoadStack); out comes whether an action on a resource is allowed, and by
-// which statement. A Caller records what was used, and S3Gate puts it before a local S3 server. Only tests call this package.
+// In go JSON policies, as the deployment's template has them (LoadTemplate). Out comes whether an action on a resource
+// is allowed, and which statement says so. A Caller records what was used of a policy, and S3Gate stands before a local
+// S3 server and refuses what is not allowed. Tests and the demo call this package.
 //
-// What it does not know of IAM is an error of Parse, never passed over: NotAction, NotResource, NotPrincipal, principals other than a
-// service or everybody, policy variables, and operators of conditions other than StringEquals, StringLike, ArnEquals, ArnLike and Bool.
+// It leaves out NotAction, NotResource, NotPrincipal, principals other than a service or everybody, policy variables,
+// and the operators of conditions other than StringEquals, StringLike, ArnEquals, ArnLike and Bool. Parse returns an
+// error for a policy that has one of them: to ignore it could allow more than AWS does.
 package iam
 
 import (
@@ -15,13 +18,14 @@ import (
 	"strings"
 )
 
-// Policy is the statements of one or more policies, evaluated together: no statement allows what one denies, and what none allows is denied.
-// This is how IAM joins the policies of a role, and, within an account, those of a role and of a bucket or queue.
+// Policy holds the statements of one or more policies, evaluated together: what a statement denies is denied, whatever
+// others allow, and what no statement allows is denied too. IAM joins the policies of a role so, and, within an
+// account, those of a role and of a bucket or queue.
 type Policy struct {
 	statements []statement
 }
 
-// Grant is an action that a statement allows. It may have wildcards.
+// Grant is an action that a statement allows. The action may have wildcards.
 type Grant struct {
 	Statement, Action string
 }
@@ -52,7 +56,7 @@ func Parse(policies ...[]byte) (*Policy, error) {
 		if err := strict(text, &document); err != nil {
 			return nil, fmt.Errorf("policy %d: %w", i+1, err)
 		}
-		// Without it policies have the language of 2008.
+		// A policy without this version is in the language of 2008.
 		if document.Version != "2012-10-17" {
 			return nil, fmt.Errorf("policy %d: version %q, expected 2012-10-17", i+1, document.Version)
 		}
@@ -122,7 +126,7 @@ func parseStatement(text []byte) (statement, error) {
 	return s, nil
 }
 
-// parsePrincipal gives a service, or nothing for everybody.
+// parsePrincipal returns the name of a service, or nothing for everybody.
 func parsePrincipal(text []byte) (service string, err error) {
 	var everybody string
 	if json.Unmarshal(text, &everybody) == nil && everybody == "*" {
@@ -135,14 +139,14 @@ func parsePrincipal(text []byte) (service string, err error) {
 	return of.Service, nil
 }
 
-// strict is json.Unmarshal that fails where text has a field that v has not.
+// strict is json.Unmarshal, and fails where the text has a field that v does not have.
 func strict(text []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	return d.Decode(v)
 }
 
-// list is a string, or several, in JSON.
+// list is in JSON a string, or a list of strings.
 type list []string
 
 func (l *list) UnmarshalJSON(text []byte) error {
@@ -154,15 +158,16 @@ func (l *list) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(l))
 }
 
-// Allowed says whether an action (such as s3:GetObject) on a resource's ARN is allowed, with the request's condition keys (such as
-// s3:prefix). The statement is the one that allows it, or that denies it; it is empty where none speaks of it. A statement with a service
-// for its principal applies where the key aws:PrincipalServiceName has its name.
+// Allowed returns whether an action (such as s3:GetObject) on a resource's ARN is allowed, for a request with these
+// condition keys (such as s3:prefix). It also returns the statement that allows the action, or denies it, or nothing
+// where no statement applies. A statement whose principal is a service applies where the key aws:PrincipalServiceName
+// has the service's name.
 func (p *Policy) Allowed(action, resource string, context map[string]string) (statement string, ok bool) {
 	g, ok := p.find(action, resource, context)
 	return g.Statement, ok
 }
 
-// find is Allowed, and gives the statement's action as it is written.
+// find is Allowed, and returns the statement's action as the policy writes it.
 func (p *Policy) find(action, resource string, context map[string]string) (found Grant, ok bool) {
 	keys := make(map[string]string, len(context))
 	for k, v := range context {
@@ -181,7 +186,7 @@ func (p *Policy) find(action, resource string, context map[string]string) (found
 	return found, ok
 }
 
-// Grants lists what the policy allows, in its order.
+// Grants lists what the policy allows, in the order of its text.
 func (p *Policy) Grants() []Grant {
 	var grants []Grant
 	for _, s := range p.statements {
@@ -195,31 +200,33 @@ func (p *Policy) Grants() []Grant {
 	return grants
 }
 
+// applies returns the statement's action that matches, where the statement is about this action on this resource, and
+// its conditions hold.
 func (s statement) applies(action, resource string, keys map[string]string) (pattern string, ok bool) {
 	if s.service != "" && keys["aws:principalservicename"] != s.service {
 		return "", false
 	}
-	pattern, ok = first(s.actions, func(p string) bool { return wildcard(strings.ToLower(p), strings.ToLower(action)) })
+	pattern, ok = firstMatch(s.actions, func(p string) bool { return wildcard(strings.ToLower(p), strings.ToLower(action)) })
 	if !ok {
 		return "", false
 	}
-	if _, ok := first(s.resources, func(p string) bool { return arn(p, resource) }); !ok {
+	if _, ok := firstMatch(s.resources, func(p string) bool { return arn(p, resource) }); !ok {
 		return "", false
 	}
 	for _, c := range s.conditions {
-		// A key that the request has not: these operators do not hold.
+		// Where the request does not have the key, these operators do not hold.
 		value, has := keys[strings.ToLower(c.key)]
 		if !has {
 			return "", false
 		}
-		if _, ok := first(c.values, func(want string) bool { return operators[c.operator](want, value) }); !ok {
+		if _, ok := firstMatch(c.values, func(want string) bool { return operators[c.operator](want, value) }); !ok {
 			return "", false
 		}
 	}
 	return pattern, true
 }
 
-func first(of []string, match func(string) bool) (string, bool) {
+func firstMatch(of []string, match func(string) bool) (string, bool) {
 	for _, s := range of {
 		if match(s) {
 			return s, true
@@ -231,12 +238,13 @@ func first(of []string, match func(string) bool) (string, bool) {
 var operators = map[string]func(want, value string) bool{
 	"StringEquals": func(want, value string) bool { return want == value },
 	"StringLike":   wildcard,
-	"ArnEquals":    arn, // the same as ArnLike, as AWS documents it
+	"ArnEquals":    arn, // AWS documents that it is the same as ArnLike
 	"ArnLike":      arn,
 	"Bool":         strings.EqualFold,
 }
 
-// arn matches an ARN by its six parts, each with wildcards of its own, which do not reach into the next. "*" alone is everything.
+// arn matches an ARN by its six parts. Each part may have wildcards, which do not reach into the next part. The pattern
+// "*" matches everything.
 func arn(pattern, value string) bool {
 	if pattern == "*" {
 		return true
@@ -253,9 +261,10 @@ func arn(pattern, value string) bool {
 	return true
 }
 
-// wildcard matches the whole of s; * stands for any bytes, none and slashes too, ? for one.
+// wildcard matches the whole of s. In the pattern, * stands for any number of bytes, also for none and for slashes, and
+// ? stands for one.
 func wildcard(pattern, s string) bool {
-	// Where s does not go on to match, the last star takes one more byte. Earlier stars need no second try.
+	// Where the rest of s does not match, the last star takes one more byte. Earlier stars need no second try.
 	star, from := -1, 0
 	p := 0
 	for i := 0; i < len(s); {

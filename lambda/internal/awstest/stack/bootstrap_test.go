@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -24,6 +25,10 @@ import (
 // The test binary is its own bootstrap: started with this variable, it is the function below.
 const bootstrapVariable = "STACK_TEST_BOOTSTRAP"
 
+// patience is how long tests wait for what must come. It is far more than any machine needs, so a wait that ends with
+// it is a hang.
+const patience = 2 * time.Minute
+
 func TestMain(m *testing.M) {
 	switch os.Getenv(bootstrapVariable) {
 	case "":
@@ -31,9 +36,17 @@ func TestMain(m *testing.M) {
 	case "init-exit":
 		os.Exit(9)
 	case "init-hang":
-		time.Sleep(time.Minute)
+		hang()
 	default:
 		lambda.Start(bootstrap)
+	}
+}
+
+// hang never returns, while the process lives. (With an empty select, Go's runtime would see a deadlock and end the
+// process.)
+func hang() {
+	for {
+		time.Sleep(time.Hour)
 	}
 }
 
@@ -48,7 +61,7 @@ type errOdd struct{ n int }
 
 func (e *errOdd) Error() string { return fmt.Sprintf("%d is odd", e.n) }
 
-// bootstrap obeys an order, or the order in each message of an SQS event; then it reports those that failed.
+// bootstrap obeys an order, or the orders in the messages of an SQS event, of which it reports those that failed.
 func bootstrap(ctx context.Context, event json.RawMessage) (any, error) {
 	var batch events.SQSEvent
 	if err := json.Unmarshal(event, &batch); err != nil {
@@ -98,14 +111,19 @@ func obey(ctx context.Context, o order, receives int) (any, error) {
 		lc, _ := lambdacontext.FromContext(ctx)
 		deadline, _ := ctx.Deadline()
 		return map[string]any{
-			"pid": os.Getpid(), "id": lc.AwsRequestID, "arn": lc.InvokedFunctionArn, "left": time.Until(deadline).Milliseconds(),
+			"pid": os.Getpid(), "id": lc.AwsRequestID, "arn": lc.InvokedFunctionArn, "deadline": deadline.UnixMilli(),
 			"name": lambdacontext.FunctionName, "memory": lambdacontext.MemoryLimitInMB, "version": lambdacontext.FunctionVersion,
 			"region": os.Getenv("AWS_REGION"), "root": os.Getenv("LAMBDA_TASK_ROOT"), "own": os.Getenv("STACK_TEST_OWN"),
-			"home": os.Getenv("HOME"), "trace": os.Getenv("_X_AMZN_TRACE_ID"),
+			"environment": os.Getenv("STACK_TEST_ENVIRONMENT"), "home": os.Getenv("HOME"), "trace": os.Getenv("_X_AMZN_TRACE_ID"),
 		}, nil
-	case "sleep": // not minding the deadline
-		time.Sleep(time.Duration(o.N) * time.Millisecond)
-		return o, nil
+	case "hang": // whatever the deadline
+		hang()
+	case "call": // the server at S, and wait until it answers
+		response, err := http.Get(o.S)
+		if err != nil {
+			return nil, err
+		}
+		return o, response.Body.Close()
 	case "exit":
 		os.Exit(o.N)
 	case "panic":
@@ -148,8 +166,7 @@ func obey(ctx context.Context, o order, receives int) (any, error) {
 			return nil, errors.New("too early")
 		}
 		fallthrough
-	case "work": // take N milliseconds, then leave a mark
-		time.Sleep(time.Duration(o.N) * time.Millisecond)
+	case "work": // leave a mark
 		f, err := os.OpenFile(os.Getenv("STACK_TEST_MARKS"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
 			return nil, err
@@ -187,7 +204,10 @@ func function(t *testing.T, c FunctionConfig) *Function {
 		c.Env = []string{bootstrapVariable + "=run"}
 	}
 	if c.Timeout == 0 {
-		c.Timeout = 20 * time.Second
+		c.Timeout = patience
+	}
+	if c.InitTimeout == 0 {
+		c.InitTimeout = patience
 	}
 	f, err := NewFunction(c)
 	if err != nil {

@@ -16,10 +16,10 @@ import (
 	"github.com/quarry-hn/quarry/host/projection"
 )
 
-// TestUploadersPolicy makes, reads, cancels and replaces a job as who has the policy of lambda/deploy/README.md: it allows all of that, and
-// nothing that is not used.
+// TestUploadersPolicy makes, reads, cancels and replaces a job with the policy of lambda/deploy/README.md alone: the
+// policy allows all of that, and nothing that they do not use.
 func TestUploadersPolicy(t *testing.T) {
-	page, err := os.ReadFile("../../deploy/README.md")
+	page, err := os.ReadFile("../../../deploy/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

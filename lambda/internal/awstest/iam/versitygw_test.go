@@ -41,9 +41,10 @@ func clientOf(server *s3server.Server, endpoint, secret string) *s3.Client {
 	})
 }
 
-// A server that checks signatures, and AWS's own client.
+// TestS3GateBeforeVersitygw has the gate between AWS's own client and a server that checks signatures.
 func TestS3GateBeforeVersitygw(t *testing.T) {
-	s := loadStack(t)
+	t.Parallel()
+	s := loadTemplate(t)
 	server := startServer(t)
 	u, err := url.Parse(server.Endpoint)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 )
 
 func TestS3Event(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ key, want string }{
 		{"documents/red flower.jsonl", "documents/red+flower.jsonl"},
 		{"a+b", "a%2Bb"},
@@ -50,6 +51,7 @@ func TestS3Event(t *testing.T) {
 }
 
 func TestNotifier(t *testing.T) {
+	t.Parallel()
 	q := queue(t, QueueConfig{})
 	n := Notifier{Queue: q, Prefix: "in/", Suffix: ".jsonl"}
 	if err := n.Configured("corpus"); err != nil {

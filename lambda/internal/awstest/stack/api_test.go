@@ -10,6 +10,7 @@ import (
 
 // TestRuntimeAPIRefuses says what a runtime gets that does not keep to the protocol.
 func TestRuntimeAPIRefuses(t *testing.T) {
+	t.Parallel()
 	e := &environment{work: make(chan *call), ready: make(chan struct{})}
 	server := httptest.NewServer(e.api())
 	defer server.Close()
