@@ -61,6 +61,12 @@ func readIDs(fsys fs.FS, name, path string, id func(l *lineReader, line []byte) 
 		sum.Write([]byte{'\n'})
 		return errors.Join(ids.keep(id), same.add(id))
 	})
+	if e := (*Error)(nil); errors.As(err, &e) && e.Line > 0 {
+		// An id that is given twice is found once the reading has ended. A line before this one may be at fault so, and the first is named.
+		if earlier := same.check(ids); earlier != nil {
+			return nil, earlier
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

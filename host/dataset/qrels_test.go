@@ -8,14 +8,15 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"unicode/utf8"
 )
 
 // simpleQrels reads judgements by the README: query-id, corpus-id and a finite score, separated by tabs, each pair once; the
-// first line may be a header.
+// first line may be a header. All lines are UTF-8.
 func simpleQrels(data []byte) (js []Judgement, fault int) {
 	for _, l := range simpleLines(data) {
 		fields := strings.Split(l.text, "\t")
-		if len(fields) != 3 {
+		if len(fields) != 3 || !utf8.ValidString(l.text) {
 			return nil, l.number
 		}
 		third := strings.TrimSpace(fields[2])

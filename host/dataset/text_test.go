@@ -18,11 +18,11 @@ import (
 // fault is where the simple reading stops: a line, or 0 where the file as a whole is at fault; good is -1.
 const good = -1
 
-// simpleIDs reads ids by the README: one in each line, each once, at least one.
+// simpleIDs reads ids by the README: one in each line, which is UTF-8, each once, at least one.
 func simpleIDs(data []byte, id func(text string) (string, bool)) (ids []string, fault int) {
 	for _, l := range simpleLines(data) {
 		s, ok := id(l.text)
-		if !ok || s == "" || !utf8.ValidString(s) || slices.Contains(ids, s) {
+		if !ok || s == "" || !utf8.ValidString(l.text) || slices.Contains(ids, s) {
 			return nil, l.number
 		}
 		ids = append(ids, s)
@@ -118,6 +118,7 @@ func TestMoreIDsThanAreKept(t *testing.T) {
 	for name, data := range map[string]string{
 		"all differ": text.String(), "the last is the first": text.String() + "d0\n", "two in the middle": strings.Replace(text.String(), "d77\n", "d93\n", 1),
 		"three alike": text.String() + "d5\nd5\n", "one": "d1\n", "empty": "\n",
+		"one twice, then a line that is not UTF-8": text.String() + "d5\n\xff\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			fsys := fstest.MapFS{"docs.ids": {Data: []byte(data)}}
