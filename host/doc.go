@@ -3,7 +3,7 @@
 // In go a folder of texts, judgements and vectors (package dataset), and options. Out come a projection, projected
 // vectors, or hard negatives:
 //
-//	folder, _ := dataset.Open("mydata")
+//	folder, _ := beir.Open("mydata")
 //	projection, _ := host.Fit(ctx, folder, host.FitOptions{})
 //	result, _ := host.Mine(ctx, folder, projection, host.MineOptions{})
 //

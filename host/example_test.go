@@ -10,12 +10,12 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/engine"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
-// openDemo stands for dataset.Open("mydata") in the examples.
-func openDemo() *dataset.Folder { return must(dataset.OpenFS(demo.FS, "demo")) }
+// openDemo stands for beir.Open("mydata") in the examples.
+func openDemo() *dataset.Dataset { return must(demo.Open()) }
 
 // must keeps the examples short.
 func must[T any](v T, err error) T {

@@ -85,7 +85,7 @@ type Texts struct {
 }
 
 // TextsOf reads the texts of those pairs' queries, positives and negatives. An id that the folder does not have is an error.
-func TextsOf(folder *dataset.Folder, pairs []Pair) (*Texts, error) {
+func TextsOf(folder *dataset.Dataset, pairs []Pair) (*Texts, error) {
 	queries, documents := map[string]bool{}, map[string]bool{}
 	for _, p := range pairs {
 		queries[p.QueryID], documents[p.PositiveID] = true, true
@@ -95,19 +95,19 @@ func TextsOf(folder *dataset.Folder, pairs []Pair) (*Texts, error) {
 	}
 	t := &Texts{}
 	var err error
-	if t.Queries, err = folder.QueryTexts(queries); err != nil {
+	if t.Queries, err = folder.Queries.Texts.OfIDs(queries); err != nil {
 		return nil, err
 	}
-	if t.Documents, err = folder.DocumentTexts(documents); err != nil {
+	if t.Documents, err = folder.Documents.Texts.OfIDs(documents); err != nil {
 		return nil, err
 	}
 	for _, p := range pairs {
 		if _, ok := t.Queries[p.QueryID]; !ok {
-			return nil, otherFolder(folder.Queries.Path, "query", p.QueryID)
+			return nil, otherFolder(folder.Queries.Name(), "query", p.QueryID)
 		}
 		for _, id := range append([]string{p.PositiveID}, negativeIDs(p)...) {
 			if _, ok := t.Documents[id]; !ok {
-				return nil, otherFolder(folder.Documents.Path, "document", id)
+				return nil, otherFolder(folder.Documents.Name(), "document", id)
 			}
 		}
 	}
@@ -136,7 +136,7 @@ func (t *Texts) Document(id, separator string) string {
 }
 
 // Export writes a triplet for each negative, one JSON object a line, and returns how many.
-func Export(folder *dataset.Folder, pairs []Pair, separator string, w io.Writer) (int, error) {
+func Export(folder *dataset.Dataset, pairs []Pair, separator string, w io.Writer) (int, error) {
 	texts, err := TextsOf(folder, pairs)
 	if err != nil {
 		return 0, err

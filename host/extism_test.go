@@ -105,7 +105,7 @@ func TestExtismGo(t *testing.T) {
 }
 
 // extismMessages makes what a host without this library would: begin's tensors and the documents, raw.
-func extismMessages(t *testing.T, folder *dataset.Folder, p *host.Projection) (begin, documents []safetensors.Tensor) {
+func extismMessages(t *testing.T, folder *dataset.Dataset, p *host.Projection) (begin, documents []safetensors.Tensor) {
 	t.Helper()
 	var queries, positives []safetensors.Tensor
 	for _, m := range p.Models {
@@ -152,7 +152,7 @@ func extismMessages(t *testing.T, folder *dataset.Folder, p *host.Projection) (b
 	return begin, documents
 }
 
-func allIDs(t *testing.T, ids *dataset.IDs) []string {
+func allIDs(t *testing.T, ids dataset.IDs) []string {
 	t.Helper()
 	var err error
 	all := slices.Collect(ids.All(&err))
@@ -162,7 +162,7 @@ func allIDs(t *testing.T, ids *dataset.IDs) []string {
 	return all
 }
 
-func rowsByID(t *testing.T, ids *dataset.IDs) map[string]int {
+func rowsByID(t *testing.T, ids dataset.IDs) map[string]int {
 	t.Helper()
 	rows := map[string]int{}
 	for row, id := range allIDs(t, ids) {
@@ -181,7 +181,7 @@ func rowsOf(tensors []safetensors.Tensor, first, n int) (cut []safetensors.Tenso
 	return cut
 }
 
-func extismPairs(t *testing.T, folder *dataset.Folder, part []byte) (pairs []host.Pair) {
+func extismPairs(t *testing.T, folder *dataset.Dataset, part []byte) (pairs []host.Pair) {
 	t.Helper()
 	p, err := mine.ParsePart(part)
 	if err != nil {

@@ -92,7 +92,7 @@ func (o FitOptions) withDefaults() (FitOptions, error) {
 }
 
 // Fit fits a projection on a folder's vectors.
-func Fit(ctx context.Context, folder *dataset.Folder, o FitOptions) (*Projection, error) {
+func Fit(ctx context.Context, folder *dataset.Dataset, o FitOptions) (*Projection, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func Fit(ctx context.Context, folder *dataset.Folder, o FitOptions) (*Projection
 }
 
 // projection is what the options say of the projection to be: its models, without their widths, and settings.
-func (o FitOptions) projection(folder *dataset.Folder) *pca.Projection {
+func (o FitOptions) projection(folder *dataset.Dataset) *pca.Projection {
 	p := &pca.Projection{Normalize: !o.NoNormalize, Center: !o.NoCenter && !o.NoPCA, FitOn: o.FitOn, Seed: o.Seed}
 	for _, w := range o.Models {
 		p.Models = append(p.Models, pca.Model{Name: w.Model, Weight: w.Weight})

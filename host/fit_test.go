@@ -10,12 +10,13 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
-	"github.com/quarry-hn/quarry/testdata/demo"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 )
 
-func demoFolder(t testing.TB) *dataset.Folder {
+func demoFolder(t testing.TB) *dataset.Dataset {
 	t.Helper()
-	f, err := dataset.OpenFS(demo.FS, "demo")
+	f, err := demo.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func TestFitted(t *testing.T) {
 
 // TestFittedOnOthers has a projection of vectors that have changed, and one that left out rows that are now an error.
 func TestFittedOnOthers(t *testing.T) {
-	write := func(zero bool) *dataset.Folder {
+	write := func(zero bool) *dataset.Dataset {
 		files := fstest.MapFS{}
 		err := fs.WalkDir(demo.FS, ".", func(name string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
@@ -105,7 +106,7 @@ func TestFittedOnOthers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := dataset.OpenFS(files, "demo")
+		f, err := beir.OpenFS(files, "demo")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
@@ -76,9 +77,9 @@ func (c goldenCase) options(t testing.TB) (o host.MineOptions) {
 	return o
 }
 
-func (c goldenCase) open(t testing.TB) (*dataset.Folder, *host.Projection, []byte) {
+func (c goldenCase) open(t testing.TB) (*dataset.Dataset, *host.Projection, []byte) {
 	t.Helper()
-	folder, err := dataset.Open(filepath.Join(golden, c.Folder))
+	folder, err := beir.Open(filepath.Join(golden, c.Folder))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +194,7 @@ func TestOneTableEveryEngine(t *testing.T) {
 }
 
 // minedInParts mines the documents in n ranges, the last first, and merges the parts.
-func minedInParts(t *testing.T, folder *dataset.Folder, p *host.Projection, o host.MineOptions, n int) (*host.Result, []byte) {
+func minedInParts(t *testing.T, folder *dataset.Dataset, p *host.Projection, o host.MineOptions, n int) (*host.Result, []byte) {
 	t.Helper()
 	j, err := host.NewJob(t.Context(), folder, p, o)
 	if err != nil {

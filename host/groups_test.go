@@ -6,15 +6,14 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/plugin/mine"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 func demoJob(t *testing.T, o MineOptions) *Job {
 	t.Helper()
-	f, err := dataset.OpenFS(demo.FS, "demo")
+	f, err := demo.Open()
 	if err != nil {
 		t.Fatal(err)
 	}

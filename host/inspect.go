@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/npy"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -168,7 +169,7 @@ func (i *Inspection) projection(path string, file []byte) error {
 
 func (i *Inspection) vectors(ctx context.Context, path string) error {
 	i.Kind = "vectors"
-	x, err := dataset.OpenNpy(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
+	x, err := npy.Open(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
 	if err != nil {
 		return err
 	}

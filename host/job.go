@@ -14,7 +14,7 @@ import (
 // of it make the result. It is for one goroutine at a time.
 type Job struct {
 	options    MineOptions
-	folder     *dataset.Folder
+	folder     *dataset.Dataset
 	projection *Projection
 	documents  []dataset.Matrix // of each model
 	queries    []dataset.Matrix
@@ -37,7 +37,7 @@ type Piece struct {
 }
 
 // NewJob selects the pairs of a folder. Close it after use.
-func NewJob(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOptions) (_ *Job, err error) {
+func NewJob(ctx context.Context, folder *dataset.Dataset, p *Projection, o MineOptions) (_ *Job, err error) {
 	o, rule, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -195,7 +195,7 @@ func (j *Job) Groups() int { return len(j.groups) }
 // Names returns the ids of a group's queries and positives, in the order of its tensors.
 func (j *Job) Names(g *PairGroup) (queries, positives []string, err error) {
 	for _, side := range []struct {
-		ids  *dataset.IDs
+		ids  dataset.IDs
 		rows []int
 		to   *[]string
 	}{{j.folder.Queries, g.queries, &queries}, {j.folder.Documents, g.positives, &positives}} {
@@ -203,7 +203,7 @@ func (j *Job) Names(g *PairGroup) (queries, positives []string, err error) {
 		for _, row := range side.rows {
 			wanted[row] = true
 		}
-		names, err := side.ids.Names(wanted)
+		names, err := side.ids.OfRows(wanted)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -31,7 +31,7 @@ type Manifest struct {
 	Missing    string             `json:"missing"`
 	Projection ManifestProjection `json:"projection"`
 	Plugin     ManifestPlugin     `json:"plugin"`
-	Inputs     map[string]string  `json:"inputs"` // SHA-256 of each; see dataset.Folder.Fingerprints
+	Inputs     map[string]string  `json:"inputs"` // SHA-256 of each; see dataset.Dataset.Fingerprints
 	Tallies    Tallies            `json:"tallies"`
 	Negatives  string             `json:"negatives_sha256"`
 }

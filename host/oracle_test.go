@@ -17,6 +17,8 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
+	"github.com/quarry-hn/quarry/host/dataset/npy"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/plugin/pca"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
@@ -69,7 +71,7 @@ func pcaCases(t *testing.T) (made, real []pcaCase) {
 }
 
 // folder makes a folder of the case's vectors as documents, with the first of them as the one query.
-func (c pcaCase) folder(t *testing.T) *dataset.Folder {
+func (c pcaCase) folder(t *testing.T) *dataset.Dataset {
 	t.Helper()
 	files := fstest.MapFS{"queries.ids": {Data: []byte("q\n")}, "qrels/train.tsv": {Data: []byte("q\td0\t1\n")}}
 	for _, m := range c.Models {
@@ -78,7 +80,7 @@ func (c pcaCase) folder(t *testing.T) *dataset.Folder {
 			t.Fatal(err)
 		}
 		files["vectors/"+m.Name+"/docs.npy"] = &fstest.MapFile{Data: b}
-		x, err := dataset.OpenNpy(os.DirFS(oracle), m.File, m.File)
+		x, err := npy.Open(os.DirFS(oracle), m.File, m.File)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,14 +92,14 @@ func (c pcaCase) folder(t *testing.T) *dataset.Folder {
 		}
 		files["docs.ids"] = &fstest.MapFile{Data: []byte(ids)}
 	}
-	f, err := dataset.OpenFS(files, c.Name)
+	f, err := beir.OpenFS(files, c.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return f
 }
 
-func (c pcaCase) fit(t *testing.T, f *dataset.Folder, o host.FitOptions) *host.Projection {
+func (c pcaCase) fit(t *testing.T, f *dataset.Dataset, o host.FitOptions) *host.Projection {
 	t.Helper()
 	o.NoNormalize = c.Normalize == "none"
 	for _, m := range c.Models {
@@ -164,7 +166,7 @@ func TestFitAgainstScikitLearn(t *testing.T) {
 }
 
 // transformAll projects all documents, through the library alone.
-func transformAll(t *testing.T, f *dataset.Folder, p *host.Projection, dst []float32) error {
+func transformAll(t *testing.T, f *dataset.Dataset, p *host.Projection, dst []float32) error {
 	t.Helper()
 	var raw []pca.Raw
 	rows := 0
@@ -187,7 +189,7 @@ func transformAll(t *testing.T, f *dataset.Folder, p *host.Projection, dst []flo
 // angle is the sine of the largest angle between the subspace that scikit-learn's components span and quarry's.
 func (c pcaCase) angle(t *testing.T, p *host.Projection) float64 {
 	t.Helper()
-	x, err := dataset.OpenNpy(os.DirFS(oracle), c.Components.File, c.Components.File)
+	x, err := npy.Open(os.DirFS(oracle), c.Components.File, c.Components.File)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +235,7 @@ func TestFitRealDataAgainstScikitLearn(t *testing.T) {
 }
 
 // realFolder opens a folder of the real data, or skips the test where there is none.
-func realFolder(t *testing.T, name string) *dataset.Folder {
+func realFolder(t *testing.T, name string) *dataset.Dataset {
 	t.Helper()
 	dir := os.Getenv("QUARRY_DATA")
 	if dir == "" {
@@ -243,7 +245,7 @@ func realFolder(t *testing.T, name string) *dataset.Folder {
 	if _, err := os.Stat(dir); err != nil {
 		t.Skipf("no real data: set QUARRY_DATA to the folder that holds %s (%v)", name, err)
 	}
-	f, err := dataset.Open(dir)
+	f, err := beir.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +271,7 @@ func TestRulesAgainstSentenceTransformers(t *testing.T) {
 		}
 	}
 	readOracle(t, "st_negatives.json", &given)
-	f, err := dataset.Open(filepath.Join(oracle, "st"))
+	f, err := beir.Open(filepath.Join(oracle, "st"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ type pairSet struct {
 type pairRows struct{ query, positive int }
 
 // selectPairs takes the pairs of a split. Judgements of every split count as positives that are not to be negatives.
-func selectPairs(folder *dataset.Folder, o MineOptions) (*pairSet, error) {
+func selectPairs(folder *dataset.Dataset, o MineOptions) (*pairSet, error) {
 	splits, err := chooseSplits(folder, o.Split)
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func selectPairs(folder *dataset.Folder, o MineOptions) (*pairSet, error) {
 }
 
 // judgedRows finds the rows of all queries and documents that are judged, and of documents that have a query's id.
-func judgedRows(folder *dataset.Folder) (queries, documents map[string]int, err error) {
+func judgedRows(folder *dataset.Dataset) (queries, documents map[string]int, err error) {
 	wantedQueries, wantedDocuments := map[string]bool{}, map[string]bool{}
 	for _, q := range folder.Qrels {
 		for _, j := range q.Judgements {
@@ -95,7 +95,7 @@ func judgedRows(folder *dataset.Folder) (queries, documents map[string]int, err 
 
 // CheckPairs fails where Mine would for the pairs alone: an unknown split, a query or positive that is missing. It needs no vectors, so a
 // long fit need not come first.
-func CheckPairs(folder *dataset.Folder, o MineOptions) error {
+func CheckPairs(folder *dataset.Dataset, o MineOptions) error {
 	o, _, err := o.withDefaults()
 	if err == nil {
 		_, err = selectPairs(folder, o)
@@ -103,7 +103,7 @@ func CheckPairs(folder *dataset.Folder, o MineOptions) error {
 	return err
 }
 
-func chooseSplits(folder *dataset.Folder, split string) ([]*dataset.Qrels, error) {
+func chooseSplits(folder *dataset.Dataset, split string) ([]*dataset.Qrels, error) {
 	if split == "all" {
 		return folder.Qrels, nil
 	}
@@ -117,10 +117,10 @@ func chooseSplits(folder *dataset.Folder, split string) ([]*dataset.Qrels, error
 	return nil, fmt.Errorf("%w: there is no qrels/%s.tsv\n  hint: choose --split %s or all", ErrOption, split, strings.Join(names, ", "))
 }
 
-func missingError(folder *dataset.Folder, q *dataset.Qrels, j dataset.Judgement, okQuery bool) error {
-	problem := fmt.Sprintf("document %q is not in %s", j.Document, folder.Documents.Path)
+func missingError(folder *dataset.Dataset, q *dataset.Qrels, j dataset.Judgement, okQuery bool) error {
+	problem := fmt.Sprintf("document %q is not in %s", j.Document, folder.Documents.Name())
 	if !okQuery {
-		problem = fmt.Sprintf("query %q is not in %s", j.Query, folder.Queries.Path)
+		problem = fmt.Sprintf("query %q is not in %s", j.Query, folder.Queries.Name())
 	}
 	return &dataset.Error{Path: q.Path, Line: j.Line, Row: -1, Problem: problem, Hint: "add it, or leave such pairs out with --missing skip"}
 }

@@ -53,7 +53,7 @@ func (p *Projection) Save(path string, force bool) error {
 }
 
 // ensemble opens the vectors of the projection's models and checks their widths.
-func (p *Projection) ensemble(folder *dataset.Folder) ([]dataset.Model, error) {
+func (p *Projection) ensemble(folder *dataset.Dataset) ([]dataset.Model, error) {
 	var models []dataset.Model
 	for _, want := range p.Models {
 		m, err := folder.Vectors(want.Name)

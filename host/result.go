@@ -62,7 +62,7 @@ type Result struct {
 }
 
 // Mine mines a folder's pairs against all its documents.
-func Mine(ctx context.Context, folder *dataset.Folder, p *Projection, o MineOptions) (result *Result, err error) {
+func Mine(ctx context.Context, folder *dataset.Dataset, p *Projection, o MineOptions) (result *Result, err error) {
 	j, err := NewJob(ctx, folder, p, o)
 	if err != nil {
 		return nil, err
@@ -192,8 +192,8 @@ func (j *Job) names(merged []*mine.Part) (queries, documents map[int]string, err
 			}
 		}
 	}
-	if queries, err = j.folder.Queries.Names(wantedQueries); err == nil {
-		documents, err = j.folder.Documents.Names(wantedDocuments)
+	if queries, err = j.folder.Queries.OfRows(wantedQueries); err == nil {
+		documents, err = j.folder.Documents.OfRows(wantedDocuments)
 	}
 	return queries, documents, err
 }

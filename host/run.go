@@ -49,7 +49,7 @@ func (k *Kept) Unwrap() error { return k.error }
 
 // Do makes the run. Where a job has several parts, or with Resume, each part is kept beside the output as soon as it is finished, until all
 // outputs are written.
-func (r Run) Do(ctx context.Context, folder *dataset.Folder) (done *Done, err error) {
+func (r Run) Do(ctx context.Context, folder *dataset.Dataset) (done *Done, err error) {
 	if err := errors.Join(r.Mine.Validate(), r.Fit.Validate()); err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (r Run) finished() bool {
 }
 
 // projection is the one given, the one that an earlier run fitted, or a new one.
-func (r Run) projection(ctx context.Context, folder *dataset.Folder, w *work, finished bool) (*Projection, error) {
+func (r Run) projection(ctx context.Context, folder *dataset.Dataset, w *work, finished bool) (*Projection, error) {
 	switch {
 	case r.Projection != nil:
 		return r.Projection, nil
@@ -164,7 +164,7 @@ func (r Run) projection(ctx context.Context, folder *dataset.Folder, w *work, fi
 }
 
 // fitted is the projection that an earlier run fitted, with the same options.
-func (r Run) fitted(folder *dataset.Folder, path string) (*Projection, error) {
+func (r Run) fitted(folder *dataset.Dataset, path string) (*Projection, error) {
 	p, err := LoadProjection(path)
 	if err != nil {
 		return nil, err

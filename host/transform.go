@@ -3,11 +3,11 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"path/filepath"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/npy"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
@@ -40,7 +40,7 @@ type Transformed struct {
 
 // Transform projects all documents and queries of a folder to docs.npy and queries.npy in the folder out: float32, one row per
 // line of the corpus or query file.
-func Transform(ctx context.Context, folder *dataset.Folder, p *Projection, out string, o TransformOptions) (t *Transformed, err error) {
+func Transform(ctx context.Context, folder *dataset.Dataset, p *Projection, out string, o TransformOptions) (t *Transformed, err error) {
 	if o, err = o.withDefaults(); err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ const transformBytes = 16 << 20
 // writeProjected writes a .npy file of all rows, projected, and returns how many were zero.
 func (w *workers) writeProjected(ctx context.Context, to io.Writer, xs []dataset.Matrix, o TransformOptions, stage string) (zeros int, err error) {
 	n, k := xs[0].Rows(), w.projection.Width()
-	if _, err := to.Write(npyHeader(n, k)); err != nil {
+	if _, err := to.Write(npy.Header(n, k)); err != nil {
 		return 0, err
 	}
 	done := progressOf(o.Progress, stage, n)
@@ -124,14 +124,4 @@ func (w *workers) writeProjected(ctx context.Context, to io.Writer, xs []dataset
 		}
 	}
 	return zeros, nil
-}
-
-// npyHeader is the start of a .npy file, format version 1.0, of n x k float32.
-func npyHeader(n, k int) []byte {
-	text := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", n, k)
-	for (10+len(text)+1)%64 != 0 {
-		text += " "
-	}
-	text += "\n"
-	return append([]byte{0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, byte(len(text)), byte(len(text) >> 8)}, text...)
 }

@@ -20,12 +20,11 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"github.com/quarry-hn/quarry/host"
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/lambda/internal/stack"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 const (
@@ -58,7 +57,7 @@ type sample struct {
 
 var demoJob = sync.OnceValues(func() (*sample, error) {
 	ctx, s := context.Background(), &sample{objects: map[string][]byte{}, private: map[string]bool{}}
-	folder, err := dataset.OpenFS(demo.FS, "demo")
+	folder, err := demo.Open()
 	if err != nil {
 		return nil, err
 	}

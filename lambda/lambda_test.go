@@ -17,12 +17,13 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore/s3server"
 	"github.com/quarry-hn/quarry/lambda/internal/account"
 	"github.com/quarry-hn/quarry/lambda/internal/iam"
 	"github.com/quarry-hn/quarry/lambda/internal/stack"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 // testAccount is one whose function's log lines are kept.
@@ -71,7 +72,7 @@ func must(t testing.TB, err error) {
 }
 
 // oneMachine is what mining on one machine gives.
-func oneMachine(t testing.TB, folder *dataset.Folder, p *host.Projection, o host.MineOptions) (negatives, manifest []byte) {
+func oneMachine(t testing.TB, folder *dataset.Dataset, p *host.Projection, o host.MineOptions) (negatives, manifest []byte) {
 	t.Helper()
 	r, err := host.Mine(t.Context(), folder, p, o)
 	must(t, err)
@@ -92,18 +93,18 @@ func checkResult(t testing.TB, at *job.Place, negatives, manifest []byte) {
 }
 
 // openData opens real documents, or the demo's where there are none.
-func openData(t testing.TB) (*dataset.Folder, string) {
+func openData(t testing.TB) (*dataset.Dataset, string) {
 	t.Helper()
 	data := os.Getenv("QUARRY_DATA")
 	if data == "" {
 		data = filepath.Join("..", "..", "shared", "data")
 	}
-	folder, err := dataset.Open(filepath.Join(data, "cloud-docs"))
+	folder, err := beir.Open(filepath.Join(data, "cloud-docs"))
 	name := "cloud-docs"
 	if errors.Is(err, fs.ErrNotExist) {
 		t.Logf("no real data in QUARRY_DATA=%s: the demo's documents are mined", data)
 		name = "demo"
-		folder, err = dataset.OpenFS(demo.FS, name)
+		folder, err = beir.OpenFS(demo.FS, name)
 	}
 	must(t, err)
 	t.Cleanup(func() { _ = folder.Close() })

@@ -16,10 +16,9 @@ import (
 	"time"
 
 	"github.com/quarry-hn/quarry/host"
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/lambda/internal/account"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 // TestZip looks at what is deployed: a program for arm64, and the plugin compiled for it; no more, and the same bytes each time.
@@ -104,7 +103,7 @@ func TestZipRuns(t *testing.T) {
 	program := filepath.Join(dir, "run")
 	must(t, os.WriteFile(program, []byte("#!/bin/sh\nexec "+emulator+" "+filepath.Join(dir, "bootstrap")+"\n"), 0o700))
 	a := newAccount(t, account.Options{Function: program, Cache: true, Concurrency: 1, Timeout: time.Minute})
-	folder, err := dataset.OpenFS(demo.FS, "demo")
+	folder, err := demo.Open()
 	must(t, err)
 	defer folder.Close()
 	p, err := host.Fit(t.Context(), folder, host.FitOptions{})

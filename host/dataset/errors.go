@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Error is a problem with an input file, for the person who must mend it.
+// Error is a problem with an input file, or another source, for the person who must mend it.
 type Error struct {
 	Path    string
 	Line    int    // from 1, for text files; 0 where no line is at fault
@@ -45,7 +45,7 @@ func ReadError(path string, err error, hint ...string) error {
 	return &Error{Path: path, Row: -1, Problem: problem, Hint: strings.Join(hint, "; "), Err: err}
 }
 
-// fileError is an Error about a file as a whole.
-func fileError(path, hint, format string, args ...any) error {
+// FileError is an Error about a file as a whole, or another source.
+func FileError(path, hint, format string, args ...any) *Error {
 	return &Error{Path: path, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: hint}
 }

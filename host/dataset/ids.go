@@ -1,121 +1,159 @@
 package dataset
 
 import (
-	"container/heap"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/maphash"
-	"io"
-	"io/fs"
+	"hash"
 	"iter"
-	"slices"
 )
 
-// IDs are the ids of a corpus or of queries, in the order of their rows; no two are the same. They are kept in memory up to a bound, and in a
-// temporary file where there are more.
-type IDs struct {
-	Path   string // of the file they come from
-	SHA256 string // of that file's uncompressed bytes
-
-	n     int
-	blob  []byte   // all ids, one after the other, where they are few
-	ends  []uint32 // of each id in blob
-	spilt *scratch // all ids, where they are many
-	sum   string   // fingerprint of the ids alone, whatever file they come from
-	read  func(f func(l *lineReader, id []byte) error) (sha256 string, err error)
+// IDs are the ids of the documents or of the queries, in the order of their rows. There is at least one, and no two are the same.
+type IDs interface {
+	// Name is what messages call the source: a file's path.
+	Name() string
+	// Len is how many ids there are.
+	Len() int
+	// All gives all ids, in order. *err is set where they cannot be read to the end: look at it once the loop has ended.
+	All(err *error) iter.Seq[string]
+	// Rows returns the rows, from 0, of those ids that are there.
+	Rows(ids map[string]bool) (map[string]int, error)
+	// OfRows returns the ids of those rows that are there.
+	OfRows(rows map[int]bool) (map[int]string, error)
+	// SHA256 is the fingerprint of the source, in hexadecimal. Where the source has texts beside the ids, it is the fingerprint of both: of a
+	// corpus file it is that of its uncompressed bytes.
+	SHA256() (string, error)
 }
 
-// Bounds of what is held; variables for tests alone.
+// ReadIDs reads all ids of a source, in order, and calls f for each with its line: from 1, or 0 where the source has no lines. An id is valid only
+// during the call. ReadIDs stops with f's error where f fails. It returns the source's fingerprint, see IDs.
+type ReadIDs func(f func(line int, id []byte) error) (sha256 string, err error)
+
+// StoredIDs are ids that were read from a source once. They are kept in memory up to a bound, and in a temporary file where there are more. Close them
+// after use. They may be read by several goroutines at once.
+type StoredIDs struct {
+	name   string
+	read   ReadIDs
+	sha256 string // the source's fingerprint
+	inRow  string // fingerprint of the ids alone, in order: the same for each source that has the same ids
+
+	n     int
+	bytes []byte   // all ids, one after the other, where memory holds them
+	ends  []uint32 // of each id in bytes
+	file  *scratch // all ids, where they are too many for memory
+}
+
+var _ IDs = (*StoredIDs)(nil)
+
+// The bounds of what is held in memory. They are variables so that tests can lower them.
 var (
-	keptBytes  = 2 << 20   // of ids
-	keptHashes = 256 << 10 // of ids, for finding those that are given twice
+	idBytesInMemory = 2 << 20   // of one StoredIDs
+	hashesInMemory  = 256 << 10 // ids, while those given twice are looked for
 )
 
-// readIDs reads the ids of a jsonl file, or of an ids file. Close them after use.
-func readIDs(fsys fs.FS, name, path string, id func(l *lineReader, line []byte) ([]byte, error)) (_ *IDs, err error) {
-	ids := &IDs{Path: path}
-	ids.read = func(f func(l *lineReader, id []byte) error) (string, error) {
-		return eachLine(fsys, name, path, func(l *lineReader, line []byte) error {
-			id, err := id(l, line)
-			if err != nil {
-				return err
-			}
-			return f(l, id)
-		})
-	}
-	sum, same := sha256.New(), &twins{seed: maphash.MakeSeed()}
+// NewIDs reads the ids of a source. An id that is empty or given twice is an *Error, at the first line that is at fault; to find that line it may read the
+// source a second time. A source without ids gives none, which is no error here. name is what messages call the source.
+func NewIDs(name string, read ReadIDs) (_ *StoredIDs, err error) {
+	ids := &StoredIDs{name: name, read: read}
+	inRow, seen := sha256.New(), newRepeats()
 	defer func() {
-		err = errors.Join(err, same.close())
+		err = errors.Join(err, seen.close())
 		if err != nil {
 			err = errors.Join(err, ids.Close())
 		}
 	}()
-	ids.SHA256, err = ids.read(func(l *lineReader, id []byte) error {
+	ids.sha256, err = read(func(line int, id []byte) error {
 		if len(id) == 0 {
-			return l.errorf("", "the id is empty")
+			return errorAt(name, line, ids.n, "", "the id is empty")
 		}
-		sum.Write(id)
-		sum.Write([]byte{'\n'})
-		return errors.Join(ids.keep(id), same.add(id))
+		addID(inRow, id)
+		return errors.Join(ids.keep(id), seen.add(id))
 	})
-	if e := (*Error)(nil); errors.As(err, &e) && e.Line > 0 {
-		// An id that is given twice is found once the reading has ended. A line before this one may be at fault so, and the first is named.
-		if earlier := same.check(ids); earlier != nil {
-			return nil, earlier
+	if e := (*Error)(nil); err == nil || errors.As(err, &e) && (e.Line > 0 || e.Row >= 0) {
+		// Ids that are given twice are found once the reading has ended. Where it ended at a line that is at fault, a line before may be one of those.
+		if repeated := seen.check(ids); repeated != nil {
+			return nil, repeated
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if ids.n == 0 {
-		return nil, fileError(path, "it needs a line for each text", "the file is empty")
-	}
-	ids.sum = hex.EncodeToString(sum.Sum(nil))
-	if err := same.check(ids); err != nil {
-		return nil, err
-	}
+	ids.inRow = hex.EncodeToString(inRow.Sum(nil))
 	return ids, nil
 }
 
-// Close removes the temporary file, if there is one.
-func (ids *IDs) Close() error { return ids.spilt.close() }
-
-// keep appends an id; where they are too many for memory, all go to a file.
-func (ids *IDs) keep(id []byte) (err error) {
-	ids.n++
-	if ids.spilt == nil && len(ids.blob)+len(id)+4*ids.n <= keptBytes {
-		ids.blob = append(ids.blob, id...)
-		ids.ends = append(ids.ends, uint32(len(ids.blob)))
-		return nil
-	}
-	if ids.spilt == nil {
-		spilt, err := newScratch()
-		if err != nil {
-			return err
+// IDsOf returns ids that a program already has. Their fingerprint is that of a file with one of them in each line.
+func IDsOf(name string, ids ...string) (*StoredIDs, error) {
+	return NewIDs(name, func(f func(int, []byte) error) (string, error) {
+		sum := sha256.New()
+		for _, id := range ids {
+			addID(sum, []byte(id))
+			if err := f(0, []byte(id)); err != nil {
+				return "", err
+			}
 		}
-		_ = ids.each(func(_ int, id []byte) bool { err = spilt.writeID(id); return err == nil })
-		ids.spilt, ids.blob, ids.ends = spilt, nil, nil
-		if err != nil {
-			return err
-		}
-	}
-	return ids.spilt.writeID(id)
+		return hex.EncodeToString(sum.Sum(nil)), nil
+	})
 }
 
+// addID adds an id to a fingerprint of ids.
+func addID(to hash.Hash, id []byte) {
+	to.Write(id)
+	to.Write([]byte{'\n'})
+}
+
+// errorAt is an Error at a line, or at a row where the source has no lines.
+func errorAt(name string, line, row int, hint, format string, args ...any) error {
+	e := FileError(name, hint, format, args...)
+	if e.Line = line; line == 0 {
+		e.Row = row
+	}
+	return e
+}
+
+// keep appends an id. Where the ids become too many for memory, all of them go to a file.
+func (ids *StoredIDs) keep(id []byte) (err error) {
+	ids.n++
+	if ids.file == nil && len(ids.bytes)+len(id)+4*ids.n <= idBytesInMemory {
+		ids.bytes = append(ids.bytes, id...)
+		ids.ends = append(ids.ends, uint32(len(ids.bytes)))
+		return nil
+	}
+	if ids.file == nil {
+		file, err := newScratch()
+		if err != nil {
+			return err
+		}
+		_ = ids.each(func(_ int, id []byte) bool { err = file.writeID(id); return err == nil })
+		ids.file, ids.bytes, ids.ends = file, nil, nil
+		if err != nil {
+			return err
+		}
+	}
+	return ids.file.writeID(id)
+}
+
+// Close removes the temporary file, if there is one.
+func (ids *StoredIDs) Close() error { return ids.file.close() }
+
+// Name is what messages call the source.
+func (ids *StoredIDs) Name() string { return ids.name }
+
 // Len is how many ids there are.
-func (ids *IDs) Len() int { return ids.n }
+func (ids *StoredIDs) Len() int { return ids.n }
+
+// SHA256 is what the source's ReadIDs returned.
+func (ids *StoredIDs) SHA256() (string, error) { return ids.sha256, nil }
 
 // each calls f for all rows, in order, until it returns false. An id is valid only during the call.
-func (ids *IDs) each(f func(row int, id []byte) bool) error {
-	if ids.spilt != nil {
-		return ids.spilt.eachID(f)
+func (ids *StoredIDs) each(f func(row int, id []byte) bool) error {
+	if ids.file != nil {
+		return ids.file.eachID(f)
 	}
 	start := uint32(0)
 	for row, end := range ids.ends {
-		if !f(row, ids.blob[start:end]) {
+		if !f(row, ids.bytes[start:end]) {
 			break
 		}
 		start = end
@@ -124,7 +162,7 @@ func (ids *IDs) each(f func(row int, id []byte) bool) error {
 }
 
 // Rows returns the rows of those ids that are there.
-func (ids *IDs) Rows(wanted map[string]bool) (map[string]int, error) {
+func (ids *StoredIDs) Rows(wanted map[string]bool) (map[string]int, error) {
 	rows := make(map[string]int, len(wanted))
 	err := ids.each(func(row int, id []byte) bool {
 		if wanted[string(id)] {
@@ -135,168 +173,53 @@ func (ids *IDs) Rows(wanted map[string]bool) (map[string]int, error) {
 	return rows, err
 }
 
-// Names returns the ids of those rows.
-func (ids *IDs) Names(rows map[int]bool) (map[int]string, error) {
-	names := make(map[int]string, len(rows))
+// OfRows returns the ids of those rows that are there.
+func (ids *StoredIDs) OfRows(rows map[int]bool) (map[int]string, error) {
+	of := make(map[int]string, len(rows))
 	err := ids.each(func(row int, id []byte) bool {
 		if rows[row] {
-			names[row] = string(id)
+			of[row] = string(id)
 		}
-		return len(names) < len(rows)
+		return len(of) < len(rows)
 	})
-	return names, err
+	return of, err
 }
 
-// All returns all ids, in order; stop early, or look at *err when done.
-func (ids *IDs) All(err *error) iter.Seq[string] {
+// All gives all ids, in order.
+func (ids *StoredIDs) All(err *error) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		*err = ids.each(func(_ int, id []byte) bool { return yield(string(id)) })
 	}
 }
 
-// sameIDs fails where two files list other ids, or in another order.
-func sameIDs(ids, listed *IDs) error {
+// CheckSame fails where others, which were read from another source of the same rows, are other ids or in another order. The error is at the first line of
+// the others that differs.
+func (ids *StoredIDs) CheckSame(others *StoredIDs) error {
 	const hint = "the vectors were made from another file, or in another order: make them again"
-	if ids.sum == listed.sum {
+	if ids.inRow == others.inRow {
 		return nil
 	}
-	if ids.n != listed.n {
-		return fileError(listed.Path, hint, "%d ids; %s has %d", listed.n, ids.Path, ids.n)
+	if ids.n != others.n {
+		return FileError(others.name, hint, "%d ids; %s has %d", others.n, ids.name, ids.n)
 	}
 	var err error
 	next, stop := iter.Pull(ids.All(&err))
 	defer stop()
-	_, differ := listed.read(func(l *lineReader, id []byte) error {
-		if other, ok := next(); ok && other != string(id) {
-			return l.errorf(hint, "id %q; %s has %q there", id, ids.Path, other)
+	row := -1
+	_, differ := others.read(func(line int, id []byte) error {
+		row++
+		if expected, ok := next(); ok && expected != string(id) {
+			return errorAt(others.name, line, row, hint, "id %q; %s has %q there", id, ids.name, expected)
 		}
 		return nil
 	})
 	return errors.Join(err, differ)
 }
 
-// twins finds ids that are given twice, by their hashes: sorted some at a time, in runs on disk where they are many, and merged.
-type twins struct {
-	seed   maphash.Seed
-	hashes []uint64
-	runs   *scratch
-	ends   []int64 // of each run, in bytes
-}
-
-func (t *twins) add(id []byte) error {
-	if t.hashes = append(t.hashes, maphash.Bytes(t.seed, id)); len(t.hashes) < keptHashes {
-		return nil
+// place says where an id was, for the message of another that is the same.
+func place(line, row int) string {
+	if line > 0 {
+		return fmt.Sprintf("line %d", line)
 	}
-	slices.Sort(t.hashes)
-	if t.runs == nil {
-		var err error
-		if t.runs, err = newScratch(); err != nil {
-			return err
-		}
-	}
-	b := make([]byte, 8)
-	for _, h := range t.hashes {
-		binary.LittleEndian.PutUint64(b, h)
-		if err := t.runs.write(b); err != nil {
-			return err
-		}
-	}
-	t.ends, t.hashes = append(t.ends, t.runs.size), t.hashes[:0]
-	return nil
-}
-
-func (t *twins) close() error { return t.runs.close() }
-
-// suspects are the hashes that more than one id has.
-func (t *twins) suspects() (map[uint64]bool, error) {
-	slices.Sort(t.hashes)
-	suspects := map[uint64]bool{}
-	next := []func() (uint64, bool){sliceOf(t.hashes)}
-	begin := int64(0)
-	for _, end := range t.ends {
-		r, err := t.runs.section(begin, end)
-		if err != nil {
-			return nil, err
-		}
-		next = append(next, func() (uint64, bool) {
-			var b [8]byte
-			_, err := io.ReadFull(r, b[:])
-			return binary.LittleEndian.Uint64(b[:]), err == nil
-		})
-		begin = end
-	}
-	var heads heads
-	for _, f := range next {
-		if h, ok := f(); ok {
-			heads = append(heads, head{h, f})
-		}
-	}
-	heap.Init(&heads)
-	seen, last := 0, uint64(0)
-	for ; len(heads) > 0; seen++ {
-		h := heads[0].hash
-		if seen > 0 && h == last {
-			suspects[h] = true
-		}
-		last = h
-		if following, ok := heads[0].next(); ok {
-			heads[0].hash = following
-			heap.Fix(&heads, 0)
-		} else {
-			heap.Pop(&heads)
-		}
-	}
-	if want := len(t.hashes) + int(begin/8); seen != want {
-		return nil, fmt.Errorf("%d of %d hashes came back from %s", seen, want, t.runs.file.Name())
-	}
-	return suspects, nil
-}
-
-func sliceOf(hashes []uint64) func() (uint64, bool) {
-	return func() (uint64, bool) {
-		if len(hashes) == 0 {
-			return 0, false
-		}
-		h := hashes[0]
-		hashes = hashes[1:]
-		return h, true
-	}
-}
-
-// head is the first hash that is left of a run, and what gives the next.
-type head struct {
-	hash uint64
-	next func() (uint64, bool)
-}
-
-type heads []head
-
-func (h heads) Len() int           { return len(h) }
-func (h heads) Less(i, j int) bool { return h[i].hash < h[j].hash }
-func (h heads) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *heads) Push(x any)        { *h = append(*h, x.(head)) }
-func (h *heads) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
-}
-
-// check fails where an id is given twice. Ids whose hashes are the same are compared themselves.
-func (t *twins) check(ids *IDs) error {
-	suspects, err := t.suspects()
-	if err != nil || len(suspects) == 0 {
-		return err
-	}
-	first := map[string]int{} // lines, of ids whose hash two have
-	_, err = ids.read(func(l *lineReader, id []byte) error {
-		if !suspects[maphash.Bytes(t.seed, id)] {
-			return nil
-		}
-		if line, twice := first[string(id)]; twice {
-			return l.errorf("ids must differ", "id %q is given twice, first in line %d", id, line)
-		}
-		first[string(id)] = l.line
-		return nil
-	})
-	return err
+	return fmt.Sprintf("row %d", row)
 }

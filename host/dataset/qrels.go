@@ -1,99 +1,74 @@
 package dataset
 
 import (
-	"io/fs"
-	"slices"
-	"strconv"
+	"fmt"
 	"strings"
 )
 
-// Judgement is a line of a qrels file.
+// Judgement is how relevant a document is to a query: not at all where its score is 0 or less.
 type Judgement struct {
 	Query, Document string // ids
 	Score           float64
-	Line            int
+	Line            int // of the file, from 1, for messages; 0 where there are no lines
 }
 
-// Qrels are the judgements of one split.
+// Qrels are the judgements of one split. They are held in memory.
 type Qrels struct {
-	Split      string // the file's name without .tsv
-	Path       string
+	Split      string
+	Path       string      // what messages call it: a file's path
 	Judgements []Judgement // in the file's order
-	SHA256     string      // of the file's bytes
+	SHA256     string      // of the file's bytes, in hexadecimal
 }
 
-// readQrels reads all files of qrels/, train first, then by name. A pair given twice, in whichever files, is an error.
-func (f *Folder) readQrels() error {
-	entries, err := fs.ReadDir(f.fsys, "qrels")
-	if err != nil {
-		return ReadError(f.path("qrels"), err, qrelsHint)
+// JudgedPairs are the pairs of a query and a document that were judged so far. A format adds the judgements of all splits to one of them, as it
+// reads them. Zero is ready for use.
+type JudgedPairs struct {
+	first map[[2]string]judgedAt
+}
+
+type judgedAt struct {
+	path string
+	line int
+}
+
+// Add appends a judgement to a split. A pair that has been added before, to whichever split, is an *Error, and so is an empty id or a score that is not
+// finite.
+func (p *JudgedPairs) Add(to *Qrels, j Judgement) error {
+	problem := ""
+	switch {
+	case j.Query == "" || j.Document == "":
+		problem = "an id is empty"
+	case j.Score-j.Score != 0:
+		problem = fmt.Sprintf("score %v is not a number", j.Score)
 	}
-	type place struct {
-		path string
-		line int
+	if problem != "" {
+		return &Error{Path: to.Path, Line: j.Line, Row: -1, Problem: problem}
 	}
-	seen := map[[2]string]place{}
-	for _, entry := range entries {
-		split, ok := strings.CutSuffix(entry.Name(), ".tsv")
-		if !ok || entry.IsDir() {
-			continue
+	pair := [2]string{j.Query, j.Document}
+	if at, twice := p.first[pair]; twice {
+		e := FileError(to.Path, "keep one of the lines", "query %q and document %q are judged twice, first in %s", j.Query, j.Document, at.path)
+		if e.Line = j.Line; at.line > 0 {
+			e.Problem += fmt.Sprintf(", line %d", at.line)
 		}
-		name := "qrels/" + entry.Name()
-		q := &Qrels{Split: split, Path: f.path(name)}
-		q.SHA256, err = eachLine(f.fsys, name, q.Path, func(l *lineReader, line []byte) error {
-			j, header, err := parseJudgement(l, string(line))
-			if err != nil || header {
-				return err
-			}
-			pair := [2]string{j.Query, j.Document}
-			if first, twice := seen[pair]; twice {
-				return l.errorf("keep one of the lines", "query %q and document %q are judged twice, first in %s, line %d", j.Query, j.Document, first.path, first.line)
-			}
-			seen[pair] = place{q.Path, l.line}
-			q.Judgements = append(q.Judgements, j)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		f.Qrels = append(f.Qrels, q)
+		return e
 	}
-	if len(f.Qrels) == 0 {
-		return fileError(f.path("qrels"), qrelsHint, "there is no .tsv file")
+	if p.first == nil {
+		p.first = map[[2]string]judgedAt{}
 	}
-	slices.SortStableFunc(f.Qrels, func(a, b *Qrels) int {
-		if (a.Split == "train") != (b.Split == "train") {
-			if a.Split == "train" {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.Split, b.Split)
-	})
+	p.first[pair] = judgedAt{to.Path, j.Line}
+	to.Judgements = append(to.Judgements, j)
 	return nil
 }
 
-const qrelsHint = "add qrels/train.tsv with lines query-id, corpus-id, score, separated by tabs"
-
-// scoreHeadings are what a header calls the third column.
-var scoreHeadings = []string{"score", "relevance", "rel", "label"}
-
-// parseJudgement reads a line; the first may be a header.
-func parseJudgement(l *lineReader, line string) (j Judgement, header bool, err error) {
-	const hint = "a line is query-id, corpus-id and score, separated by tabs"
-	fields := strings.Split(line, "\t")
-	if len(fields) != 3 {
-		return j, false, l.errorf(hint, "%d fields separated by tabs; expected 3", len(fields))
+// compareSplits puts train first, then names in their order.
+func compareSplits(a, b *Qrels) int {
+	switch {
+	case a.Split == b.Split:
+		return 0
+	case a.Split == "train":
+		return -1
+	case b.Split == "train":
+		return 1
 	}
-	score, err := strconv.ParseFloat(strings.TrimSpace(fields[2]), 64)
-	if err != nil || score-score != 0 {
-		if l.line == 1 && slices.Contains(scoreHeadings, strings.ToLower(strings.TrimSpace(fields[2]))) {
-			return j, true, nil
-		}
-		return j, false, l.errorf(hint, "score %q is not a number", fields[2])
-	}
-	if fields[0] == "" || fields[1] == "" {
-		return j, false, l.errorf(hint, "an id is empty")
-	}
-	return Judgement{Query: fields[0], Document: fields[1], Score: score, Line: l.line}, false, nil
+	return strings.Compare(a.Split, b.Split)
 }

@@ -12,11 +12,12 @@ import (
 
 // scratch is a temporary file that is written once and then read. A nil one has nothing to close.
 type scratch struct {
-	file *os.File
-	to   *bufio.Writer
-	size int64
+	file   *os.File
+	to     *bufio.Writer
+	size   int64 // bytes written
+	closed bool
 
-	length []byte // of an id, reused
+	length []byte // an id's length, encoded; reused
 }
 
 const scratchHint = "make room in the folder for temporary files, or name another in TMPDIR"
@@ -26,7 +27,7 @@ func newScratch() (*scratch, error) {
 	if err != nil {
 		return nil, ReadError(os.TempDir(), err, scratchHint)
 	}
-	// Where the system allows it, the name goes at once, so that nothing is left of a process that is killed.
+	// Where the system allows it, the file's name is removed at once, so that a process that is killed leaves nothing.
 	_ = os.Remove(f.Name())
 	return &scratch{file: f, to: bufio.NewWriterSize(f, 1<<16)}, nil
 }
@@ -39,7 +40,7 @@ func (s *scratch) write(b []byte) error {
 	return nil
 }
 
-// writeID writes an id and its length, since an id may hold anything, a line's end too.
+// writeID writes an id after its length, since an id may hold any character, a line's end too.
 func (s *scratch) writeID(id []byte) error {
 	s.length = binary.AppendUvarint(s.length[:0], uint64(len(id)))
 	return errors.Join(s.write(s.length), s.write(id))
@@ -53,7 +54,7 @@ func (s *scratch) section(begin, end int64) (*bufio.Reader, error) {
 	return bufio.NewReaderSize(io.NewSectionReader(s.file, begin, end-begin), 1<<14), nil
 }
 
-// eachID reads the ids.
+// eachID calls f for all ids, in the order they were written, until f returns false. An id is valid only during the call.
 func (s *scratch) eachID(f func(row int, id []byte) bool) error {
 	r, err := s.section(0, s.size)
 	if err != nil {
@@ -79,9 +80,10 @@ func (s *scratch) eachID(f func(row int, id []byte) bool) error {
 }
 
 func (s *scratch) close() error {
-	if s == nil {
+	if s == nil || s.closed {
 		return nil
 	}
+	s.closed = true
 	err := s.file.Close()
 	if e := os.Remove(s.file.Name()); !errors.Is(e, fs.ErrNotExist) {
 		err = errors.Join(err, e)

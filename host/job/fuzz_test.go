@@ -8,6 +8,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/plugin/pca"
@@ -28,7 +29,7 @@ func newSeeds(t testing.TB) *seeds {
 			t.Fatal(err)
 		}
 	}
-	folder, err := dataset.OpenFS(Small(t), "small")
+	folder, err := beir.OpenFS(Small(t), "small")
 	must(err)
 	defer func() { _ = folder.Close() }()
 	p, err := host.Fit(t.Context(), folder, host.FitOptions{Components: 4})

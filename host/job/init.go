@@ -39,7 +39,7 @@ type InitOptions struct {
 
 // Init makes a job of a folder: it selects and projects the pairs and uploads them, the projection, the manifest and then the shards. It may be
 // called again where it was cut short, with the same inputs: what is there stays.
-func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *host.Projection, o InitOptions) (m *Manifest, err error) {
+func Init(ctx context.Context, at *Place, folder *dataset.Dataset, p *host.Projection, o InitOptions) (m *Manifest, err error) {
 	j, err := host.NewJob(ctx, folder, p, o.Mine)
 	if err != nil {
 		return nil, err
@@ -234,7 +234,7 @@ func (m *Manifest) addPairs(ctx context.Context, j *host.Job) (files [][]byte, e
 }
 
 // files gives the shards' files, in order; each is made as it is read.
-func (m *Manifest) files(j *host.Job, folder *dataset.Folder, p *host.Projection) iter.Seq2[*io.SectionReader, error] {
+func (m *Manifest) files(j *host.Job, folder *dataset.Dataset, p *host.Projection) iter.Seq2[*io.SectionReader, error] {
 	return func(yield func(*io.SectionReader, error) bool) {
 		var err error
 		next, stop := iter.Pull(folder.Documents.All(&err))
@@ -244,7 +244,7 @@ func (m *Manifest) files(j *host.Job, folder *dataset.Folder, p *host.Projection
 			for range s.Rows {
 				id, ok := next()
 				if !ok {
-					yield(nil, errors.Join(err, fmt.Errorf("%s changed while it was read", folder.Documents.Path)))
+					yield(nil, errors.Join(err, fmt.Errorf("%s changed while it was read", folder.Documents.Name())))
 					return
 				}
 				names = append(names, id)
@@ -257,7 +257,7 @@ func (m *Manifest) files(j *host.Job, folder *dataset.Folder, p *host.Projection
 }
 
 // cut describes the shards: as many, as alike in size as can be. Their bytes are made once here, for the fingerprints, and again to be uploaded.
-func (m *Manifest) cut(ctx context.Context, j *host.Job, folder *dataset.Folder, p *host.Projection, o InitOptions) error {
+func (m *Manifest) cut(ctx context.Context, j *host.Job, folder *dataset.Dataset, p *host.Projection, o InitOptions) error {
 	n := j.Documents()
 	for i := range o.Shards {
 		first, end := i*n/o.Shards, (i+1)*n/o.Shards
@@ -294,7 +294,7 @@ func (m *Manifest) checkSizes() error {
 }
 
 // upload puts the shards that are not mined yet.
-func (m *Manifest) upload(ctx context.Context, at *Place, j *host.Job, folder *dataset.Folder, p *host.Projection, o InitOptions) error {
+func (m *Manifest) upload(ctx context.Context, at *Place, j *host.Job, folder *dataset.Dataset, p *host.Projection, o InitOptions) error {
 	mined, err := m.listParts(ctx, at.Out)
 	if err != nil {
 		return err

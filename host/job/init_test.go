@@ -6,14 +6,14 @@ import (
 	"testing"
 
 	"github.com/quarry-hn/quarry/host"
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
 // TestShardsThatAreTooLarge: of a job with a shard that S3 does not take nothing is put, and as many shards as the hint says do.
 func TestShardsThatAreTooLarge(t *testing.T) {
-	folder, err := dataset.OpenFS(Small(t), "small")
+	folder, err := beir.OpenFS(Small(t), "small")
 	if err != nil {
 		t.Fatal(err)
 	}

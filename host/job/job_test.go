@@ -8,17 +8,18 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 var native = engine.Native(engine.Options{})
 
 // sample is the demo's folder, a projection of it, and what mining it on one machine gives.
 type sample struct {
-	folder     *dataset.Folder
+	folder     *dataset.Dataset
 	projection *host.Projection
 	options    host.MineOptions
 	negatives  []byte
@@ -27,7 +28,7 @@ type sample struct {
 
 func newSample(t testing.TB, o host.MineOptions) *sample {
 	t.Helper()
-	folder, err := dataset.OpenFS(demo.FS, "demo")
+	folder, err := demo.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func newSample(t testing.TB, o host.MineOptions) *sample {
 	return newSampleOf(t, folder, o)
 }
 
-func newSampleOf(t testing.TB, folder *dataset.Folder, o host.MineOptions) *sample {
+func newSampleOf(t testing.TB, folder *dataset.Dataset, o host.MineOptions) *sample {
 	t.Helper()
 	s := &sample{folder: folder, options: o}
 	s.options.Engine = native
@@ -121,13 +122,13 @@ func TestJobGivesWhatOneMachineGives(t *testing.T) {
 }
 
 // smallFolder opens the small sample, after a change.
-func smallFolder(t testing.TB, change func(fstest.MapFS)) *dataset.Folder {
+func smallFolder(t testing.TB, change func(fstest.MapFS)) *dataset.Dataset {
 	t.Helper()
 	fsys := job.Small(t)
 	if change != nil {
 		change(fsys)
 	}
-	folder, err := dataset.OpenFS(fsys, "small")
+	folder, err := beir.OpenFS(fsys, "small")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/quarry-hn/quarry/testdata/demo"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 )
 
 // What a small sample, which the tests of both packages use, has of the demo: so many judgements, documents beside the judged ones, and columns of each model's vectors.

@@ -1,6 +1,7 @@
-// Package demo holds a small data set in BEIR layout for demonstrations and
-// tests: 335 passages on cloud services, 64 queries, relevance judgements, and
-// the vectors of both under two sentence encoders.
+// Package demo holds the files of a small data set in BEIR layout: 335 passages
+// on cloud services, 64 queries, relevance judgements, and the vectors of both
+// under two sentence encoders. Package host/dataset/demo, which alone imports
+// it, opens them.
 //
 // Many of the passages are near misses: they share words and topic with a
 // query that another passage answers. README.md describes the files.

@@ -14,9 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/quarry-hn/quarry/host"
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 func (a *app) demoCommand() *cobra.Command {
@@ -35,7 +34,7 @@ positives and negatives side by side. Writes the example's folder and its negati
 				return err
 			}
 			defer closeEngine(cmd.Context(), e)
-			folder, err := dataset.OpenFS(demo.FS, "demo")
+			folder, err := demo.Open()
 			if err != nil {
 				return err
 			}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/quarry-hn/quarry/host"
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 )
 
@@ -33,7 +33,7 @@ DIR's corpus and queries. A document's title and text are joined by --separator.
 			if err != nil {
 				return err
 			}
-			folder, err := dataset.Open(args[1])
+			folder, err := beir.Open(args[1])
 			if err != nil {
 				return err
 			}

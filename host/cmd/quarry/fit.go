@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/quarry-hn/quarry/host"
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 )
 
 func (a *app) fitCommand() *cobra.Command {
@@ -42,7 +42,7 @@ principal components that keep a share of the variance. Writes one safetensors f
 			if err := o.Validate(); err != nil {
 				return err
 			}
-			folder, err := dataset.Open(args[0])
+			folder, err := beir.Open(args[0])
 			if err != nil {
 				return err
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
 )
@@ -100,7 +101,7 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return placeError(err)
 	}
-	folder, err := dataset.Open(f.data)
+	folder, err := beir.Open(f.data)
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 }
 
 // projectionOf is the projection that was given, one of the same fit that an init left there, or a new one.
-func (f *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *dataset.Folder, o host.FitOptions) (_ *host.Projection, err error) {
+func (f *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *dataset.Dataset, o host.FitOptions) (_ *host.Projection, err error) {
 	if f.projection != "" {
 		return host.LoadProjection(f.projection)
 	}

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/job"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 // nightly is the job that the tests make.

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/quarry-hn/quarry/host"
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
@@ -117,7 +117,7 @@ result depends on: the same manifest means the same negatives, whatever machine,
 					return err
 				}
 			}
-			folder, err := dataset.Open(args[0])
+			folder, err := beir.Open(args[0])
 			if err != nil {
 				return err
 			}

@@ -53,7 +53,7 @@ type example struct {
 	DPDD     float64 `json:"d_pd_d"`
 }
 
-func newMineSummary(folder *dataset.Folder, p *host.Projection, r *host.Result, written []string) *mineSummary {
+func newMineSummary(folder *dataset.Dataset, p *host.Projection, r *host.Result, written []string) *mineSummary {
 	s := &mineSummary{Tallies: r.Tallies, Rule: r.Manifest.Rule, Split: r.Manifest.Split, Projection: projectionSummary(p), Written: written,
 		NegativesID: r.Manifest.Negatives, Distances: map[string]*quantiles{}}
 	var dQPD, dQD, dPDD []float64
@@ -73,8 +73,8 @@ func newMineSummary(folder *dataset.Folder, p *host.Projection, r *host.Result, 
 }
 
 // examples shows three pairs, spread over all: the first, the middle one and the last. There are none where there is no text.
-func examples(folder *dataset.Folder, with []host.Pair) (shown []example) {
-	if !folder.HasText || len(with) == 0 {
+func examples(folder *dataset.Dataset, with []host.Pair) (shown []example) {
+	if !folder.HasTexts() || len(with) == 0 {
 		return nil
 	}
 	picked := []host.Pair{with[0]}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/quarry-hn/quarry/host"
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 )
 
 func (a *app) transformCommand() *cobra.Command {
@@ -34,7 +34,7 @@ corpus or query file.`,
 			if err != nil {
 				return err
 			}
-			folder, err := dataset.Open(args[0])
+			folder, err := beir.Open(args[0])
 			if err != nil {
 				return err
 			}

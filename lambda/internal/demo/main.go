@@ -15,9 +15,9 @@ import (
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/lambda/internal/account"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 const (
@@ -96,7 +96,7 @@ func run(ctx context.Context, to io.Writer) (err error) {
 	defer a.Close()
 	s.line("an S3 server with buckets %s and %s, a queue, and the function; some messages come twice", a.Stack.InputBucket, a.Stack.ResultsBucket)
 
-	folder, err := dataset.OpenFS(demo.FS, "demo")
+	folder, err := demo.Open()
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func run(ctx context.Context, to io.Writer) (err error) {
 }
 
 // compare shows the result, and that it is the one that mining in this process gives.
-func compare(ctx context.Context, s *screen, at *job.Place, folder *dataset.Folder, p *host.Projection, o host.MineOptions) error {
+func compare(ctx context.Context, s *screen, at *job.Place, folder *dataset.Dataset, p *host.Projection, o host.MineOptions) error {
 	var fetched, own bytes.Buffer
 	result, err := job.Fetch(ctx, at, &fetched)
 	if err != nil {

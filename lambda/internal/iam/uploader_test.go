@@ -9,10 +9,9 @@ import (
 	"testing"
 
 	"github.com/quarry-hn/quarry/host"
-	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
-	"github.com/quarry-hn/quarry/testdata/demo"
 )
 
 // TestUploadersPolicy makes, reads, cancels and replaces a job as who has the policy of lambda/deploy/README.md: it allows all of that, and
@@ -55,7 +54,7 @@ func TestUploadersPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	folder, err := dataset.OpenFS(demo.FS, "demo")
+	folder, err := demo.Open()
 	if err != nil {
 		t.Fatal(err)
 	}

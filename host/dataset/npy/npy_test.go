@@ -1,4 +1,4 @@
-package dataset
+package npy
 
 import (
 	"bytes"
@@ -9,6 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
+
+	"github.com/quarry-hn/quarry/host/dataset/datasettest"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
 // npyFile is a .npy file of that version with any header and data.
@@ -26,7 +30,7 @@ func header(descr string, shape string) string {
 	return fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': %s, }   \n", descr, shape)
 }
 
-// counting is n bytes, each another.
+// counting is n bytes, each different from the one before.
 func counting(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -86,16 +90,16 @@ func simpleNpy(b []byte) (descr string, rows, width int, data []byte, ok bool) {
 }
 
 // openNpy opens bytes as a file, within the memory that its size allows.
-func openNpy(t testing.TB, b []byte) (n *Npy, err error) {
+func openNpy(t testing.TB, b []byte) (n *File, err error) {
 	t.Helper()
-	allocates(t, 8*len(b)+1<<16, func() { n, err = OpenNpy(oneFile("x.npy", b), "x.npy", "dir/x.npy") })
+	datasettest.Allocates(t, 8*len(b)+1<<16, func() { n, err = Open(fstest.MapFS{"x.npy": {Data: b}}, "x.npy", "dir/x.npy") })
 	return n, err
 }
 
 var npySizes = map[string]int{"<f2": 2, "<f4": 4, "<f8": 8}
 
 // checkNpy compares a file that was accepted with the simple reading.
-func checkNpy(t testing.TB, n *Npy, b []byte) {
+func checkNpy(t testing.TB, n *File, b []byte) {
 	t.Helper()
 	descr, rows, width, data, ok := simpleNpy(b)
 	if !ok || n.Rows() != rows || n.Width() != width || n.DType().Size() != npySizes[descr] || len(data) != rows*width*npySizes[descr] {
@@ -134,18 +138,18 @@ func TestNpy(t *testing.T) {
 					t.Errorf("shape %d %d, expected %v", n.Rows(), n.Width(), shape)
 				}
 				checkNpy(t, n, b)
-				eachCut(b, func(at int, cut []byte) {
+				datasettest.EachCut(b, func(at int, cut []byte) {
 					_, err := openNpy(t, cut)
 					row := -1
 					if have := at - (len(b) - len(data)); have >= 0 {
 						row = have / (shape[1] * size)
 					}
-					if e := asError(t, err, "dir/x.npy"); e.Row != row || e.Hint == "" {
+					if e := datasettest.AsError(t, err, "dir/x.npy"); e.Row != row || e.Hint == "" {
 						t.Fatalf("version %d, %s, %v, cut at %d: %#v, expected row %d", version, descr, shape, at, e, row)
 					}
 				})
 				_, err = openNpy(t, append(b, 0))
-				if e := asError(t, err, "dir/x.npy"); !strings.Contains(e.Problem, "1 bytes follow") {
+				if e := datasettest.AsError(t, err, "dir/x.npy"); !strings.Contains(e.Problem, "1 bytes follow") {
 					t.Errorf("a byte more: %v", err)
 				}
 			}
@@ -193,20 +197,20 @@ func TestNpyHeaders(t *testing.T) {
 			}
 			continue
 		}
-		if e := asError(t, err, "dir/x.npy"); !strings.Contains(e.Error(), says) || e.Hint == "" {
+		if e := datasettest.AsError(t, err, "dir/x.npy"); !strings.Contains(e.Error(), says) || e.Hint == "" {
 			t.Errorf("%s: %v, expected %q and a hint", text, err, says)
 		}
 	}
 }
 
-// TestNpyThatShrinks is cut after it was opened.
+// TestNpyThatShrinks reads a file that is cut after it was opened.
 func TestNpyThatShrinks(t *testing.T) {
 	dir := t.TempDir()
 	b := npyFile(1, header("<f4", "(5, 3)"), counting(60))
 	if err := os.WriteFile(filepath.Join(dir, "x.npy"), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n, err := OpenNpy(os.DirFS(dir), "x.npy", "dir/x.npy")
+	n, err := Open(os.DirFS(dir), "x.npy", "dir/x.npy")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,8 +218,27 @@ func TestNpyThatShrinks(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, "x.npy"), int64(len(b)-13)); err != nil {
 		t.Fatal(err)
 	}
-	if e := asError(t, n.ReadRows(make([]byte, 48), 1, 4), "dir/x.npy"); e.Row != 3 {
+	if e := datasettest.AsError(t, n.ReadRows(make([]byte, 48), 1, 4), "dir/x.npy"); e.Row != 3 {
 		t.Errorf("%#v, expected row 3", e)
+	}
+}
+
+// TestHeader writes a file by Header, and reads it.
+func TestHeader(t *testing.T) {
+	for _, shape := range [][2]int{{0, 1}, {3, 2}, {10, 1}, {1, 12345}, {123456, 1}} {
+		data := counting(shape[0] * shape[1] * 4)
+		b := append(Header(shape[0], shape[1]), data...)
+		if (len(b)-len(data))%64 != 0 {
+			t.Errorf("%v: the rows begin at byte %d", shape, len(b)-len(data))
+		}
+		n, err := openNpy(t, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.Rows() != shape[0] || n.Width() != shape[1] || n.DType() != safetensors.F32 {
+			t.Errorf("%v: %d rows of %d %s", shape, n.Rows(), n.Width(), n.DType())
+		}
+		checkNpy(t, n, b)
 	}
 }
 
@@ -229,7 +252,7 @@ func FuzzNpy(f *testing.F) {
 			checkNpy(t, n, b)
 			return
 		}
-		e := asError(t, err, "dir/x.npy")
+		e := datasettest.AsError(t, err, "dir/x.npy")
 		if strings.Contains(e.Problem, "cut off") != (e.Row >= 0) {
 			t.Fatalf("%#v: a row is named where the data are cut off, and only there", e)
 		}

@@ -1,4 +1,4 @@
-package dataset
+package beir
 
 import (
 	"bytes"
@@ -6,13 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"unicode/utf8"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/datasettest"
 )
 
 // fault is where the simple reading stops: a line, or 0 where the file as a whole is at fault; good is -1.
@@ -36,7 +37,7 @@ func simpleIDs(data []byte, id func(text string) (string, bool)) (ids []string, 
 func wholeLine(text string) (string, bool) { return text, true }
 
 // simpleText reads one object key by key. As encoding/json does, it does not tell upper from lower case in names.
-func simpleText(text string) (t Text, ok bool) {
+func simpleText(text string) (t dataset.Text, ok bool) {
 	if !json.Valid([]byte(text)) {
 		return t, false
 	}
@@ -68,88 +69,34 @@ func simpleTextID(text string) (string, bool) {
 }
 
 // checkIDs compares ids that were read, or the error, with the simple reading.
-func checkIDs(t testing.TB, ids *IDs, err error, path string, data []byte, id func(string) (string, bool)) {
+func checkIDs(t testing.TB, ids *dataset.StoredIDs, err error, path string, data []byte, id func(string) (string, bool)) {
 	t.Helper()
 	want, fault := simpleIDs(data, id)
 	if fault != good {
-		if e := asError(t, err, path); e.Line != fault {
+		if e := datasettest.AsError(t, err, path); e.Line != fault {
 			t.Fatalf("%v: expected an error at line %d", err, fault)
 		}
 		return
 	}
-	sum := sha256.Sum256(data)
-	if err != nil || !slices.Equal(listed(t, ids), want) || ids.Len() != len(want) || ids.SHA256 != hex.EncodeToString(sum[:]) || ids.Path != path {
-		t.Fatalf("%v, %v; expected %q", ids, err, want)
-	}
-	wanted, all := map[string]bool{strings.Join(want, "") + "x": true}, map[int]bool{}
-	for i, s := range want {
-		wanted[s], all[i] = true, true
-	}
-	rows, err := ids.Rows(wanted)
-	names, err2 := ids.Names(all)
-	if err != nil || err2 != nil || len(rows) != len(want) || len(names) != len(want) {
-		t.Fatalf("%d rows, %d names, %v, %v; expected %d", len(rows), len(names), err, err2, len(want))
-	}
-	for i, s := range want {
-		if rows[s] != i || names[i] != s {
-			t.Fatalf("id %q is in row %d, and row %d is %q; expected %d", s, rows[s], i, names[i], i)
-		}
-	}
-}
-
-func listed(t testing.TB, ids *IDs) []string {
-	t.Helper()
-	var err error
-	all := slices.Collect(ids.All(&err))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v; expected %q", err, want)
 	}
-	return all
+	sum := sha256.Sum256(data)
+	if got, err := ids.SHA256(); err != nil || got != hex.EncodeToString(sum[:]) || ids.Name() != path {
+		t.Fatalf("%s has the fingerprint %s, %v; expected %x of %s", ids.Name(), got, err, sum, path)
+	}
+	datasettest.CheckIDs(t, ids, want)
 }
 
-// TestMoreIDsThanAreKept reads lists of ids with bounds that are far too small for them.
-func TestMoreIDsThanAreKept(t *testing.T) {
-	defer func(bytes, hashes int) { keptBytes, keptHashes = bytes, hashes }(keptBytes, keptHashes)
-	keptBytes, keptHashes = 20, 3
-	var text strings.Builder
-	for i := range 200 {
-		fmt.Fprintf(&text, "d%d\n\n", i)
-	}
-	for name, data := range map[string]string{
-		"all differ": text.String(), "the last is the first": text.String() + "d0\n", "two in the middle": strings.Replace(text.String(), "d77\n", "d93\n", 1),
-		"three alike": text.String() + "d5\nd5\n", "one": "d1\n", "empty": "\n",
-		"one twice, then a line that is not UTF-8": text.String() + "d5\n\xff\n",
-	} {
-		t.Run(name, func(t *testing.T) {
-			fsys := fstest.MapFS{"docs.ids": {Data: []byte(data)}}
-			ids, err := readIDs(fsys, "docs.ids", "dir/docs.ids", plainID)
-			checkIDs(t, ids, err, "dir/docs.ids", []byte(data), func(s string) (string, bool) { return s, true })
-			if err != nil {
-				return
-			}
-			if ids.Len() > 20 && ids.spilt == nil {
-				t.Error("all ids were kept")
-			}
-			if err := ids.Close(); err != nil {
-				t.Error(err)
-			}
-			odd, err := readIDs(fstest.MapFS{"c.jsonl": {Data: []byte(strings.Repeat("\n", 3) + `{"_id":"a\nb"}` + "\n" + `{"_id":"` + strings.Repeat("x", 300) + `"}` + "\n" + `{"_id":"c"}`)}}, "c.jsonl", "c.jsonl", textID)
-			if err != nil || odd.spilt == nil || !slices.Equal(listed(t, odd), []string{"a\nb", strings.Repeat("x", 300), "c"}) {
-				t.Errorf("ids with odd contents: %v", err)
-			}
-		})
-	}
-}
-
-func readPlain(t testing.TB, data []byte) (ids *IDs, err error) {
+func readPlain(t testing.TB, data []byte) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
-	allocates(t, 32*len(data)+1<<18+1<<13, func() { ids, err = readIDs(oneFile("docs.ids", data), "docs.ids", "dir/docs.ids", plainID) })
+	datasettest.Allocates(t, 32*len(data)+1<<18+1<<13, func() { ids, err = oneFile("docs.ids", data).readIDs("docs.ids", plainID) })
 	return ids, err
 }
 
-func readTexts(t testing.TB, name string, file []byte, uncompressed int) (ids *IDs, err error) {
+func readTexts(t testing.TB, name string, file []byte, uncompressed int) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
-	allocates(t, 64*uncompressed+1<<18+1<<13, func() { ids, err = readIDs(oneFile(name, file), name, "dir/"+name, textID) })
+	datasettest.Allocates(t, 64*uncompressed+1<<18+1<<13, func() { ids, err = oneFile(name, file).readIDs(name, textID) })
 	return ids, err
 }
 
@@ -180,14 +127,14 @@ const someIDs = "\xef\xbb\xbfd1\r\n\nd2é\n d3 \nd\r4\r\r\n"
 // cut between lines is a sound file of fewer texts, which only the vectors' number of rows tells; so is a file of ids, cut in
 // any place but within a character. A compressed file says how long it is: every cut fails, at the line where the text ends.
 func TestTextsCutAnywhere(t *testing.T) {
-	eachCut([]byte(someTexts), func(n int, cut []byte) {
+	datasettest.EachCut([]byte(someTexts), func(n int, cut []byte) {
 		ids, err := readTexts(t, "corpus.jsonl", cut, n)
 		checkIDs(t, ids, err, "dir/corpus.jsonl", cut, simpleTextID)
 		if within := n > 0 && !strings.HasSuffix(strings.TrimRight(string(cut), "\r\n"), "}"); within && err == nil {
 			t.Fatalf("cut at %d, within a line: no error", n)
 		}
 	})
-	eachCut([]byte(someIDs), func(n int, cut []byte) {
+	datasettest.EachCut([]byte(someIDs), func(n int, cut []byte) {
 		ids, err := readPlain(t, cut)
 		checkIDs(t, ids, err, "dir/docs.ids", cut, wholeLine)
 		if !utf8.Valid(cut) && err == nil {
@@ -195,14 +142,14 @@ func TestTextsCutAnywhere(t *testing.T) {
 		}
 	})
 	for _, piece := range []int{1, 7, 1000} {
-		eachCut(zip(t, []byte(someTexts), piece), func(n int, cut []byte) {
+		datasettest.EachCut(zip(t, []byte(someTexts), piece), func(n int, cut []byte) {
 			_, err := readTexts(t, "corpus.jsonl.gz", cut, 1000)
 			line := 0
 			if r, err := gzip.NewReader(bytes.NewReader(cut)); err == nil {
 				text, _ := io.ReadAll(r)
 				line = 1 + bytes.Count(text, []byte("\n"))
 			}
-			if e := asError(t, err, "dir/corpus.jsonl.gz"); e.Line != line || e.Hint == "" || line > 0 && !strings.Contains(e.Problem, "cut off") {
+			if e := datasettest.AsError(t, err, "dir/corpus.jsonl.gz"); e.Line != line || e.Hint == "" || line > 0 && !strings.Contains(e.Problem, "cut off") {
 				t.Fatalf("pieces of %d, cut at %d: %#v, expected line %d", piece, n, e, line)
 			}
 		})
@@ -230,7 +177,7 @@ func FuzzTexts(f *testing.F) {
 			ids, err := readTexts(t, name, file, len(data))
 			checkIDs(t, ids, err, "dir/"+name, data, simpleTextID)
 			if err == nil {
-				checkTexts(t, &Folder{fsys: oneFile(name, file), root: "dir", corpus: name}, ids, data)
+				checkTexts(t, &textFile{oneFile(name, file), name}, ids, data)
 			}
 		}
 		text, whole := []byte(nil), false
@@ -243,21 +190,21 @@ func FuzzTexts(f *testing.F) {
 		case whole:
 			checkIDs(t, ids, err, "dir/corpus.jsonl.gz", text, simpleTextID)
 		default:
-			asError(t, err, "dir/corpus.jsonl.gz")
+			datasettest.AsError(t, err, "dir/corpus.jsonl.gz")
 		}
 	})
 }
 
 // checkTexts asks for every other text, and compares each with the simple reading.
-func checkTexts(t testing.TB, f *Folder, ids *IDs, data []byte) {
+func checkTexts(t testing.TB, from dataset.Texts, ids *dataset.StoredIDs, data []byte) {
 	t.Helper()
 	wanted := map[string]bool{}
-	for i, id := range listed(t, ids) {
+	for i, id := range datasettest.List(t, ids) {
 		if i%2 == 0 {
 			wanted[id] = true
 		}
 	}
-	texts, err := f.DocumentTexts(wanted)
+	texts, err := from.OfIDs(wanted)
 	if err != nil || len(texts) != len(wanted) {
 		t.Fatalf("%d texts, %v; expected %d", len(texts), err, len(wanted))
 	}

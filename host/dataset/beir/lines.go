@@ -1,4 +1,4 @@
-package dataset
+package beir
 
 import (
 	"bufio"
@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -14,33 +13,36 @@ import (
 	"io/fs"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/quarry-hn/quarry/host/dataset"
 )
 
 // lineReader reads the lines of a text file, compressed or not, and fingerprints its uncompressed bytes.
 type lineReader struct {
-	path    string
+	path    string // what messages call the file
 	file    fs.File
 	scanner *bufio.Scanner
 	sum     hash.Hash
-	line    int
-	ended   bool // the line ended with a newline, not with what could be read
+	line    int  // number of the last line that was read, from 1
+	ended   bool // that line ended with a newline, not where the reading ended
 }
 
 // maxLine is the longest line that is read: a document of 64 MiB.
 const maxLine = 64 << 20
 
-func openLines(fsys fs.FS, name, path string) (*lineReader, error) {
-	f, err := fsys.Open(name)
+func (f *folder) openLines(name string) (*lineReader, error) {
+	path := f.path(name)
+	file, err := f.fsys.Open(name)
 	if err != nil {
-		return nil, ReadError(path, err)
+		return nil, dataset.ReadError(path, err)
 	}
-	var r io.Reader = bufio.NewReaderSize(f, 1<<16)
+	var r io.Reader = bufio.NewReaderSize(file, 1<<16)
 	if strings.HasSuffix(name, ".gz") {
 		if r, err = gzip.NewReader(r); err != nil {
-			return nil, errors.Join(fileError(path, "compress it again with gzip", "not a gzip file: %v", err), f.Close())
+			return nil, errors.Join(dataset.FileError(path, "compress it again with gzip", "not a gzip file: %v", err), file.Close())
 		}
 	}
-	l := &lineReader{path: path, file: f, sum: sha256.New()}
+	l := &lineReader{path: path, file: file, sum: sha256.New()}
 	l.scanner = bufio.NewScanner(io.TeeReader(r, l.sum))
 	l.scanner.Buffer(make([]byte, 1<<16), maxLine)
 	l.scanner.Split(func(data []byte, atEOF bool) (advance int, line []byte, err error) {
@@ -51,9 +53,9 @@ func openLines(fsys fs.FS, name, path string) (*lineReader, error) {
 	return l, nil
 }
 
-// next returns the next line that is not empty, nil at the end.
+// next returns the next line that is not empty, without its end, and nil after the last. It is valid until the next call.
 func (l *lineReader) next() ([]byte, error) {
-	// Where reading failed, the lines before it are whole; what is left of the last is no line.
+	// Where reading failed, the lines before are whole, and the scanner gives the rest as if it were one more: that is left out.
 	for l.scanner.Scan() && (l.ended || l.scanner.Err() == nil) {
 		l.line++
 		line := bytes.TrimSuffix(l.scanner.Bytes(), []byte("\r"))
@@ -73,14 +75,14 @@ func (l *lineReader) next() ([]byte, error) {
 		l.line++
 		return nil, l.errorf("", "longer than %d bytes", maxLine)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, &Error{Path: l.path, Line: l.line + 1, Row: -1, Problem: "the compressed file is cut off", Hint: "copy it again, or compress it again with gzip", Err: err}
+		return nil, &dataset.Error{Path: l.path, Line: l.line + 1, Row: -1, Problem: "the compressed file is cut off", Hint: "copy it again, or compress it again with gzip", Err: err}
 	case err != nil:
-		return nil, &Error{Path: l.path, Line: l.line + 1, Row: -1, Problem: err.Error(), Hint: "check that it is a file, and whole; compress it again if it is a .gz", Err: err}
+		return nil, &dataset.Error{Path: l.path, Line: l.line + 1, Row: -1, Problem: err.Error(), Hint: "check that it is a file, and whole; compress it again if it is a .gz", Err: err}
 	}
 	return nil, nil
 }
 
-// notUTF8 is what is not UTF-8 in a line, and what comes shortly before.
+// notUTF8 is the first byte of a line that is not UTF-8, with up to 20 bytes before it.
 func notUTF8(line []byte) []byte {
 	at := 0
 	for at < len(line) {
@@ -93,34 +95,18 @@ func notUTF8(line []byte) []byte {
 	return line[max(0, at-20):min(len(line), at+1)]
 }
 
+// errorf is an error at the last line that was read.
 func (l *lineReader) errorf(hint, format string, args ...any) error {
-	return &Error{Path: l.path, Line: l.line, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: hint}
+	return &dataset.Error{Path: l.path, Line: l.line, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 func (l *lineReader) fingerprint() string { return hex.EncodeToString(l.sum.Sum(nil)) }
 
 func (l *lineReader) close() error { return l.file.Close() }
 
-// Text is one line of a corpus or query file.
-type Text struct {
-	ID    string `json:"_id"`
-	Title string `json:"title"`
-	Text  string `json:"text"`
-}
-
-func (l *lineReader) parseText(line []byte) (t Text, err error) {
-	if err := json.Unmarshal(line, &t); err != nil {
-		return t, l.errorf(`one object a line: {"_id":"d1","title":"...","text":"..."}`, "not a JSON object with text fields: %v", err)
-	}
-	if t.ID == "" {
-		return t, l.errorf(`one object a line: {"_id":"d1","title":"...","text":"..."}`, "no _id")
-	}
-	return t, nil
-}
-
-// eachLine calls f for each line of a text file and returns the file's fingerprint.
-func eachLine(fsys fs.FS, name, path string, f func(l *lineReader, line []byte) error) (sha256 string, err error) {
-	l, err := openLines(fsys, name, path)
+// eachLine calls do for each line of a text file that is not empty, and returns the fingerprint of the file's uncompressed bytes.
+func (f *folder) eachLine(name string, do func(l *lineReader, line []byte) error) (sha256 string, err error) {
+	l, err := f.openLines(name)
 	if err != nil {
 		return "", err
 	}
@@ -133,15 +119,8 @@ func eachLine(fsys fs.FS, name, path string, f func(l *lineReader, line []byte) 
 		if line == nil {
 			return l.fingerprint(), nil
 		}
-		if err := f(l, line); err != nil {
+		if err := do(l, line); err != nil {
 			return "", err
 		}
 	}
 }
-
-func textID(l *lineReader, line []byte) ([]byte, error) {
-	t, err := l.parseText(line)
-	return []byte(t.ID), err
-}
-
-func plainID(_ *lineReader, line []byte) ([]byte, error) { return line, nil }

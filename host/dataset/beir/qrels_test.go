@@ -1,4 +1,4 @@
-package dataset
+package beir
 
 import (
 	"crypto/sha256"
@@ -9,11 +9,14 @@ import (
 	"testing"
 	"testing/fstest"
 	"unicode/utf8"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/datasettest"
 )
 
 // simpleQrels reads judgements by the README: query-id, corpus-id and a finite score, separated by tabs, each pair once; the
 // first line may be a header. All lines are UTF-8.
-func simpleQrels(data []byte) (js []Judgement, fault int) {
+func simpleQrels(data []byte) (js []dataset.Judgement, fault int) {
 	for _, l := range simpleLines(data) {
 		fields := strings.Split(l.text, "\t")
 		if len(fields) != 3 || !utf8.ValidString(l.text) {
@@ -25,25 +28,25 @@ func simpleQrels(data []byte) (js []Judgement, fault int) {
 			continue
 		}
 		sound := err == nil && score-score == 0 && fields[0] != "" && fields[1] != ""
-		if !sound || slices.ContainsFunc(js, func(j Judgement) bool { return j.Query == fields[0] && j.Document == fields[1] }) {
+		if !sound || slices.ContainsFunc(js, func(j dataset.Judgement) bool { return j.Query == fields[0] && j.Document == fields[1] }) {
 			return nil, l.number
 		}
-		js = append(js, Judgement{fields[0], fields[1], score, l.number})
+		js = append(js, dataset.Judgement{Query: fields[0], Document: fields[1], Score: score, Line: l.number})
 	}
 	return js, good
 }
 
 // readJudgements reads files of qrels/, by name.
-func readJudgements(t testing.TB, files map[string][]byte) (qrels []*Qrels, err error) {
+func readJudgements(t testing.TB, files map[string][]byte) (qrels []*dataset.Qrels, err error) {
 	t.Helper()
 	fsys, size := fstest.MapFS{}, 0
 	for name, data := range files {
 		fsys["qrels/"+name] = &fstest.MapFile{Data: data}
 		size += len(data)
 	}
-	f := &Folder{fsys: fsys, root: "dir"}
-	allocates(t, 64*size+(1+len(files))<<18, func() { err = f.readQrels() })
-	return f.Qrels, err
+	f := &folder{fsys, "dir"}
+	datasettest.Allocates(t, 64*size+(1+len(files))<<18, func() { qrels, err = f.readQrels() })
+	return qrels, err
 }
 
 func checkQrels(t testing.TB, data []byte) {
@@ -51,7 +54,7 @@ func checkQrels(t testing.TB, data []byte) {
 	want, fault := simpleQrels(data)
 	qrels, err := readJudgements(t, map[string][]byte{"train.tsv": data})
 	if fault != good {
-		if e := asError(t, err, "dir/qrels/train.tsv"); e.Line != fault || e.Hint == "" {
+		if e := datasettest.AsError(t, err, "dir/qrels/train.tsv"); e.Line != fault || e.Hint == "" {
 			t.Fatalf("%#v, expected an error at line %d, and a hint", e, fault)
 		}
 		return
@@ -71,7 +74,7 @@ func checkQrels(t testing.TB, data []byte) {
 		}
 		return
 	}
-	if e := asError(t, err, "dir/qrels/train.tsv"); e.Line != want[0].Line || !strings.Contains(e.Problem, "dir/qrels/dev.tsv, line "+strconv.Itoa(want[0].Line)) {
+	if e := datasettest.AsError(t, err, "dir/qrels/train.tsv"); e.Line != want[0].Line || !strings.Contains(e.Problem, "dir/qrels/dev.tsv, line "+strconv.Itoa(want[0].Line)) {
 		t.Fatalf("%v: expected line %d of both files", err, want[0].Line)
 	}
 }
@@ -81,7 +84,7 @@ const someQrels = "query-id\tcorpus-id\tscore\r\nq1\td1\t1\n\nq1\td2\t0.5\nq é\
 // TestQrelsCutAnywhere cuts judgements at every byte. A cut before the last field of a line has a character fails at that line. A cut
 // between lines, or within a number (10 becomes 1), leaves a sound file, which nothing else tells.
 func TestQrelsCutAnywhere(t *testing.T) {
-	eachCut([]byte(someQrels), func(n int, cut []byte) {
+	datasettest.EachCut([]byte(someQrels), func(n int, cut []byte) {
 		checkQrels(t, cut)
 		last := cut[strings.LastIndex(string(cut), "\n")+1:]
 		third := strings.TrimPrefix(string(last[strings.LastIndex(string(last), "\t")+1:]), "-")
@@ -91,7 +94,7 @@ func TestQrelsCutAnywhere(t *testing.T) {
 	})
 }
 
-// TestQrelsFiles has train first, then names in order, and leaves out what is no split.
+// TestQrelsFiles reads the files in the order of their names, and leaves out what is no split.
 func TestQrelsFiles(t *testing.T) {
 	qrels, err := readJudgements(t, map[string][]byte{"z.tsv": nil, "train.tsv": []byte("q\td\t1"), "a.tsv": []byte("q\te\t1"), "a.txt": []byte("no"), "b.tsv/c": nil})
 	if err != nil {
@@ -101,13 +104,13 @@ func TestQrelsFiles(t *testing.T) {
 	for _, q := range qrels {
 		splits = append(splits, q.Split)
 	}
-	if !slices.Equal(splits, []string{"train", "a", "z"}) {
+	if !slices.Equal(splits, []string{"a", "train", "z"}) {
 		t.Errorf("splits are %v", splits)
 	}
 	_, err = readJudgements(t, map[string][]byte{"a.txt": []byte("no")})
-	asError(t, err, "dir/qrels")
+	datasettest.AsError(t, err, "dir/qrels")
 	_, err = readJudgements(t, nil)
-	asError(t, err, "dir/qrels")
+	datasettest.AsError(t, err, "dir/qrels")
 }
 
 func FuzzQrels(f *testing.F) {

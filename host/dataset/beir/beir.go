@@ -1,0 +1,176 @@
+// Package beir opens a folder in BEIR layout, with vectors beside the texts, as a data set.
+//
+// In goes a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv, as BEIR has them, and vectors/<model>/{docs,queries}.npy with one row for
+// each line of the corpus or query file. Where there are no texts, docs.ids and queries.ids give one id a line. Out comes a dataset.Dataset, or a
+// *dataset.Error that names file and line. The commands and the tests call it.
+package beir
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/npy"
+)
+
+const (
+	folderHint  = "give the folder that holds corpus.jsonl, queries.jsonl, qrels and vectors"
+	vectorsHint = "add vectors/<model>/docs.npy and vectors/<model>/queries.npy for each model"
+	qrelsHint   = "add qrels/train.tsv with lines query-id, corpus-id, score, separated by tabs"
+)
+
+// Open opens a folder on disk. Close the data set after use.
+func Open(dir string) (*dataset.Dataset, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, dataset.ReadError(dir, err, folderHint)
+	}
+	if !info.IsDir() {
+		return nil, dataset.FileError(dir, folderHint, "not a folder")
+	}
+	return OpenFS(os.DirFS(dir), dir)
+}
+
+// OpenFS opens the folder that a file system is. Its files can be read at an offset, as those of os.DirFS and embed.FS can. root is what messages call
+// the folder.
+func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
+	f := &folder{fsys: fsys, root: root}
+	var documents, queries dataset.Side
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeIDs(documents), closeIDs(queries))
+		}
+	}()
+	models, err := f.modelNames()
+	if err != nil {
+		return nil, err
+	}
+	if documents, err = f.openSide("corpus", "docs", models); err != nil {
+		return nil, err
+	}
+	if queries, err = f.openSide("queries", "queries", models); err != nil {
+		return nil, err
+	}
+	qrels, err := f.readQrels()
+	if err != nil {
+		return nil, err
+	}
+	return dataset.New(root, documents, queries, qrels)
+}
+
+func closeIDs(side dataset.Side) error {
+	if ids, ok := side.IDs.(*dataset.StoredIDs); ok {
+		return ids.Close()
+	}
+	return nil
+}
+
+// folder is the folder to be read.
+type folder struct {
+	fsys fs.FS
+	root string // what messages call it
+}
+
+// path is what messages call a file of the folder.
+func (f *folder) path(name string) string { return filepath.Join(f.root, filepath.FromSlash(name)) }
+
+// existing returns those of the names that are there.
+func (f *folder) existing(names ...string) (found []string) {
+	for _, name := range names {
+		if _, err := fs.Stat(f.fsys, name); err == nil {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// modelNames lists the folders of vectors/, in order.
+func (f *folder) modelNames() (names []string, err error) {
+	entries, err := fs.ReadDir(f.fsys, "vectors")
+	if err != nil {
+		return nil, dataset.ReadError(f.path("vectors"), err, vectorsHint)
+	}
+	for _, entry := range entries {
+		// Stat follows a link to a folder elsewhere.
+		if info, err := fs.Stat(f.fsys, "vectors/"+entry.Name()); err == nil && info.IsDir() && !strings.HasPrefix(entry.Name(), ".") {
+			names = append(names, entry.Name())
+		}
+	}
+	if len(names) == 0 {
+		return nil, dataset.FileError(f.path("vectors"), vectorsHint, "there is no model folder")
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// openSide opens the documents, where texts is "corpus" and vectors "docs", or the queries. Their ids come from texts.jsonl[.gz], or from an ids file where
+// there are no texts. Every other ids file must give the same.
+func (f *folder) openSide(texts, vectors string, models []string) (side dataset.Side, err error) {
+	var ids *dataset.StoredIDs
+	defer func() {
+		if err != nil && ids != nil {
+			err = errors.Join(err, ids.Close())
+		}
+	}()
+	side.Vectors = &modelFolders{f, vectors + ".npy", models}
+	side.Texts = dataset.NoTexts{Err: dataset.FileError(f.root, "add corpus.jsonl and queries.jsonl", "there are no texts, only ids")}
+	found := f.existing(texts+".jsonl", texts+".jsonl.gz")
+	if len(found) > 1 {
+		return dataset.Side{}, dataset.FileError(f.path(found[0]), "remove one of them", "there is %s too", path.Base(found[1]))
+	}
+	if len(found) == 1 {
+		side.Texts = &textFile{f, found[0]}
+		if ids, err = f.readIDs(found[0], textID); err != nil {
+			return dataset.Side{}, err
+		}
+	}
+	places := []string{vectors + ".ids", "vectors/" + vectors + ".ids"}
+	for _, m := range models {
+		places = append(places, "vectors/"+m+"/"+vectors+".ids")
+	}
+	for _, name := range f.existing(places...) {
+		listed, err := f.readIDs(name, plainID)
+		if err != nil {
+			return dataset.Side{}, err
+		}
+		if ids == nil {
+			ids = listed
+		} else if err := errors.Join(ids.CheckSame(listed), listed.Close()); err != nil {
+			return dataset.Side{}, err
+		}
+	}
+	if ids == nil {
+		return dataset.Side{}, dataset.FileError(f.path(texts+".jsonl"), "add it, or "+vectors+".ids with one id a line",
+			"there is no %s.jsonl, %s.jsonl.gz or %s.ids", texts, texts, vectors)
+	}
+	side.IDs = ids
+	return side, nil
+}
+
+// modelFolders are the folders of vectors/, and one side's file in each of them.
+type modelFolders struct {
+	folder *folder
+	file   string // docs.npy or queries.npy
+	models []string
+}
+
+var _ dataset.Vectors = (*modelFolders)(nil)
+
+func (m *modelFolders) Models() []string { return m.models }
+
+func (m *modelFolders) Open(model string) (dataset.Matrix, error) {
+	if !slices.Contains(m.models, model) {
+		return nil, dataset.NoModel(m.folder.path("vectors/"+model), m.models)
+	}
+	name := "vectors/" + model + "/" + m.file
+	x, err := npy.Open(m.folder.fsys, name, m.folder.path(name), vectorsHint)
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}

@@ -1,0 +1,30 @@
+package beir
+
+import (
+	"bytes"
+	"strings"
+	"testing/fstest"
+)
+
+// oneFile is a folder of one file, which messages call dir.
+func oneFile(name string, data []byte) *folder {
+	return &folder{fstest.MapFS{name: &fstest.MapFile{Data: data}}, "dir"}
+}
+
+// line is a line of a text file that is not empty, and its number.
+type line struct {
+	number int
+	text   string
+}
+
+// simpleLines splits a text: lines end with a newline, before which there may be a CR, or two, as in a file that was converted
+// twice; empty ones do not count, nor does a byte order mark.
+func simpleLines(data []byte) (lines []line) {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	for i, text := range strings.Split(string(data), "\n") {
+		if text = strings.TrimSuffix(strings.TrimSuffix(text, "\r"), "\r"); text != "" {
+			lines = append(lines, line{i + 1, text})
+		}
+	}
+	return lines
+}

@@ -1,0 +1,158 @@
+package dataset
+
+import (
+	"errors"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Dataset is the documents and queries to be mined, and the judgements on them. New makes one; Close it after use.
+type Dataset struct {
+	Name string // what messages call it: a folder's path
+
+	Documents, Queries Side
+	Qrels              []*Qrels // one for each split: train first, then by name
+	Models             []string // the encoders whose vectors are there, in the order of their names
+
+	opened map[string]Model // by name
+}
+
+// Side is the documents of a data set, or its queries.
+type Side struct {
+	IDs             // one for each row
+	Texts   Texts   // NoTexts, or nil for New, where there are only ids
+	Vectors Vectors // of each encoder, one row for each id, in the order of the ids
+}
+
+// Vectors are the vectors of one side, of each encoder.
+type Vectors interface {
+	// Models names the encoders, in the order of their names. There is at least one.
+	Models() []string
+	// Open opens one encoder's vectors. A name that Models does not give is an *Error that lists those that it gives. Dataset calls it once for
+	// each name, when the vectors are first asked for. It closes a Matrix that is an io.Closer.
+	Open(model string) (Matrix, error)
+}
+
+// Model is one encoder's vectors.
+type Model struct {
+	Name               string
+	Documents, Queries Matrix
+}
+
+// New puts a data set together of sources, which may be of several formats. It closes none of them where it fails; Close of the data set closes
+// all that are an io.Closer.
+func New(name string, documents, queries Side, qrels []*Qrels) (*Dataset, error) {
+	for _, side := range []Side{documents, queries} {
+		if side.IDs == nil || side.Vectors == nil {
+			return nil, FileError(name, "give ids and vectors of documents and of queries", "there are no ids, or no vectors")
+		}
+		if side.Len() == 0 {
+			return nil, FileError(side.Name(), "it needs an id for each text", "there are no ids")
+		}
+	}
+	if len(qrels) == 0 {
+		return nil, FileError(name, "add judgements of at least one split", "there are no judgements")
+	}
+	models := documents.Vectors.Models()
+	if len(models) == 0 {
+		return nil, FileError(name, "add vectors of at least one encoder", "there are no vectors")
+	}
+	for _, side := range []*Side{&documents, &queries} {
+		if side.Texts == nil {
+			side.Texts = NoTexts{FileError(name, "", "there are no texts, only ids")}
+		}
+	}
+	d := &Dataset{Name: name, Documents: documents, Queries: queries, Qrels: slices.Clone(qrels), Models: models, opened: map[string]Model{}}
+	slices.SortStableFunc(d.Qrels, compareSplits)
+	return d, nil
+}
+
+// Close closes the vectors that are open, and the sources.
+func (d *Dataset) Close() error {
+	var errs []error
+	for _, m := range d.opened {
+		errs = append(errs, closeSource(m.Documents), closeSource(m.Queries))
+	}
+	d.opened = map[string]Model{}
+	for _, side := range []Side{d.Documents, d.Queries} {
+		errs = append(errs, closeSource(side.IDs), closeSource(side.Texts), closeSource(side.Vectors))
+	}
+	return errors.Join(errs...)
+}
+
+// closeSource closes what has something to close.
+func closeSource(source any) error {
+	if c, ok := source.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// Vectors gives the vectors of a model. It opens them the first time, and checks them against the ids.
+func (d *Dataset) Vectors(name string) (Model, error) {
+	if m, ok := d.opened[name]; ok {
+		return m, nil
+	}
+	m := Model{Name: name}
+	if err := d.open(&m); err != nil {
+		return Model{Name: name}, errors.Join(err, closeSource(m.Documents), closeSource(m.Queries))
+	}
+	d.opened[name] = m
+	return m, nil
+}
+
+func (d *Dataset) open(m *Model) (err error) {
+	for _, side := range []struct {
+		from Side
+		to   *Matrix
+	}{{d.Documents, &m.Documents}, {d.Queries, &m.Queries}} {
+		x, err := side.from.Vectors.Open(m.Name)
+		if err != nil {
+			return err
+		}
+		*side.to = x
+		if x.Rows() != side.from.Len() {
+			return FileError(x.Name(), "one row per line, in the file's order: make the vectors again", "%d rows; %s has %d ids", x.Rows(), side.from.Name(), side.from.Len())
+		}
+	}
+	if documents, queries := m.Documents.Width(), m.Queries.Width(); documents != queries {
+		return FileError(m.Queries.Name(), "one model encodes both: make the vectors again", "%d columns; %s has %d", queries, filepath.Base(m.Documents.Name()), documents)
+	}
+	return nil
+}
+
+// NoModel is the error of Vectors for a name that is not among its models. path says where the vectors would be.
+func NoModel(path string, models []string) error {
+	return FileError(path, "", "there is no such model; there are %s", strings.Join(models, ", "))
+}
+
+// HasTexts tells whether both sides have texts, not ids alone.
+func (d *Dataset) HasTexts() bool { return hasTexts(d.Documents.Texts) && hasTexts(d.Queries.Texts) }
+
+// Fingerprints returns the SHA-256, in hexadecimal, of everything that mining those models reads, by what it is: "corpus",
+// "queries", "qrels/train", "vectors/mpnet/docs" and so on.
+func (d *Dataset) Fingerprints(models []Model) (map[string]string, error) {
+	sums := map[string]string{}
+	add := func(what string, sha256 func() (string, error)) (err error) {
+		sums[what], err = sha256()
+		return err
+	}
+	err := errors.Join(add("corpus", d.Documents.SHA256), add("queries", d.Queries.SHA256))
+	for _, q := range d.Qrels {
+		sums["qrels/"+q.Split] = q.SHA256
+	}
+	for _, m := range models {
+		if err != nil {
+			return nil, err
+		}
+		if err = add("vectors/"+m.Name+"/docs", m.Documents.SHA256); err == nil {
+			err = add("vectors/"+m.Name+"/queries", m.Queries.SHA256)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return sums, nil
+}
