@@ -140,11 +140,11 @@ func (s *watched) Head(ctx context.Context, key string) (objstore.Object, error)
 	return s.Store.Head(ctx, key)
 }
 
-func (s *watched) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, objstore.Object, error) {
+func (s *watched) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, objstore.Object, error) {
 	if err := s.note("get", key); err != nil {
 		return nil, objstore.Object{}, err
 	}
-	return s.Store.Get(ctx, key, from, identity)
+	return s.Store.Get(ctx, key, from, etag)
 }
 
 func (s *watched) Put(ctx context.Context, key string, body io.ReadSeeker) error {

@@ -30,8 +30,9 @@ type Side struct {
 type Vectors interface {
 	// Models names the encoders, in the order of their names. There is at least one.
 	Models() []string
-	// Open opens one encoder's vectors. A name that Models does not give is an *Error that lists those that it gives. Dataset calls it once for
-	// each name, when the vectors are first asked for. It closes a Matrix that is an io.Closer.
+	// Open opens one encoder's vectors. A name that Models does not give is an *Error that lists those that it gives.
+	// Dataset calls it once for each name, when the vectors are first asked for. It closes a Matrix that is an
+	// io.Closer.
 	Open(model string) (Matrix, error)
 }
 
@@ -41,8 +42,8 @@ type Model struct {
 	Documents, Queries Matrix
 }
 
-// New puts a data set together of sources, which may be of several formats. It closes none of them where it fails; Close of the data set closes
-// all that are an io.Closer.
+// New puts a data set together of sources, which may be of several formats. It closes none of them where it fails;
+// Close of the data set closes all that are an io.Closer.
 func New(name string, documents, queries Side, qrels []*Qrels) (*Dataset, error) {
 	for _, side := range []Side{documents, queries} {
 		if side.IDs == nil || side.Vectors == nil {
@@ -131,8 +132,8 @@ func NoModel(path string, models []string) error {
 // HasTexts tells whether both sides have texts, not ids alone.
 func (d *Dataset) HasTexts() bool { return hasTexts(d.Documents.Texts) && hasTexts(d.Queries.Texts) }
 
-// Fingerprints returns the SHA-256, in hexadecimal, of everything that mining those models reads, by what it is: "corpus",
-// "queries", "qrels/train", "vectors/mpnet/docs" and so on.
+// Fingerprints returns the SHA-256, in hexadecimal, of everything that mining those models reads, by what it is:
+// "corpus", "queries", "qrels/train", "vectors/mpnet/docs" and so on.
 func (d *Dataset) Fingerprints(models []Model) (map[string]string, error) {
 	sums := map[string]string{}
 	add := func(what string, sha256 func() (string, error)) (err error) {

@@ -9,29 +9,32 @@ import (
 	"iter"
 )
 
-// IDs are the ids of the documents or of the queries, in the order of their rows. There is at least one, and no two are the same.
+// IDs are the ids of the documents or of the queries, in the order of their rows. There is at least one, and no two are
+// the same.
 type IDs interface {
 	// Name is what messages call the source: a file's path.
 	Name() string
 	// Len is how many ids there are.
 	Len() int
-	// All gives all ids, in order. *err is set where they cannot be read to the end: look at it once the loop has ended.
+	// All gives all ids, in order. *err is set where they cannot be read to the end: look at it once the loop has
+	// ended.
 	All(err *error) iter.Seq[string]
 	// Rows returns the rows, from 0, of those ids that are there.
 	Rows(ids map[string]bool) (map[string]int, error)
 	// OfRows returns the ids of those rows that are there.
 	OfRows(rows map[int]bool) (map[int]string, error)
-	// SHA256 is the fingerprint of the source, in hexadecimal. Where the source has texts beside the ids, it is the fingerprint of both: of a
-	// corpus file it is that of its uncompressed bytes.
+	// SHA256 is the fingerprint of the source, in hexadecimal. Where the source has texts beside the ids, it is the
+	// fingerprint of both: of a corpus file it is that of its uncompressed bytes.
 	SHA256() (string, error)
 }
 
-// ReadIDs reads all ids of a source, in order, and calls f for each with its line: from 1, or 0 where the source has no lines. An id is valid only
-// during the call. ReadIDs stops with f's error where f fails. It returns the source's fingerprint, see IDs.
+// ReadIDs reads all ids of a source, in order, and calls f for each with its line: from 1, or 0 where the source has no
+// lines. An id is valid only during the call. ReadIDs stops with f's error where f fails. It returns the source's
+// fingerprint, see IDs.
 type ReadIDs func(f func(line int, id []byte) error) (sha256 string, err error)
 
-// StoredIDs are ids that were read from a source once. They are kept in memory up to a bound, and in a temporary file where there are more. Close them
-// after use. They may be read by several goroutines at once.
+// StoredIDs are ids that were read from a source once. They are kept in memory up to a bound, and in a temporary file
+// where there are more. Close them after use. They may be read by several goroutines at once.
 type StoredIDs struct {
 	name   string
 	read   ReadIDs
@@ -52,8 +55,9 @@ var (
 	hashesInMemory  = 256 << 10 // ids, while those given twice are looked for
 )
 
-// NewIDs reads the ids of a source. An id that is empty or given twice is an *Error, at the first line that is at fault; to find that line it may read the
-// source a second time. A source without ids gives none, which is no error here. name is what messages call the source.
+// NewIDs reads the ids of a source. An id that is empty or given twice is an *Error, at the first line that is at
+// fault; to find that line it may read the source a second time. A source without ids gives none, which is no error
+// here. name is what messages call the source.
 func NewIDs(name string, read ReadIDs) (_ *StoredIDs, err error) {
 	ids := &StoredIDs{name: name, read: read}
 	inRow, seen := sha256.New(), newRepeats()
@@ -71,7 +75,8 @@ func NewIDs(name string, read ReadIDs) (_ *StoredIDs, err error) {
 		return errors.Join(ids.keep(id), seen.add(id))
 	})
 	if e := (*Error)(nil); err == nil || errors.As(err, &e) && (e.Line > 0 || e.Row >= 0) {
-		// Ids that are given twice are found once the reading has ended. Where it ended at a line that is at fault, a line before may be one of those.
+		// Ids that are given twice are found once the reading has ended. Where it ended at a line that is at fault, a
+		// line before may be one of those.
 		if repeated := seen.check(ids); repeated != nil {
 			return nil, repeated
 		}
@@ -192,8 +197,8 @@ func (ids *StoredIDs) All(err *error) iter.Seq[string] {
 	}
 }
 
-// CheckSame fails where others, which were read from another source of the same rows, are other ids or in another order. The error is at the first line of
-// the others that differs.
+// CheckSame fails where others, which were read from another source of the same rows, are other ids or in another
+// order. The error is at the first line of the others that differs.
 func (ids *StoredIDs) CheckSame(others *StoredIDs) error {
 	const hint = "the vectors were made from another file, or in another order: make them again"
 	if ids.inRow == others.inRow {

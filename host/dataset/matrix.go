@@ -15,8 +15,8 @@ type Matrix interface {
 	Rows() int
 	Width() int               // columns
 	DType() safetensors.DType // of the values: F16, F32 or F64
-	// ReadRows reads n rows from row first into dst, row after row, each value little endian. dst has n * Width * the size of DType bytes. Rows that are
-	// not there are an error.
+	// ReadRows reads n rows from row first into dst, row after row, each value little endian. dst has n * Width * the
+	// size of DType bytes. Rows that are not there are an error.
 	ReadRows(dst []byte, first, n int) error
 	// SHA256 is the fingerprint of shape, type and rows, in hexadecimal: of the line "F16 rows width\n", then the rows.
 	SHA256() (string, error)

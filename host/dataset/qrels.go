@@ -20,8 +20,8 @@ type Qrels struct {
 	SHA256     string      // of the file's bytes, in hexadecimal
 }
 
-// JudgedPairs are the pairs of a query and a document that were judged so far. A format adds the judgements of all splits to one of them, as it
-// reads them. Zero is ready for use.
+// JudgedPairs are the pairs of a query and a document that were judged so far. A format adds the judgements of all
+// splits to one of them, as it reads them. Zero is ready for use.
 type JudgedPairs struct {
 	first map[[2]string]judgedAt
 }
@@ -31,8 +31,8 @@ type judgedAt struct {
 	line int
 }
 
-// Add appends a judgement to a split. A pair that has been added before, to whichever split, is an *Error, and so is an empty id or a score that is not
-// finite.
+// Add appends a judgement to a split. A pair that has been added before, to whichever split, is an *Error, and so is an
+// empty id or a score that is not finite.
 func (p *JudgedPairs) Add(to *Qrels, j Judgement) error {
 	problem := ""
 	switch {

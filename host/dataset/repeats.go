@@ -9,8 +9,9 @@ import (
 	"slices"
 )
 
-// repeats finds ids that are given twice, in memory that does not grow with their number. It sorts their hashes, a run of hashesInMemory at a time; where
-// there is more than one run, they go to a temporary file and are merged. Ids whose hashes are the same are then compared themselves.
+// repeats finds ids that are given twice, in memory that does not grow with their number. It sorts their hashes, a run
+// of hashesInMemory at a time; where there is more than one run, they go to a temporary file and are merged. Ids whose
+// hashes are the same are then compared themselves.
 type repeats struct {
 	seed   maphash.Seed
 	hashes []uint64 // of the run that is not full yet

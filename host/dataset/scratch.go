@@ -54,7 +54,8 @@ func (s *scratch) section(begin, end int64) (*bufio.Reader, error) {
 	return bufio.NewReaderSize(io.NewSectionReader(s.file, begin, end-begin), 1<<14), nil
 }
 
-// eachID calls f for all ids, in the order they were written, until f returns false. An id is valid only during the call.
+// eachID calls f for all ids, in the order they were written, until f returns false. An id is valid only during the
+// call.
 func (s *scratch) eachID(f func(row int, id []byte) bool) error {
 	r, err := s.section(0, s.size)
 	if err != nil {

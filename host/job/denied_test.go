@@ -26,11 +26,11 @@ func (d denied) Head(ctx context.Context, key string) (objstore.Object, error) {
 	return o, err
 }
 
-func (d denied) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, objstore.Object, error) {
+func (d denied) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, objstore.Object, error) {
 	if _, err := d.Head(ctx, key); err != nil {
 		return nil, objstore.Object{}, err
 	}
-	return d.Store.Get(ctx, key, from, identity)
+	return d.Store.Get(ctx, key, from, etag)
 }
 
 func (d denied) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {

@@ -70,7 +70,7 @@ func (w *Worker) current(ctx context.Context) error {
 	}
 	if now, err := w.out.Head(ctx, ManifestKey); err != nil && !absent(err) {
 		return err
-	} else if err != nil || now.Identity != w.pinned {
+	} else if err != nil || now.ETag != w.manifestETag {
 		return fmt.Errorf("%s is not the job that was merged any more: it was made anew meanwhile", w.out.URL())
 	}
 	return nil

@@ -212,7 +212,7 @@ func onS3(t *testing.T, i *inputs, seed uint64, dir string) *schedule {
 	s := i.newSchedule(t, seed, plain, dir)
 	s.ledger = newLedger(s.random(3).IntN(60))
 	s.place = func(p *process) (in, out objstore.Store) {
-		o := objstore.S3Options{HTTPClient: &http.Client{Transport: &transport{p, quiet}}, Attempts: 3, MaxBackoff: 5 * time.Millisecond, Quiet: quiet}
+		o := objstore.S3Options{HTTPClient: &http.Client{Transport: &transport{p, quiet}}, Attempts: 3, MaxBackoff: 5 * time.Millisecond, StallTimeout: quiet}
 		return open("work", o), open("work-results", o)
 	}
 	return s

@@ -80,8 +80,8 @@ func (c *counted) PutNew(ctx context.Context, key string, body io.ReadSeeker) er
 	return err
 }
 
-func (c *counted) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, objstore.Object, error) {
-	r, o, err := c.Store.Get(ctx, key, from, identity)
+func (c *counted) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, objstore.Object, error) {
+	r, o, err := c.Store.Get(ctx, key, from, etag)
 	if err != nil {
 		return r, o, err
 	}
@@ -279,12 +279,12 @@ func (f *faulty) List(ctx context.Context, prefix, after string) iter.Seq2[objst
 	}
 }
 
-func (f *faulty) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, objstore.Object, error) {
+func (f *faulty) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, objstore.Object, error) {
 	var r io.ReadCloser
 	var o objstore.Object
 	k := f.next(reads)
 	err := f.do("get", "", k, func() (err error) {
-		r, o, err = f.Store.Get(ctx, key, from, identity)
+		r, o, err = f.Store.Get(ctx, key, from, etag)
 		return err
 	})
 	if err != nil {

@@ -22,11 +22,11 @@ type hooked struct {
 	before func(op, key string) error
 }
 
-func (h *hooked) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, objstore.Object, error) {
+func (h *hooked) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, objstore.Object, error) {
 	if err := h.before("get", key); err != nil {
 		return nil, objstore.Object{}, err
 	}
-	r, o, err := h.Store.Get(ctx, key, from, identity)
+	r, o, err := h.Store.Get(ctx, key, from, etag)
 	if err == nil {
 		err = h.before("got", key)
 	}

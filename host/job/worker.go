@@ -74,10 +74,10 @@ type Worker struct {
 	options Options
 	dir     string // of its own, for temporary files
 
-	manifest   *Manifest
-	pinned     string // identity of the object that the manifest was read from
-	projection *host.Projection
-	miner      *host.Miner
+	manifest     *Manifest
+	manifestETag string // of the object that the manifest was read from
+	projection   *host.Projection
+	miner        *host.Miner
 }
 
 // NewWorker returns a worker for the job whose inputs are in one store and whose results go to another. Close it after use.
@@ -204,7 +204,7 @@ func (w *Worker) open(ctx context.Context) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.manifest != nil && pinned.Identity == w.pinned {
+	if w.manifest != nil && pinned.ETag == w.manifestETag {
 		return nil, nil
 	}
 	return nil, w.loadPinned(ctx)
@@ -257,7 +257,7 @@ func (w *Worker) loadPinned(ctx context.Context) error {
 	if err := errors.Join(w.drop(ctx), os.RemoveAll(w.dir), os.Mkdir(w.dir, 0o700)); err != nil {
 		return err
 	}
-	w.manifest, w.pinned, w.projection = m, object.Identity, nil
+	w.manifest, w.manifestETag, w.projection = m, object.ETag, nil
 	return nil
 }
 

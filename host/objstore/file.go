@@ -18,19 +18,18 @@ import (
 )
 
 const (
-	temporaryFolder = ".tmp"         // below the store's; never listed, and no key begins with it
-	temporaryAge    = 24 * time.Hour // a temporary file that has not been written to for so long is of a process that died
-	putTries        = 20             // where an object's folder is removed, empty, while it is put
+	temporaryFolder = ".tmp"         // in the store's folder; it is never listed, and no key begins with it
+	temporaryAge    = 24 * time.Hour // the process that wrote a temporary file last so long ago has died
 )
 
-// file is objects as files below a folder, which the first Put makes.
+// file is objects that are files below a folder. The first Put makes the folder.
 type file struct{ dir string }
 
 var _ Store = (*file)(nil)
 
-// OpenFile opens a folder as a store. It need not exist, and may be a link. Keys are paths below it; links and special files in it are no objects,
-// and nothing is put below links. PutNew takes a file system with hard links. What a process left in .tmp that died while it wrote is removed a
-// day later.
+// OpenFile opens a folder as a store. The folder need not exist, and may be a link. Keys are paths below it. Links and
+// special files in it are not objects, and nothing is put below a link. PutNew needs a file system with hard links. A
+// process that dies while it writes leaves a file in .tmp; OpenFile removes such files once they are a day old.
 func OpenFile(dir string) (Store, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("open %s: it is a file: name a folder", dir)
@@ -38,12 +37,12 @@ func OpenFile(dir string) (Store, error) {
 		return nil, fileError("open", dir, err)
 	}
 	s := &file{filepath.Clean(dir)}
-	s.sweep()
+	s.removeOldTemporary()
 	return s, nil
 }
 
-// sweep removes temporary files of processes that died. Those it may not remove stay.
-func (s *file) sweep() {
+// removeOldTemporary removes the temporary files of processes that died. Those that it may not remove stay.
+func (s *file) removeOldTemporary() {
 	folder := filepath.Join(s.dir, temporaryFolder)
 	entries, _ := os.ReadDir(folder)
 	for _, e := range entries {
@@ -53,7 +52,7 @@ func (s *file) sweep() {
 	}
 }
 
-// fileError names a path once, and says what kind of error it is.
+// fileError names the path once, and says which error of this package it is.
 func fileError(op, path string, err error) error {
 	kind, cause := error(nil), err
 	if p := (*fs.PathError)(nil); errors.As(err, &p) {
@@ -70,7 +69,7 @@ func fileError(op, path string, err error) error {
 	return fmt.Errorf("%s %s: %w: %w", op, path, kind, cause)
 }
 
-// path is where an object is, or would be.
+// path is where the object of a key is, or would be.
 func (s *file) path(ctx context.Context, op, key string) (string, error) {
 	if err := checkKey(op, key); err != nil {
 		return "", err
@@ -86,7 +85,7 @@ func (s *file) path(ctx context.Context, op, key string) (string, error) {
 	return path, nil
 }
 
-// stat finds files only.
+// stat describes a regular file. Whatever else is there does not exist for it.
 func stat(path string) (fs.FileInfo, error) {
 	info, err := os.Lstat(path)
 	if err == nil && !info.Mode().IsRegular() {
@@ -113,7 +112,7 @@ func (s *file) Head(ctx context.Context, key string) (Object, error) {
 	return fileObject(key, info), nil
 }
 
-func (s *file) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, Object, error) {
+func (s *file) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, Object, error) {
 	path, err := s.path(ctx, "get", key)
 	if err == nil {
 		err = checkFrom("get", path, from)
@@ -125,7 +124,7 @@ func (s *file) Get(ctx context.Context, key string, from int64, identity string)
 	if err != nil {
 		return nil, Object{}, fileError("get", path, err)
 	}
-	if identity != "" && identity != o.Identity {
+	if etag != "" && etag != o.ETag {
 		_ = f.Close()
 		return nil, Object{}, fmt.Errorf("get %s: %w", path, ErrChanged)
 	}
@@ -134,16 +133,16 @@ func (s *file) Get(ctx context.Context, key string, from int64, identity string)
 		_ = f.Close()
 		return nil, Object{}, fileError("get", path, err)
 	}
-	// What is appended meanwhile is not the object's.
+	// What is appended from now on does not belong to the object.
 	part := struct {
 		io.Reader
 		io.Closer
 	}{io.LimitReader(f, o.Size-from), f}
-	return &reading{ctx, path, part, from, o.Size}, o, nil
+	return &objectReader{ctx, path, part, from, o.Size}, o, nil
 }
 
 func openFile(key, path string) (*os.File, Object, error) {
-	if _, err := stat(path); err != nil { // to open a pipe would wait for who writes to it
+	if _, err := stat(path); err != nil { // opening a pipe would wait for somebody to write to it
 		return nil, Object{}, err
 	}
 	f, err := os.Open(path)
@@ -177,7 +176,7 @@ func (s *file) put(ctx context.Context, key string, body io.ReadSeeker, replace 
 		if try == putTries || !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
-		_, err = body.Seek(start, io.SeekStart) // a Delete beside this Put removed the folder
+		_, err = body.Seek(start, io.SeekStart) // a Delete beside this Put removed the object's folder
 	}
 	switch {
 	case err == nil:
@@ -193,7 +192,8 @@ func (s *file) put(ctx context.Context, key string, body io.ReadSeeker, replace 
 	}
 }
 
-// checkFolders fails where a folder of the object's is a link: List does not follow those, and would not find the object.
+// checkFolders fails where a folder of the object's path is a link: List does not follow links, so it would not find
+// the object.
 func (s *file) checkFolders(path string) error {
 	for folder := filepath.Dir(path); folder != s.dir; folder = filepath.Dir(folder) {
 		if info, err := os.Lstat(folder); err == nil && info.Mode()&fs.ModeSymlink != 0 {
@@ -214,7 +214,7 @@ func (s *file) putOnce(ctx context.Context, path string, body io.Reader, replace
 		}
 	}
 	p, err := atomicfile.CreateIn(temporary, path, replace, func(w io.Writer) error {
-		if _, err := io.Copy(w, untilDone{ctx, body}); err != nil {
+		if _, err := io.Copy(w, contextReader{ctx, body}); err != nil {
 			return err
 		}
 		return ctx.Err()
@@ -222,7 +222,8 @@ func (s *file) putOnce(ctx context.Context, path string, body io.Reader, replace
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.MakeFolders(filepath.Dir(path)); err != nil { // a Delete may have removed it while the bytes were written
+	// A Delete may have removed the folder while the bytes were written.
+	if err := atomicfile.MakeFolders(filepath.Dir(path)); err != nil {
 		return errors.Join(err, p.Discard())
 	}
 	if replace {
@@ -231,12 +232,13 @@ func (s *file) putOnce(ctx context.Context, path string, body io.Reader, replace
 	return p.CommitNew()
 }
 
-// List walks the folders that may hold keys of prefix. In a folder, other folders come where their names with a slash do: a-b, a/b, ab.
+// List walks the folders that may hold keys of prefix. It sorts a folder's name as if it ended in a slash, so that keys
+// come in the order of their bytes: a-b, a/b, ab.
 func (s *file) List(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) { s.walk(ctx, "", prefix, after, yield) }
 }
 
-// walk lists a folder, whose name is empty or ends in a slash. It tells whether to go on.
+// walk lists a folder, whose name is empty or ends in a slash. It returns false where the listing is to end.
 func (s *file) walk(ctx context.Context, folder, prefix, after string, yield func(Object, error) bool) bool {
 	path := filepath.Join(s.dir, filepath.FromSlash(folder))
 	if err := ctx.Err(); err != nil {
@@ -245,7 +247,7 @@ func (s *file) walk(ctx context.Context, folder, prefix, after string, yield fun
 	}
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return true // there is nothing yet, or no more
+		return true // nothing has been put yet, or it was deleted meanwhile
 	}
 	if err != nil {
 		yield(Object{}, fileError("list", path, err))
@@ -270,6 +272,7 @@ func (s *file) walk(ctx context.Context, folder, prefix, after string, yield fun
 	return true
 }
 
+// visit lists one name of a folder: an object, or a folder, whose name ends in a slash.
 func (s *file) visit(ctx context.Context, name, prefix, after string, yield func(Object, error) bool) bool {
 	if strings.HasSuffix(name, "/") {
 		here := strings.HasPrefix(name, prefix) || strings.HasPrefix(prefix, name)
@@ -293,7 +296,8 @@ func (s *file) visit(ctx context.Context, name, prefix, after string, yield func
 	return yield(fileObject(name, info), nil)
 }
 
-// Delete removes the folders too that it leaves empty. Rmdir, unlike os.Remove, removes nothing else that took a folder's name meanwhile.
+// Delete also removes the folders that it leaves empty. It calls Rmdir, since os.Remove would remove a file too that
+// took the folder's name meanwhile.
 func (s *file) Delete(ctx context.Context, key string) error {
 	path, err := s.path(ctx, "delete", key)
 	if err != nil {

@@ -328,8 +328,8 @@ func TestFileEmptiedFolders(t *testing.T) {
 	}
 }
 
-// TestFileFolderRemoved removes folders at every moment a Put reads its body. The object's is made again; where .tmp goes each time, the Put
-// fails and says so.
+// TestFileFolderRemoved removes folders at every moment a Put reads its body. The object's is made again; where .tmp
+// goes each time, the Put fails and says so.
 func TestFileFolderRemoved(t *testing.T) {
 	dir := t.TempDir()
 	s := openFile(t, dir)

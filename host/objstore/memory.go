@@ -13,7 +13,7 @@ import (
 	"sync"
 )
 
-// memory is objects in this process, for tests and small jobs.
+// memory is objects in the memory of this process, for tests and small jobs.
 type memory struct {
 	mu      sync.Mutex
 	objects map[string][]byte // bytes are never changed, only replaced
@@ -28,7 +28,7 @@ func (m *memory) URL() string { return "memory:" }
 
 func (m *memory) name(key string) string { return m.URL() + key }
 
-// find looks an object up. Its identity is of its bytes, as S3's is.
+// find looks an object up. Its ETag is a fingerprint of its bytes.
 func (m *memory) find(ctx context.Context, op, key string) ([]byte, Object, error) {
 	if err := m.check(ctx, op, key); err != nil {
 		return nil, Object{}, err
@@ -58,7 +58,7 @@ func (m *memory) Head(ctx context.Context, key string) (Object, error) {
 	return o, err
 }
 
-func (m *memory) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, Object, error) {
+func (m *memory) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, Object, error) {
 	if err := checkFrom("get", m.name(key), from); err != nil {
 		return nil, Object{}, err
 	}
@@ -66,11 +66,11 @@ func (m *memory) Get(ctx context.Context, key string, from int64, identity strin
 	if err != nil {
 		return nil, Object{}, err
 	}
-	if identity != "" && identity != o.Identity {
+	if etag != "" && etag != o.ETag {
 		return nil, Object{}, fmt.Errorf("get %s: %w", m.name(key), ErrChanged)
 	}
 	from = min(from, o.Size)
-	return &reading{ctx, m.name(key), io.NopCloser(bytes.NewReader(b[from:])), from, o.Size}, o, nil
+	return &objectReader{ctx, m.name(key), io.NopCloser(bytes.NewReader(b[from:])), from, o.Size}, o, nil
 }
 
 func (m *memory) Put(ctx context.Context, key string, body io.ReadSeeker) error {
@@ -85,7 +85,7 @@ func (m *memory) put(ctx context.Context, key string, body io.Reader, replace bo
 	if err := m.check(ctx, "put", key); err != nil {
 		return err
 	}
-	b, err := io.ReadAll(untilDone{ctx, body})
+	b, err := io.ReadAll(contextReader{ctx, body})
 	if err == nil {
 		err = ctx.Err()
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// TestFolderWithoutLinks: Put works, and PutNew says what it lacks; it is no question of rights, though some systems answer so.
+// TestFolderWithoutLinks: Put works, and PutNew says what it lacks; it is no question of rights, though some systems
+// answer so.
 func TestFolderWithoutLinks(t *testing.T) {
 	s, err := objstore.OpenFile(t.TempDir())
 	if err != nil {

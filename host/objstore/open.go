@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Open opens the store at a URL: s3://bucket/prefix, file:///folder, or a folder's path. What S3 needs comes from the environment, see
-// OpenS3.
+// Open opens the store at a URL: s3://bucket/prefix, file:///folder, or a folder's path. What S3 needs comes from the
+// environment: see OpenS3.
 func Open(ctx context.Context, at string) (Store, error) {
 	scheme, rest, found := strings.Cut(at, "://")
 	switch {
@@ -34,7 +34,8 @@ func Open(ctx context.Context, at string) (Store, error) {
 	}
 }
 
-// Sub is the part of a store whose keys begin with prefix and a slash; in it they go without. An empty prefix is all of the store.
+// Sub is the part of a store whose keys begin with prefix and a slash. Its own keys are what comes after that. An empty
+// prefix gives the store itself.
 func Sub(s Store, prefix string) Store {
 	if prefix = strings.Trim(prefix, "/"); prefix == "" {
 		return s
@@ -65,8 +66,8 @@ func (s *sub) Head(ctx context.Context, key string) (Object, error) {
 	return s.object(s.store.Head(ctx, s.prefix+key))
 }
 
-func (s *sub) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, Object, error) {
-	r, o, err := s.store.Get(ctx, s.prefix+key, from, identity)
+func (s *sub) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, Object, error) {
+	r, o, err := s.store.Get(ctx, s.prefix+key, from, etag)
 	o, err = s.object(o, err)
 	return r, o, err
 }
@@ -94,7 +95,7 @@ func (s *sub) List(ctx context.Context, prefix, after string) iter.Seq2[Object, 
 
 func (s *sub) Delete(ctx context.Context, key string) error { return s.store.Delete(ctx, s.prefix+key) }
 
-// isKey is the rule that Object states.
+// isKey tells whether a string is a valid key: Object states the rule.
 func isKey(key string) bool {
 	return fs.ValidPath(key) && key != "." && !strings.ContainsRune(key, 0)
 }
@@ -113,16 +114,16 @@ func checkFrom(op, object string, from int64) error {
 	return nil
 }
 
-// reading is a read of an object: it ends where ctx does, and fails where the object ends before it should.
-type reading struct {
+// objectReader reads an object. It fails once ctx has ended, and where the object ends before it should.
+type objectReader struct {
 	ctx    context.Context
 	object string // for errors
 	r      io.ReadCloser
-	at     int64
-	end    int64
+	at     int64 // the next byte of the object
+	end    int64 // the object's size
 }
 
-func (r *reading) Read(p []byte) (int, error) {
+func (r *objectReader) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, r.fail(err)
 	}
@@ -140,19 +141,19 @@ func (r *reading) Read(p []byte) (int, error) {
 	return n, r.fail(err)
 }
 
-func (r *reading) fail(err error) error {
+func (r *objectReader) fail(err error) error {
 	return fmt.Errorf("get %s: at byte %d of %d: %w", r.object, r.at, r.end, err)
 }
 
-func (r *reading) Close() error { return r.r.Close() }
+func (r *objectReader) Close() error { return r.r.Close() }
 
-// untilDone is a reader that ends where ctx does.
-type untilDone struct {
+// contextReader is a reader that fails once ctx has ended.
+type contextReader struct {
 	ctx context.Context
 	r   io.Reader
 }
 
-func (r untilDone) Read(p []byte) (int, error) {
+func (r contextReader) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -23,25 +21,26 @@ import (
 // MaxPut is what S3 takes in one request, 5 GiB.
 const MaxPut = 5 << 30
 
-// S3Options are what does not come from the environment. Zero is the default.
+// S3Options are what does not come from the environment. Zero means the default. What is tried again is in retry.go.
 type S3Options struct {
-	HTTPClient *http.Client  // instead of the SDK's; for tests
-	Attempts   int           // of a request that is throttled or fails by the network's or the store's fault: AWS_MAX_ATTEMPTS, or 8
-	MaxBackoff time.Duration // the longest pause between two attempts: 20 s
-	Quiet      time.Duration // an attempt in which no byte moves for so long is given up: 30 s
+	HTTPClient   *http.Client  // instead of the SDK's; for tests
+	Attempts     int           // of a request, the first included: AWS_MAX_ATTEMPTS, or 8
+	MaxBackoff   time.Duration // the longest pause between two attempts: 20 s
+	StallTimeout time.Duration // an attempt in which no byte moves for so long is given up: 30 s
 }
 
 // s3Store is a bucket. Its prefix is a Sub's.
 type s3Store struct {
 	client *s3.Client
 	bucket string
-	seen   atomic.Bool // the bucket is there
+	exists atomic.Bool // an answer has shown that the bucket is there
 }
 
 var _ Store = (*s3Store)(nil)
 
-// OpenS3 opens a bucket's keys below prefix. Region, credentials and endpoint come from where AWS's own programs have them: AWS_REGION,
-// AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL_S3, ~/.aws, a role. With an endpoint the bucket goes into the path, not the host name.
+// OpenS3 opens a bucket's keys below prefix. Region, credentials and endpoint come from where AWS's own programs have
+// them: AWS_REGION, AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL_S3, ~/.aws, a role. With an endpoint the bucket
+// goes into the path, not the host name.
 func OpenS3(ctx context.Context, bucket, prefix string, o S3Options) (Store, error) {
 	at := "s3://" + bucket
 	if bucket == "" {
@@ -52,7 +51,7 @@ func OpenS3(ctx context.Context, bucket, prefix string, o S3Options) (Store, err
 		return nil, fmt.Errorf("open %s: the AWS configuration: %w", at, err)
 	}
 	if _, err := cfg.Credentials.Retrieve(ctx); err != nil { // they are kept
-		return nil, fmt.Errorf("open %s: no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: %w", at, brief(err))
+		return nil, fmt.Errorf("open %s: no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: %w", at, innermost(err))
 	}
 	s := &s3Store{client: s3.NewFromConfig(cfg, o.apply), bucket: bucket}
 	if s.client.Options().Region == "" {
@@ -73,36 +72,17 @@ func (o S3Options) apply(so *s3.Options) {
 		c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		so.HTTPClient = &c
 	}
-	quiet := 30 * time.Second
-	if o.Quiet > 0 {
-		quiet = o.Quiet
-	}
-	so.HTTPClient = &steady{so.HTTPClient, quiet}
-	so.Retryer = retry.NewStandard(func(ro *retry.StandardOptions) {
-		ro.MaxAttempts = 8
-		if o.MaxBackoff > 0 {
-			ro.MaxBackoff = o.MaxBackoff
-			ro.BaseDelay = min(50*time.Millisecond, o.MaxBackoff)
-		}
-		// The SDK's bucket of tokens for retries is empty after some forty; attempts are few, and their pauses long, as it is.
-		ro.RateLimiter = ratelimit.None
-		conflict := map[string]struct{}{"ConditionalRequestConflict": {}, "OperationAborted": {}} // of writers at the same time: 409
-		ro.Retryables = append(ro.Retryables, retry.RetryableErrorCode{Codes: conflict})
-		ro.Throttles = append(ro.Throttles, retry.ThrottleErrorCode{Codes: conflict})
-	})
-	if o.Attempts > 0 {
-		so.RetryMaxAttempts = o.Attempts
-	}
-	so.Logger = logging.Nop{}                           // it would write to stderr of connections that are not used again
-	so.DisableLogOutputChecksumValidationSkipped = true // of ranges, and of old objects, S3 has no checksum
+	o.retry(so)
+	so.Logger = logging.Nop{}                           // the SDK would write to stderr about connections that it cannot use again
+	so.DisableLogOutputChecksumValidationSkipped = true // S3 has no checksum of a range, nor of an old object
 }
 
 func (s *s3Store) URL() string { return "s3://" + s.bucket }
 
 func (s *s3Store) name(key string) string { return s.URL() + "/" + key }
 
-// identity is an ETag without its quotes, which not every server gives in lists.
-func identity(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }
+// unquoted is an ETag without its quotes, which not every server gives in lists.
+func unquoted(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }
 
 func (s *s3Store) Head(ctx context.Context, key string) (Object, error) {
 	if err := checkKey("head", key); err != nil {
@@ -112,19 +92,20 @@ func (s *s3Store) Head(ctx context.Context, key string) (Object, error) {
 	if err != nil {
 		return Object{}, s.fail(ctx, "head", key, err)
 	}
-	s.seen.Store(true)
+	s.exists.Store(true)
 	if out.ContentLength == nil {
 		return Object{}, s.noSize("head", key)
 	}
-	return Object{key, *out.ContentLength, identity(out.ETag)}, nil
+	return Object{key, *out.ContentLength, unquoted(out.ETag)}, nil
 }
 
-// noSize is the error of an answer that, on its way, lost how large the object is: it must not pass for an empty one, nor one cut off for whole.
+// noSize is the error of an answer that does not say how large the object is. Such an object must not pass for an empty
+// one, nor for a whole one where it is cut off.
 func (s *s3Store) noSize(op, key string) error {
 	return fmt.Errorf("%s %s: the answer has no Content-Length", op, s.name(key))
 }
 
-func (s *s3Store) Get(ctx context.Context, key string, from int64, of string) (io.ReadCloser, Object, error) {
+func (s *s3Store) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, Object, error) {
 	err := checkKey("get", key)
 	if err == nil {
 		err = checkFrom("get", s.name(key), from)
@@ -136,34 +117,34 @@ func (s *s3Store) Get(ctx context.Context, key string, from int64, of string) (i
 	if from > 0 {
 		in.Range = aws.String(fmt.Sprintf("bytes=%d-", from))
 	}
-	if of != "" {
-		in.IfMatch = aws.String(`"` + of + `"`)
+	if etag != "" {
+		in.IfMatch = aws.String(`"` + etag + `"`)
 	}
 	out, err := s.client.GetObject(ctx, in)
 	if status(err) == http.StatusRequestedRangeNotSatisfiable {
-		return s.past(ctx, key, from, of)
+		return s.getAtEnd(ctx, key, from, etag)
 	}
 	if err != nil {
 		return nil, Object{}, s.fail(ctx, "get", key, err)
 	}
-	s.seen.Store(true)
+	s.exists.Store(true)
 	if out.ContentLength == nil {
 		_ = out.Body.Close()
 		return nil, Object{}, s.noSize("get", key)
 	}
-	o := Object{key, from + *out.ContentLength, identity(out.ETag)}
+	o := Object{key, from + *out.ContentLength, unquoted(out.ETag)}
 	if from > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", from)) {
 		_ = out.Body.Close()
 		return nil, Object{}, fmt.Errorf("get %s: asked for bytes from %d on, the store gave %q", s.name(key), from, aws.ToString(out.ContentRange))
 	}
-	return &reading{ctx, s.name(key), out.Body, from, o.Size}, o, nil
+	return &objectReader{ctx, s.name(key), out.Body, from, o.Size}, o, nil
 }
 
-// past is Get from the object's end on, which S3 refuses, and says nothing of the object.
-func (s *s3Store) past(ctx context.Context, key string, from int64, of string) (io.ReadCloser, Object, error) {
+// getAtEnd is Get from the object's end on, or past it. S3 refuses it, in an answer that says nothing of the object.
+func (s *s3Store) getAtEnd(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, Object, error) {
 	o, err := s.Head(ctx, key)
-	if err == nil && (of != "" && of != o.Identity || o.Size > from) {
-		err = fmt.Errorf("get %s: %w", s.name(key), ErrChanged) // the second is of an object that grew just now
+	if err == nil && (etag != "" && etag != o.ETag || o.Size > from) { // it is larger now: it was replaced just now
+		err = fmt.Errorf("get %s: %w", s.name(key), ErrChanged)
 	}
 	if err != nil {
 		return nil, Object{}, err
@@ -183,7 +164,7 @@ func (s *s3Store) put(ctx context.Context, key string, body io.ReadSeeker, ifNon
 	if err := checkKey("put", key); err != nil {
 		return err
 	}
-	size, err := left(body)
+	size, err := remaining(body)
 	if err != nil {
 		return fmt.Errorf("put %s: the size of what is to be put: %w", s.name(key), err)
 	}
@@ -194,12 +175,12 @@ func (s *s3Store) put(ctx context.Context, key string, body io.ReadSeeker, ifNon
 	if err != nil {
 		return s.fail(ctx, "put", key, err)
 	}
-	s.seen.Store(true)
+	s.exists.Store(true)
 	return nil
 }
 
-// left is how many bytes come after the current position, which stays.
-func left(body io.Seeker) (int64, error) {
+// remaining is how many bytes come after the current position, which stays.
+func remaining(body io.Seeker) (int64, error) {
 	at, err := body.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return 0, err
@@ -212,7 +193,7 @@ func left(body io.Seeker) (int64, error) {
 	return end - at, err
 }
 
-// List has its keys in the answers escaped as in a URL: XML has no place for some characters.
+// List asks for keys that are escaped as in a URL: XML cannot hold some characters.
 func (s *s3Store) List(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
 		in := &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
@@ -225,7 +206,7 @@ func (s *s3Store) List(ctx context.Context, prefix, after string) iter.Seq2[Obje
 				yield(Object{}, s.fail(ctx, "list", prefix, err))
 				return
 			}
-			s.seen.Store(true)
+			s.exists.Store(true)
 			for _, o := range page.Contents {
 				key := aws.ToString(o.Key)
 				if page.EncodingType == types.EncodingTypeUrl {
@@ -234,7 +215,7 @@ func (s *s3Store) List(ctx context.Context, prefix, after string) iter.Seq2[Obje
 						return
 					}
 				}
-				if isKey(key) && !yield(Object{key, aws.ToInt64(o.Size), identity(o.ETag)}, nil) {
+				if isKey(key) && !yield(Object{key, aws.ToInt64(o.Size), unquoted(o.ETag)}, nil) {
 					return
 				}
 			}
@@ -257,6 +238,6 @@ func (s *s3Store) Delete(ctx context.Context, key string) error {
 	if err != nil {
 		return s.fail(ctx, "delete", key, err)
 	}
-	s.seen.Store(true)
+	s.exists.Store(true)
 	return nil
 }

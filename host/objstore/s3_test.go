@@ -85,7 +85,7 @@ func faults(t *testing.T, server *s3server.Server, f fault) (through, plain objs
 		}
 		return s
 	}
-	o := objstore.S3Options{HTTPClient: &http.Client{Transport: way}, Attempts: attempts, MaxBackoff: 5 * time.Millisecond, Quiet: quiet}
+	o := objstore.S3Options{HTTPClient: &http.Client{Transport: way}, Attempts: attempts, MaxBackoff: 5 * time.Millisecond, StallTimeout: quiet}
 	return open(o), open(objstore.S3Options{}), way
 }
 
@@ -132,7 +132,8 @@ func putK(t *testing.T, s objstore.Store, content string) {
 	}
 }
 
-// TestS3Retries has what may pass come twice, and then for ever: each operation gets through, or says what came and how often.
+// TestS3Retries has what may pass come twice, and then for ever: each operation gets through, or says what came and how
+// often.
 func TestS3Retries(t *testing.T) {
 	server := storetest.S3(t)
 	for _, c := range []struct {
@@ -227,7 +228,8 @@ func TestS3Final(t *testing.T) {
 	}
 }
 
-// TestS3AnswerLost has the write done and its answer lost: the next attempt finds the object there, and it is the caller's.
+// TestS3AnswerLost has the write done and its answer lost: the next attempt finds the object there, and it is the
+// caller's.
 func TestS3AnswerLost(t *testing.T) {
 	server := storetest.S3(t)
 	content := strings.Repeat("mine", 50_000)
@@ -289,7 +291,8 @@ func (c *cut) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestS3BodyCut has bodies that end early, by an error, without one, or by coming to a halt: a read fails, Fetch goes on.
+// TestS3BodyCut has bodies that end early, by an error, without one, or by coming to a halt: a read fails, Fetch goes
+// on.
 func TestS3BodyCut(t *testing.T) {
 	server := storetest.S3(t)
 	content := bytes.Repeat([]byte("0123456789"), 100_000)
@@ -402,7 +405,7 @@ func TestS3SlowUpload(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "x")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "x")
 	t.Setenv("AWS_ENDPOINT_URL_S3", "http://"+l.Addr().String())
-	s, err := objstore.OpenS3(t.Context(), "b", "", objstore.S3Options{Attempts: 2, MaxBackoff: time.Millisecond, Quiet: quiet})
+	s, err := objstore.OpenS3(t.Context(), "b", "", objstore.S3Options{Attempts: 2, MaxBackoff: time.Millisecond, StallTimeout: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

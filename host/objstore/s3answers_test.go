@@ -11,7 +11,8 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore/storetest"
 )
 
-// TestS3ListWithoutItsRest has an answer that says there is more, and not where: to take it for the whole would drop objects in silence.
+// TestS3ListWithoutItsRest has an answer that says there is more, and not where: to take it for the whole would drop
+// objects in silence.
 func TestS3ListWithoutItsRest(t *testing.T) {
 	s, _, _ := faults(t, storetest.S3(t), func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
 		text := `<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>below/a</Key><Size>1</Size></Contents></ListBucketResult>`
@@ -62,8 +63,8 @@ func TestS3UnknownSize(t *testing.T) {
 	}
 }
 
-// TestS3ForbiddenForAnotherReason: of an object that is archived, or a clock that is wrong, S3 says 403 too. Who is denied may take an object for
-// missing, and wait; these are there.
+// TestS3ForbiddenForAnotherReason: of an object that is archived, or a clock that is wrong, S3 says 403 too. Who is
+// denied may take an object for missing, and wait; these are there.
 func TestS3ForbiddenForAnotherReason(t *testing.T) {
 	for _, code := range []string{"InvalidObjectState", "RequestTimeTooSkewed"} {
 		t.Run(code, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// s3Error says in one line what the SDK's errors say in many, which errors.As still finds.
+// s3Error says in one line what the SDK's errors say in many. errors.As still finds those.
 type s3Error struct {
 	text  string
 	kind  error // one of this package's, or nil
@@ -30,7 +30,7 @@ func (e *s3Error) Unwrap() []error {
 	return []error{e.kind, e.cause}
 }
 
-// status is that of the answer an error came from, or 0.
+// status is the HTTP status of the answer that an error came from, or 0 where there was none.
 func status(err error) int {
 	if r := (*awshttp.ResponseError)(nil); errors.As(err, &r) {
 		return r.HTTPStatusCode()
@@ -38,7 +38,7 @@ func status(err error) int {
 	return 0
 }
 
-// code is S3's name for an error; an answer to HEAD has none.
+// code is S3's name for an error. It is empty for an answer to HEAD, which has no body.
 func code(err error) string {
 	if a := smithy.APIError(nil); errors.As(err, &a) {
 		return a.ErrorCode()
@@ -46,16 +46,17 @@ func code(err error) string {
 	return ""
 }
 
+// kind is the error of this package that an error of S3 is, or nil.
 func (s *s3Store) kind(ctx context.Context, op string, err error) error {
 	switch status(err) {
 	case http.StatusNotFound:
-		if code(err) == "NoSuchBucket" || op == "head" && s.lacksBucket(ctx) {
+		if code(err) == "NoSuchBucket" || op == "head" && s.bucketMissing(ctx) {
 			return ErrNoBucket
 		}
 		return ErrNotExist
 	case http.StatusForbidden:
 		if c := code(err); c == "InvalidObjectState" || c == "RequestTimeTooSkewed" {
-			return nil // of an object that is archived, and of a clock that is wrong
+			return nil // the object is archived, or this machine's clock is wrong
 		}
 		return ErrDenied
 	case http.StatusNotModified:
@@ -69,9 +70,10 @@ func (s *s3Store) kind(ctx context.Context, op string, err error) error {
 	return nil
 }
 
-// lacksBucket asks for the bucket, unless it was seen: the answer to HEAD does not tell what is missing.
-func (s *s3Store) lacksBucket(ctx context.Context) bool {
-	if s.seen.Load() {
+// bucketMissing asks for the bucket, unless it is known to be there: the answer to HEAD does not tell what is missing,
+// the object or the bucket.
+func (s *s3Store) bucketMissing(ctx context.Context) bool {
+	if s.exists.Load() {
 		return false
 	}
 	_, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.bucket})
@@ -79,12 +81,12 @@ func (s *s3Store) lacksBucket(ctx context.Context) bool {
 		return true
 	}
 	if err == nil || status(err) == http.StatusForbidden {
-		s.seen.Store(true)
+		s.exists.Store(true)
 	}
 	return false
 }
 
-// fail makes an error of operation, object, and what S3 or the network said.
+// fail makes an error of the operation, the object, and what S3 or the network said.
 func (s *s3Store) fail(ctx context.Context, op, key string, err error) error {
 	at := op + " " + s.name(key) + ": "
 	if done := ctx.Err(); done != nil {
@@ -96,9 +98,9 @@ func (s *s3Store) fail(ctx context.Context, op, key string, err error) error {
 	}
 	said, response := "", (*awshttp.ResponseError)(nil)
 	if errors.As(err, &response) && response.HTTPStatusCode() != 0 {
-		said = answer(err, response)
+		said = describeAnswer(err, response)
 	} else {
-		said = brief(err).Error()
+		said = innermost(err).Error()
 	}
 	if tries := (*retry.MaxAttemptsError)(nil); errors.As(err, &tries) {
 		said += fmt.Sprintf(", after %d attempts", tries.Attempt)
@@ -109,8 +111,8 @@ func (s *s3Store) fail(ctx context.Context, op, key string, err error) error {
 	return &s3Error{at + said, kind, err}
 }
 
-// answer is what S3 said: status, code, message, request.
-func answer(err error, response *awshttp.ResponseError) string {
+// describeAnswer is what S3 said: status, code, message, and the number of the request.
+func describeAnswer(err error, response *awshttp.ResponseError) string {
 	said := fmt.Sprint(response.HTTPStatusCode())
 	if a := smithy.APIError(nil); errors.As(err, &a) {
 		said += " " + a.ErrorCode()
@@ -121,7 +123,7 @@ func answer(err error, response *awshttp.ResponseError) string {
 	if id := response.ServiceRequestID(); id != "" {
 		said += ", request " + id
 	}
-	// A bucket of another region answers 301, or 400 where the signature's region is wrong.
+	// S3 answers 301 where the bucket is in another region, or 400 where the signature names the wrong one.
 	if r := response.HTTPResponse(); r != nil && (r.StatusCode == http.StatusMovedPermanently || r.StatusCode == http.StatusBadRequest) {
 		if region := r.Header.Get("X-Amz-Bucket-Region"); region != "" {
 			said += fmt.Sprintf("; the bucket is in %s: set AWS_REGION=%s", region, region)
@@ -130,8 +132,8 @@ func answer(err error, response *awshttp.ResponseError) string {
 	return said
 }
 
-// brief takes the SDK's and the client's wrapping off an error of no answer.
-func brief(err error) error {
+// innermost takes the SDK's and the HTTP client's wrapping off an error that came without an answer.
+func innermost(err error) error {
 	if send := (*smithyhttp.RequestSendError)(nil); errors.As(err, &send) {
 		err = send.Err
 	}

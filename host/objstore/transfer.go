@@ -6,29 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"time"
-)
-
-const (
-	fetchTries = 6 // in a row that bring no byte
-	fetchPause = 250 * time.Millisecond
-	fetchLong  = 8 * time.Second
 )
 
 // ErrTooLarge is returned, wrapped, by ReadAll where an object is larger than its limit.
 var ErrTooLarge = errors.New("the object is too large")
 
-// Fetch writes an object to w, whole. Where a read fails or ends early it goes on from there, as long as bytes come. Where the object has
-// changed meanwhile, and some of it is written, it fails with ErrChanged. An error of w comes back as it is. After an error w may have been
-// given a part.
+// Fetch writes an object to w, whole. Where a read fails or ends early, it goes on from there, as long as bytes come
+// (see retry.go). Where the object has changed meanwhile, and some of it is written already, it fails with ErrChanged.
+// An error of w comes back as it is. After an error w may have a part of the object.
 func Fetch(ctx context.Context, s Store, key string, w io.Writer) (Object, error) {
 	return fetch(ctx, s, key, w, func(Object) error { return nil })
 }
 
-// fetch calls check on what is to be written before it is.
+// fetch is Fetch, and calls check before it writes an object.
 func fetch(ctx context.Context, s Store, key string, w io.Writer, check func(Object) error) (Object, error) {
-	to := &counted{w: w}
+	to := &countingWriter{w: w}
 	var o Object
 	for failed := 0; ; {
 		before := to.n
@@ -37,82 +29,60 @@ func fetch(ctx context.Context, s Store, key string, w io.Writer, check func(Obj
 			return o, nil
 		}
 		if errors.Is(err, ErrChanged) && to.n == 0 {
-			o = Object{} // nothing of the old one is written
+			o = Object{} // nothing of the old object is written, so the new one will do
 		}
 		if failed++; to.n > before {
 			failed = 1
 		}
-		if failed == fetchTries || final(ctx, err, to.n) || to.n > 0 && o.Identity == "" { // without one it may be another's rest
+		// Without an ETag nothing tells whether the rest would be the same object's.
+		if failed == fetchTries || isFinal(ctx, err, to.n) || to.n > 0 && o.ETag == "" {
 			return Object{}, err
 		}
-		if err := pause(ctx, failed); err != nil {
+		if err := fetchPause(ctx, failed); err != nil {
 			return Object{}, fmt.Errorf("get %s/%s: %w", s.URL(), key, err)
 		}
 	}
 }
 
-// fetchOnce reads on from where to is.
-func fetchOnce(ctx context.Context, s Store, key string, to *counted, o *Object, check func(Object) error) error {
-	r, now, err := s.Get(ctx, key, to.n, o.Identity)
+// fetchOnce reads an object on, from the byte that to needs next.
+func fetchOnce(ctx context.Context, s Store, key string, to *countingWriter, o *Object, check func(Object) error) error {
+	r, now, err := s.Get(ctx, key, to.n, o.ETag)
 	if err != nil {
 		return err
 	}
 	*o = now
 	if err := check(now); err != nil {
 		_ = r.Close()
-		return &givenUp{err}
+		return &callerError{err}
 	}
 	_, err = io.Copy(to, r)
 	if e := r.Close(); err == nil && e != nil && to.n < now.Size {
 		err = e
 	}
-	if err != nil && to.n >= now.Size && !errors.As(err, new(*givenUp)) {
-		return &givenUp{err} // every byte came, and they are the wrong ones
+	if err != nil && to.n >= now.Size && !errors.As(err, new(*callerError)) {
+		return &callerError{err} // every byte came, and one of them is wrong: to read on would not help
 	}
 	return err
 }
 
-// final tells errors that another try would not mend.
-func final(ctx context.Context, err error, written int64) bool {
-	for _, e := range []error{ErrNotExist, ErrNoBucket, ErrKey, ErrDenied} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return ctx.Err() != nil || errors.As(err, new(*givenUp)) || errors.Is(err, ErrChanged) && written > 0
-}
+// callerError is an error that to read again cannot mend, since it is not of the store: of the writer, or of a check.
+type callerError struct{ error }
 
-// givenUp is an error that is no failure of the store's.
-type givenUp struct{ error }
+func (c *callerError) Unwrap() error { return c.error }
 
-func (g *givenUp) Unwrap() error { return g.error }
-
-// counted counts what w took.
-type counted struct {
+// countingWriter counts the bytes that w took.
+type countingWriter struct {
 	w io.Writer
 	n int64
 }
 
-func (c *counted) Write(p []byte) (int, error) {
+func (c *countingWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	c.n += int64(n)
 	if err != nil {
-		err = &givenUp{err}
+		err = &callerError{err}
 	}
 	return n, err
-}
-
-// pause waits longer after each failure, and not for the same time as others do.
-func pause(ctx context.Context, failed int) error {
-	longest := min(fetchPause<<failed, fetchLong)
-	timer := time.NewTimer(longest/2 + rand.N(longest/2))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // ReadAll fetches an object of at most limit bytes.

@@ -16,7 +16,8 @@ import (
 
 var errCut = errors.New("the line was cut")
 
-// flaky is a store whose reads end after so many bytes, each by the next error of a list; with none left they are whole.
+// flaky is a store whose reads end after so many bytes, each by the next error of a list; with none left they are
+// whole.
 type flaky struct {
 	objstore.Store
 	after int64
@@ -173,18 +174,18 @@ func TestReadAll(t *testing.T) {
 	}
 }
 
-// nameless is a store whose objects have no identity, as of a server without ETags.
+// nameless is a store whose objects have no ETag.
 type nameless struct{ objstore.Store }
 
 func (n nameless) Get(ctx context.Context, key string, from int64, _ string) (io.ReadCloser, objstore.Object, error) {
 	r, o, err := n.Store.Get(ctx, key, from, "")
-	o.Identity = ""
+	o.ETag = ""
 	return r, o, err
 }
 
-// TestFetchWithoutIdentity has an object replaced by a smaller one under way, where nothing tells them apart: a read does not go on from the one
-// in the other.
-func TestFetchWithoutIdentity(t *testing.T) {
+// TestFetchWithoutETag has an object replaced by a smaller one under way, where nothing tells them apart: a read does
+// not go on from the one in the other.
+func TestFetchWithoutETag(t *testing.T) {
 	for _, now := range []string{"ab", "abcdefghij"} {
 		synctest.Test(t, func(t *testing.T) {
 			s := memoryWith(t, "0123456789")

@@ -31,10 +31,10 @@ type breaking struct {
 
 var errBroken = errors.New("the network is gone")
 
-func (b *breaking) Get(ctx context.Context, key string, from int64, identity string) (io.ReadCloser, objstore.Object, error) {
+func (b *breaking) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, objstore.Object, error) {
 	number := b.reads
 	b.reads++
-	r, o, err := b.Store.Get(ctx, key, from, identity)
+	r, o, err := b.Store.Get(ctx, key, from, etag)
 	if b.at < 0 || number < b.at || err != nil {
 		return r, o, err
 	}

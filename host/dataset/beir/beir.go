@@ -1,8 +1,9 @@
 // Package beir opens a folder in BEIR layout, with vectors beside the texts, as a data set.
 //
-// In goes a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv, as BEIR has them, and vectors/<model>/{docs,queries}.npy with one row for
-// each line of the corpus or query file. Where there are no texts, docs.ids and queries.ids give one id a line. Out comes a dataset.Dataset, or a
-// *dataset.Error that names file and line. The commands and the tests call it.
+// In goes a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv, as BEIR has them, and
+// vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file. Where there are no texts,
+// docs.ids and queries.ids give one id a line. Out comes a dataset.Dataset, or a *dataset.Error that names file and
+// line. The commands and the tests call it.
 package beir
 
 import (
@@ -36,8 +37,8 @@ func Open(dir string) (*dataset.Dataset, error) {
 	return OpenFS(os.DirFS(dir), dir)
 }
 
-// OpenFS opens the folder that a file system is. Its files can be read at an offset, as those of os.DirFS and embed.FS can. root is what messages call
-// the folder.
+// OpenFS opens the folder that a file system is. Its files can be read at an offset, as those of os.DirFS and embed.FS
+// can. root is what messages call the folder.
 func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
 	f := &folder{fsys: fsys, root: root}
 	var documents, queries dataset.Side
@@ -108,8 +109,8 @@ func (f *folder) modelNames() (names []string, err error) {
 	return names, nil
 }
 
-// openSide opens the documents, where texts is "corpus" and vectors "docs", or the queries. Their ids come from texts.jsonl[.gz], or from an ids file where
-// there are no texts. Every other ids file must give the same.
+// openSide opens the documents, where texts is "corpus" and vectors "docs", or the queries. Their ids come from
+// texts.jsonl[.gz], or from an ids file where there are no texts. Every other ids file must give the same.
 func (f *folder) openSide(texts, vectors string, models []string) (side dataset.Side, err error) {
 	var ids *dataset.StoredIDs
 	defer func() {

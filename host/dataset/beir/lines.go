@@ -53,9 +53,11 @@ func (f *folder) openLines(name string) (*lineReader, error) {
 	return l, nil
 }
 
-// next returns the next line that is not empty, without its end, and nil after the last. It is valid until the next call.
+// next returns the next line that is not empty, without its end, and nil after the last. It is valid until the next
+// call.
 func (l *lineReader) next() ([]byte, error) {
-	// Where reading failed, the lines before are whole, and the scanner gives the rest as if it were one more: that is left out.
+	// Where reading failed, the lines before are whole, and the scanner gives the rest as if it were one more: that is
+	// left out.
 	for l.scanner.Scan() && (l.ended || l.scanner.Err() == nil) {
 		l.line++
 		line := bytes.TrimSuffix(l.scanner.Bytes(), []byte("\r"))
@@ -104,7 +106,8 @@ func (l *lineReader) fingerprint() string { return hex.EncodeToString(l.sum.Sum(
 
 func (l *lineReader) close() error { return l.file.Close() }
 
-// eachLine calls do for each line of a text file that is not empty, and returns the fingerprint of the file's uncompressed bytes.
+// eachLine calls do for each line of a text file that is not empty, and returns the fingerprint of the file's
+// uncompressed bytes.
 func (f *folder) eachLine(name string, do func(l *lineReader, line []byte) error) (sha256 string, err error) {
 	l, err := f.openLines(name)
 	if err != nil {

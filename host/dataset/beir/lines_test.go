@@ -17,8 +17,8 @@ type line struct {
 	text   string
 }
 
-// simpleLines splits a text: lines end with a newline, before which there may be a CR, or two, as in a file that was converted
-// twice; empty ones do not count, nor does a byte order mark.
+// simpleLines splits a text: lines end with a newline, before which there may be a CR, or two, as in a file that was
+// converted twice; empty ones do not count, nor does a byte order mark.
 func simpleLines(data []byte) (lines []line) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	for i, text := range strings.Split(string(data), "\n") {

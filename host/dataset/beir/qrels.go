@@ -9,7 +9,8 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 )
 
-// readQrels reads all files of qrels/, in the order of their names. A pair given twice, in whichever files, is an error.
+// readQrels reads all files of qrels/, in the order of their names. A pair given twice, in whichever files, is an
+// error.
 func (f *folder) readQrels() (qrels []*dataset.Qrels, err error) {
 	entries, err := fs.ReadDir(f.fsys, "qrels")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset/datasettest"
 )
 
-// simpleQrels reads judgements by the README: query-id, corpus-id and a finite score, separated by tabs, each pair once; the
-// first line may be a header. All lines are UTF-8.
+// simpleQrels reads judgements by the README: query-id, corpus-id and a finite score, separated by tabs, each pair
+// once; the first line may be a header. All lines are UTF-8.
 func simpleQrels(data []byte) (js []dataset.Judgement, fault int) {
 	for _, l := range simpleLines(data) {
 		fields := strings.Split(l.text, "\t")
@@ -81,8 +81,8 @@ func checkQrels(t testing.TB, data []byte) {
 
 const someQrels = "query-id\tcorpus-id\tscore\r\nq1\td1\t1\n\nq1\td2\t0.5\nq é\td1\t-10\n"
 
-// TestQrelsCutAnywhere cuts judgements at every byte. A cut before the last field of a line has a character fails at that line. A cut
-// between lines, or within a number (10 becomes 1), leaves a sound file, which nothing else tells.
+// TestQrelsCutAnywhere cuts judgements at every byte. A cut before the last field of a line has a character fails at
+// that line. A cut between lines, or within a number (10 becomes 1), leaves a sound file, which nothing else tells.
 func TestQrelsCutAnywhere(t *testing.T) {
 	datasettest.EachCut([]byte(someQrels), func(n int, cut []byte) {
 		checkQrels(t, cut)

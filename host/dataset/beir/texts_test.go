@@ -123,9 +123,10 @@ const someTexts = "{\"_id\":\"d1\",\"title\":\"é\",\"text\":\"one\"}\n\n{\"_id\
 
 const someIDs = "\xef\xbb\xbfd1\r\n\nd2é\n d3 \nd\r4\r\r\n"
 
-// TestTextsCutAnywhere cuts files of texts at every byte. A plain file that is cut within a line fails at that line. One that is
-// cut between lines is a sound file of fewer texts, which only the vectors' number of rows tells; so is a file of ids, cut in
-// any place but within a character. A compressed file says how long it is: every cut fails, at the line where the text ends.
+// TestTextsCutAnywhere cuts files of texts at every byte. A plain file that is cut within a line fails at that line.
+// One that is cut between lines is a sound file of fewer texts, which only the vectors' number of rows tells; so is a
+// file of ids, cut in any place but within a character. A compressed file says how long it is: every cut fails, at the
+// line where the text ends.
 func TestTextsCutAnywhere(t *testing.T) {
 	datasettest.EachCut([]byte(someTexts), func(n int, cut []byte) {
 		ids, err := readTexts(t, "corpus.jsonl", cut, n)

@@ -11,8 +11,8 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 )
 
-// AsError returns err as a *dataset.Error that names that path, and no place that there cannot be: a line is from 1, a row from 0, and there is only one
-// of them.
+// AsError returns err as a *dataset.Error that names that path, and no place that there cannot be: a line is from 1, a
+// row from 0, and there is only one of them.
 func AsError(t testing.TB, err error, path string) *dataset.Error {
 	t.Helper()
 	var e *dataset.Error
@@ -30,8 +30,8 @@ func AsError(t testing.TB, err error, path string) *dataset.Error {
 // otherAllocations is what the process may allocate beside f: goroutines of the tests and of the fuzzer run too.
 const otherAllocations = 1 << 16
 
-// Allocates calls f, and fails where it allocates more than that many bytes. Under -race nothing is asserted: the race detector's allocations
-// count too.
+// Allocates calls f, and fails where it allocates more than that many bytes. Under -race nothing is asserted: the race
+// detector's allocations count too.
 func Allocates(t testing.TB, limit int, f func()) {
 	t.Helper()
 	var before, after runtime.MemStats

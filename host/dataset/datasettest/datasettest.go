@@ -32,7 +32,8 @@ type Vectors struct {
 	Documents, Queries [][]float32
 }
 
-// Open writes contents in a format and opens them, or gives the error of either. The data set is closed when the test ends, by whoever called Open.
+// Open writes contents in a format and opens them, or gives the error of either. The data set is closed when the test
+// ends, by whoever called Open.
 type Open func(t *testing.T, c Contents) (*dataset.Dataset, error)
 
 // Run tests a format.
@@ -56,8 +57,8 @@ func Run(t *testing.T, open Open) {
 	}
 }
 
-// small is sound contents of three documents and two queries.
-func small() Contents {
+// threeDocuments is sound contents of three documents and two queries.
+func threeDocuments() Contents {
 	return Contents{
 		Documents: []dataset.Text{{ID: "d1", Title: "One", Text: "the first"}, {ID: "d é", Text: "\"quoted\"\tand more"}, {ID: "1.0", Title: "Last"}},
 		Queries:   []dataset.Text{{ID: "q2", Text: "which?"}, {ID: "q1", Text: "and this?"}},
@@ -96,7 +97,7 @@ func idsOf(texts []dataset.Text) (ids []string) {
 }
 
 func ids(t *testing.T, open Open) {
-	c := small()
+	c := threeDocuments()
 	d := mustOpen(t, open, c)
 	CheckIDs(t, d.Documents, idsOf(c.Documents))
 	CheckIDs(t, d.Queries, idsOf(c.Queries))
@@ -108,7 +109,7 @@ func manyIDs(t *testing.T, open Open) {
 	if testing.Short() {
 		n = 5_000
 	}
-	c := small()
+	c := threeDocuments()
 	c.Documents, c.Models = nil, []Vectors{{Name: "m", Queries: c.Models[1].Queries}}
 	for i := range n {
 		c.Documents = append(c.Documents, dataset.Text{ID: fmt.Sprintf("document-%07d", i*7%n), Text: "x"})
@@ -119,7 +120,7 @@ func manyIDs(t *testing.T, open Open) {
 }
 
 func texts(t *testing.T, open Open) {
-	c := small()
+	c := threeDocuments()
 	d := mustOpen(t, open, c)
 	if !d.HasTexts() {
 		t.Error("it is said to have no texts")
@@ -141,7 +142,7 @@ func texts(t *testing.T, open Open) {
 }
 
 func idsWithoutTexts(t *testing.T, open Open) {
-	c := small()
+	c := threeDocuments()
 	c.NoTexts = true
 	d := mustOpen(t, open, c)
 	CheckIDs(t, d.Documents, idsOf(c.Documents))
@@ -160,7 +161,7 @@ func idsWithoutTexts(t *testing.T, open Open) {
 
 // judgements come train first, then by the splits' names, and within a split in the source's order.
 func judgements(t *testing.T, open Open) {
-	c := small()
+	c := threeDocuments()
 	d := mustOpen(t, open, c)
 	var names []string
 	for _, q := range d.Qrels {
@@ -183,7 +184,7 @@ func judgements(t *testing.T, open Open) {
 }
 
 func models(t *testing.T, open Open) {
-	d := mustOpen(t, open, small())
+	d := mustOpen(t, open, threeDocuments())
 	if want := []string{"narrow", "wide"}; !slices.Equal(d.Models, want) {
 		t.Errorf("models are %q; expected %q", d.Models, want)
 	}

@@ -23,7 +23,7 @@ func checkProblem(t *testing.T, what string, err error, says string) {
 
 // vectors reads every range of rows of every matrix, and some that are not there.
 func vectors(t *testing.T, open Open) {
-	c := small()
+	c := threeDocuments()
 	d := mustOpen(t, open, c)
 	for _, want := range c.Models {
 		m, err := d.Vectors(want.Name)
@@ -75,7 +75,7 @@ func checkMatrix(t *testing.T, x dataset.Matrix, want [][]float32) {
 func fingerprints(t *testing.T, open Open) {
 	sums := func(change func(c *Contents)) map[string]string {
 		t.Helper()
-		c := small()
+		c := threeDocuments()
 		change(&c)
 		d := mustOpen(t, open, c)
 		var opened []dataset.Model
@@ -128,7 +128,7 @@ func fingerprints(t *testing.T, open Open) {
 
 // closed closes a data set whose vectors are open, twice.
 func closed(t *testing.T, open Open) {
-	d := mustOpen(t, open, small())
+	d := mustOpen(t, open, threeDocuments())
 	if _, err := d.Vectors("wide"); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func refused(t *testing.T, open Open) {
 		" (no judgements)":           func(c *Contents) { c.Qrels = nil },
 		" (no models)":               func(c *Contents) { c.Models = nil },
 	} {
-		c := small()
+		c := threeDocuments()
 		change(&c)
 		d, err := open(t, c)
 		if err == nil {

@@ -17,7 +17,8 @@ import (
 // types are the values that are read, by NumPy's names.
 var types = map[string]safetensors.DType{"<f2": safetensors.F16, "<f4": safetensors.F32, "<f8": safetensors.F64}
 
-// Header is the start of a .npy file, format version 1.0, of float32 in C order: the rows follow it, each value little endian.
+// Header is the start of a .npy file, format version 1.0, of float32 in C order: the rows follow it, each value little
+// endian.
 func Header(rows, columns int) []byte {
 	text := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", rows, columns)
 	for (10+len(text)+1)%64 != 0 { // so that the rows begin at a multiple of 64 bytes

@@ -1,7 +1,7 @@
 // Package npy reads .npy files, NumPy's format for one array, as vectors; and writes their headers.
 //
-// In goes a file of a two-dimensional array, out comes a dataset.Matrix, whose rows are read as they are asked for. Package beir calls it, and whoever
-// writes vectors calls Header.
+// In goes a file of a two-dimensional array, out comes a dataset.Matrix, whose rows are read as they are asked for.
+// Package beir calls it, and whoever writes vectors calls Header.
 package npy
 
 import (
@@ -36,9 +36,10 @@ func (s shape) rowBytes() int64 { return int64(s.width * s.dtype.Size()) }
 
 var _ dataset.Matrix = (*File)(nil)
 
-// Open opens a .npy file of float16, float32 or float64, little endian, two-dimensional, in C order (NumPy's format versions 1 to 3). The file system must
-// be able to read at an offset, as those of os.DirFS and embed.FS are. path is what messages call the file; hints say what to do where it cannot be read.
-// Close it after use. What is wrong with the file is a *dataset.Error.
+// Open opens a .npy file of float16, float32 or float64, little endian, two-dimensional, in C order (NumPy's format
+// versions 1 to 3). The file system must be able to read at an offset, as those of os.DirFS and embed.FS are. path is
+// what messages call the file; hints say what to do where it cannot be read. Close it after use. What is wrong with the
+// file is a *dataset.Error.
 func Open(fsys fs.FS, name, path string, hints ...string) (_ *File, err error) {
 	file, err := fsys.Open(name)
 	if err != nil {

@@ -39,7 +39,8 @@ func counting(n int) []byte {
 	return b
 }
 
-// simpleNpy reads a .npy file in one piece, taking its header for what Python would: a dictionary of exactly three keys.
+// simpleNpy reads a .npy file in one piece, taking its header for what Python would: a dictionary of exactly three
+// keys.
 func simpleNpy(b []byte) (descr string, rows, width int, data []byte, ok bool) {
 	begin := 10
 	length := int(binary.LittleEndian.Uint16(b[8:]))
@@ -122,8 +123,8 @@ func checkNpy(t testing.TB, n *File, b []byte) {
 	}
 }
 
-// TestNpy reads every type and version, and cuts each file at every byte: the error tells the row that is not whole, or that the
-// header is not.
+// TestNpy reads every type and version, and cuts each file at every byte: the error tells the row that is not whole, or
+// that the header is not.
 func TestNpy(t *testing.T) {
 	for version := byte(1); version <= 3; version++ {
 		for descr, size := range npySizes {

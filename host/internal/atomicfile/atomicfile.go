@@ -1,7 +1,7 @@
 // Package atomicfile writes files that appear whole or not at all.
 //
-// In goes a path and a function that writes; out comes the file, complete and on disk, or an error and nothing. Everything of
-// quarry's that writes a file calls it.
+// In goes a path and a function that writes. Out comes the file, complete and on disk, or an error and no file. All
+// that quarry writes to files goes through it.
 package atomicfile
 
 import (
@@ -27,7 +27,7 @@ var ErrWrite = errors.New("cannot write")
 var ErrNoLinks = errors.New("this file system has no hard links, and nothing else gives a name to one of several processes\n" +
 	"  hint: choose a folder on another")
 
-// writeError names the file that was to be, once; the temporary file, which err may name, is no concern of the reader's.
+// writeError names the file that was to be written, once. err may name the temporary file instead, which would mislead.
 func writeError(path string, err error) error {
 	if p := (*fs.PathError)(nil); errors.As(err, &p) {
 		err = p.Err
@@ -42,7 +42,7 @@ func writeError(path string, err error) error {
 func Check(path string, force bool) error {
 	info, err := os.Lstat(path)
 	if to, broken := os.Stat(path); broken == nil {
-		info = to // a link is replaced, unless what it leads to may not be
+		info = to // a link is replaced, unless it leads to what may not be replaced
 	}
 	switch {
 	case err == nil && info.IsDir():
@@ -62,11 +62,11 @@ func Check(path string, force bool) error {
 	return nil
 }
 
-// Pending is a file that is written, and not yet there.
+// Pending is a file that is written, and does not have its name yet.
 type Pending struct {
-	path      string
-	temporary string
-	force     bool
+	path      string // the file to be
+	temporary string // the file that is written; empty once it has its name
+	force     bool   // the file may replace another
 }
 
 // Create writes a temporary file beside path, and syncs it. Commit makes it the file; Discard removes it.
@@ -74,7 +74,8 @@ func Create(path string, force bool, write func(io.Writer) error) (*Pending, err
 	return CreateIn("", path, force, write)
 }
 
-// CreateIn is Create with the temporary file in another folder of the same file system; empty means path's own.
+// CreateIn is Create with the temporary file in another folder of the same file system. An empty folder means path's
+// own.
 func CreateIn(folder, path string, force bool, write func(io.Writer) error) (*Pending, error) {
 	if folder == "" {
 		folder = filepath.Dir(path)
@@ -83,7 +84,8 @@ func CreateIn(folder, path string, force bool, write func(io.Writer) error) (*Pe
 		return nil, err
 	}
 	base := filepath.Base(path)
-	if n := len(base); 200 < n && n <= 255 { // the longest name; what is longer fails now
+	// A temporary name is longer. 255 bytes is the longest name there can be, so a longer one fails now.
+	if n := len(base); 200 < n && n <= 255 {
 		base = strings.ToValidUTF8(base[:200], "")
 	}
 	f, err := os.CreateTemp(folder, "."+base+".*.tmp")
@@ -100,16 +102,18 @@ func CreateIn(folder, path string, force bool, write func(io.Writer) error) (*Pe
 	return &Pending{path, f.Name(), force}, nil
 }
 
-// fill writes, syncs and closes f, which is to be path. An error of write's own comes back as it is; one of the disk's is ErrWrite.
+// fill writes, syncs and closes f, which is to become path. An error of write itself comes back as it is. An error of
+// the disk is an ErrWrite.
 func fill(f *os.File, path string, write func(io.Writer) error) error {
 	w := bufio.NewWriterSize(f, 1<<18)
 	if err := write(w); err != nil && w.Flush() == nil {
 		return err
 	}
 	chmod := func() error { return f.Chmod(0o644) }
-	// The kernel's time for a file moves on every few milliseconds, this one every nanosecond: it tells files apart that soon follow each other.
+	// The kernel would give all files of a few milliseconds the same time. This time has nanoseconds, so it tells apart
+	// files that soon follow one another.
 	date := func() error { now := time.Now(); return os.Chtimes(f.Name(), now, now) }
-	// A writer that has failed keeps failing.
+	// A bufio.Writer that has failed fails again in Flush.
 	for _, step := range []func() error{w.Flush, chmod, date, f.Sync, f.Close} {
 		if err := step(); err != nil {
 			return writeError(path, err)
@@ -121,7 +125,8 @@ func fill(f *os.File, path string, write func(io.Writer) error) error {
 // Commit gives the file its name. Without force it never replaces a file, even one that appeared since Create.
 func (p *Pending) Commit() error { return p.commit(p.name) }
 
-// CommitNew is Commit without force of which, among processes that do it at once, exactly one succeeds. That takes hard links.
+// CommitNew is Commit without force. Of several processes that do it at once, exactly one succeeds. It needs hard
+// links.
 func (p *Pending) CommitNew() error { return p.commit(p.linkNew) }
 
 func (p *Pending) commit(name func() error) error {
@@ -134,11 +139,12 @@ func (p *Pending) commit(name func() error) error {
 
 func (p *Pending) name() error {
 	if !p.force {
-		// A link, unlike a rename, fails where the name is taken.
+		// To link fails where the name is taken; to rename would replace what is there.
 		if os.Link(p.temporary, p.path) == nil {
-			return p.linked()
+			return p.removeTemporary()
 		}
-		// Some file systems have no links; there the last look must do.
+		// Some file systems have no links. There a last look must do, though another process may take the name after
+		// it.
 		if err := Check(p.path, false); err != nil {
 			return err
 		}
@@ -152,18 +158,18 @@ func (p *Pending) name() error {
 func (p *Pending) linkNew() error {
 	switch err := os.Link(p.temporary, p.path); {
 	case err == nil:
-		return p.linked()
+		return p.removeTemporary()
 	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%s %w", p.path, ErrExists)
-	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EPERM): // which of them depends on the system
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EPERM): // systems say it in several ways
 		return fmt.Errorf("%w: %w", writeError(p.path, err), ErrNoLinks)
 	default:
 		return writeError(p.path, err)
 	}
 }
 
-// linked removes the other name of a file that has its own.
-func (p *Pending) linked() error {
+// removeTemporary removes the temporary name of a file that has been linked to its own.
+func (p *Pending) removeTemporary() error {
 	if err := os.Remove(p.temporary); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -180,7 +186,7 @@ func (p *Pending) Discard() error {
 	return os.Remove(temporary)
 }
 
-// Group is files that get their names together, once all of them are complete.
+// Group is files that get their names one right after the other, once all of them are complete.
 type Group []*Pending
 
 // Create is Create for a file of the group.
@@ -188,7 +194,7 @@ func (g *Group) Create(path string, force bool, write func(io.Writer) error) err
 	return g.CreateIn("", path, force, write)
 }
 
-// CreateIn is Create with the temporary file in another folder of the same file system; empty means path's own.
+// CreateIn is CreateIn for a file of the group.
 func (g *Group) CreateIn(folder, path string, force bool, write func(io.Writer) error) error {
 	p, err := CreateIn(folder, path, force, write)
 	if err == nil {
@@ -207,7 +213,7 @@ func (g Group) Commit() error {
 	return nil
 }
 
-// Discard removes what has no name yet.
+// Discard removes the temporary files of those that do not have their names yet.
 func (g Group) Discard() error {
 	var errs []error
 	for _, p := range g {
@@ -216,7 +222,7 @@ func (g Group) Discard() error {
 	return errors.Join(errs...)
 }
 
-// syncFolder makes a new name last. Some systems cannot; then the name is as lasting as they make it.
+// syncFolder makes new names in a folder survive a loss of power. Where the system cannot do that, it does nothing.
 func syncFolder(folder string) error {
 	d, err := os.Open(folder)
 	if err != nil {
@@ -226,8 +232,8 @@ func syncFolder(folder string) error {
 	return d.Close()
 }
 
-// MakeFolders is os.MkdirAll, but the names of new folders last. Where another process removes one of them meanwhile, the error is
-// fs.ErrNotExist: to try again may help.
+// MakeFolders is os.MkdirAll, and syncs the names of new folders to disk. Where another process removes one of them
+// meanwhile, the error is fs.ErrNotExist, and to try again may help.
 func MakeFolders(folder string) error {
 	if info, err := os.Stat(folder); err == nil && info.IsDir() {
 		return nil
@@ -243,13 +249,13 @@ func MakeFolders(folder string) error {
 	if errors.Is(err, fs.ErrExist) {
 		info, e := os.Lstat(folder)
 		if errors.Is(e, fs.ErrNotExist) {
-			return writeError(folder, e) // it was another's, and went
+			return writeError(folder, e) // another process made it, and removed it
 		}
 		if e == nil && info.Mode()&fs.ModeSymlink != 0 {
 			info, e = os.Stat(folder)
 		}
 		if e == nil && info.IsDir() {
-			return nil // another's
+			return nil // another process made it
 		}
 		return writeError(folder, errors.New("a file of that name is in the way"))
 	}

@@ -124,8 +124,8 @@ func TestWriteThatFails(t *testing.T) {
 	}
 }
 
-// TestRefused has what Check refuses, Create and Write refuse, before anything is written; the error names the file that was to
-// be, and no other.
+// TestRefused has what Check refuses, Create and Write refuse, before anything is written; the error names the file
+// that was to be, and no other.
 func TestRefused(t *testing.T) {
 	for what, row := range map[string]struct {
 		prepare func(t *testing.T, path string)
@@ -220,8 +220,8 @@ func TestCommitThatFails(t *testing.T) {
 	}
 }
 
-// TestGroup commits three files of which one may fail: names are given in order, none after the first that fails, and what
-// has no name is gone once discarded.
+// TestGroup commits three files of which one may fail: names are given in order, none after the first that fails, and
+// what has no name is gone once discarded.
 func TestGroup(t *testing.T) {
 	names := []string{"c", "a", "b"} // not the order of names
 	for fails := range len(names) + 1 {
@@ -260,7 +260,8 @@ func TestGroupDiscarded(t *testing.T) {
 	checkFolder(t, "discarded", dir, map[string]string{})
 }
 
-// TestLongName has a name that leaves no room for what a temporary one adds, and is cut within a letter of two bytes for it.
+// TestLongName has a name that leaves no room for what a temporary one adds, and is cut within a letter of two bytes
+// for it.
 func TestLongName(t *testing.T) {
 	dir := t.TempDir()
 	name := "x" + strings.Repeat("é", 127)
@@ -323,8 +324,8 @@ func TestMakeFolders(t *testing.T) {
 	}
 }
 
-// TestMakeFoldersBesideRemove makes and removes the same folders at once: what fails, fails for want of a folder, and never for a file that
-// is said to be in the way.
+// TestMakeFoldersBesideRemove makes and removes the same folders at once: what fails, fails for want of a folder, and
+// never for a file that is said to be in the way.
 func TestMakeFoldersBesideRemove(t *testing.T) {
 	dir := t.TempDir()
 	var all sync.WaitGroup

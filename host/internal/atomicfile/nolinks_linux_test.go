@@ -10,7 +10,8 @@ import (
 	"github.com/quarry-hn/quarry/host/internal/nolinks"
 )
 
-// TestNoLinks writes where the file system has no hard links, which systems say in several ways: Commit does without, CommitNew says so.
+// TestNoLinks writes where the file system has no hard links, which systems say in several ways: Commit does without,
+// CommitNew says so.
 func TestNoLinks(t *testing.T) {
 	for _, with := range []syscall.Errno{syscall.EPERM, syscall.ENOTSUP, syscall.ENOSYS, syscall.EACCES} {
 		t.Run(with.Error(), func(t *testing.T) {

@@ -1,7 +1,8 @@
-// Package nolinks has tests run as on a file system without hard links.
+// Package nolinks runs parts of tests as on a file system without hard links.
 //
-// In goes a function; out comes what it gave on a thread on which the kernel refuses every link, with an error of the caller's choice. Tests of
-// atomicfile, of objstore and of the commands call it. It takes no rights, and no file system of its own.
+// In goes a function. It runs on a thread on which the kernel refuses to make any hard link, with an error of the
+// caller's choice; out comes its result. Tests of atomicfile, of objstore and of the commands call it. It needs no
+// special rights, and no file system of its own.
 package nolinks
 
 import (
@@ -11,7 +12,7 @@ import (
 	"unsafe"
 )
 
-// The kernel's names, from linux/prctl.h, linux/seccomp.h and linux/filter.h.
+// The kernel's constants, from linux/prctl.h, linux/seccomp.h and linux/filter.h.
 const (
 	prSetSeccomp    = 22
 	prSetNoNewPrivs = 38
@@ -20,11 +21,11 @@ const (
 	jumpIfEqual     = 0x15
 	answer          = 0x06
 	allow           = 0x7fff0000
-	fail            = 0x00050000 // with the error in the lower half
+	fail            = 0x00050000 // the lower half is the error's number
 )
 
-// Run runs f, and what processes it starts, without hard links: making one fails with that error. Goroutines that f starts have them. Where the
-// kernel takes no filter of system calls, the test is skipped.
+// Run runs f, and the processes that f starts, without hard links: to make one fails with that error. Goroutines that f
+// starts can make links. Where the kernel does not filter system calls, the test is skipped.
 func Run(t testing.TB, with syscall.Errno, f func() error) error {
 	t.Helper()
 	filter := []syscall.SockFilter{
@@ -36,7 +37,7 @@ func Run(t testing.TB, with syscall.Errno, f func() error) error {
 	program := syscall.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	filtered, done := make(chan syscall.Errno, 1), make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and not unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // it is never unlocked, so that the thread ends with the goroutine
 		_, _, no := syscall.Syscall6(syscall.SYS_PRCTL, prSetNoNewPrivs, 1, 0, 0, 0, 0)
 		if no == 0 {
 			_, _, no = syscall.Syscall(syscall.SYS_PRCTL, prSetSeccomp, modeFilter, uintptr(unsafe.Pointer(&program)))

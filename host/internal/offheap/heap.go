@@ -1,6 +1,6 @@
 package offheap
 
-// onHeap is memory on Go's heap: where there is nothing better.
+// onHeap is memory on Go's heap, for systems that do not map memory, and for sizes that they refuse to map.
 type onHeap []byte
 
 // Reallocate grows the memory, copying it.
@@ -11,5 +11,5 @@ func (m *onHeap) Reallocate(size uint64) []byte {
 	return (*m)[:size]
 }
 
-// Free leaves the memory to the collector.
+// Free leaves the memory to the garbage collector.
 func (m *onHeap) Free() { *m = nil }

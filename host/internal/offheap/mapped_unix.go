@@ -8,13 +8,14 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// mapped is memory that is reserved in full.
+// mapped is memory whose addresses are reserved up to the largest size it may reach. Only pages that are touched take
+// memory.
 type mapped []byte
 
 func newMemory(max uint64) experimental.LinearMemory {
 	m, err := syscall.Mmap(-1, 0, int(max), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	if err != nil {
-		return &onHeap{} // there may be too little address space for as much as it may become
+		return &onHeap{} // there may be too few addresses for the largest size
 	}
 	return mapped(m)
 }
@@ -27,5 +28,5 @@ func (m mapped) Reallocate(size uint64) []byte {
 }
 
 func (m mapped) Free() {
-	_ = syscall.Munmap(m) // it was mapped
+	_ = syscall.Munmap(m) // it cannot fail for what was mapped
 }

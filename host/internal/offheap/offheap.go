@@ -1,8 +1,8 @@
 // Package offheap gives Wasm instances their memory straight from the operating system.
 //
-// In goes the size a memory may reach; out comes memory that grows in place, of which only what is touched is resident, and which is given back
-// when its instance is closed. On Go's heap a memory is copied to grow, and counts for the collector as far as it may reach. Packages engine and
-// tiles use it.
+// In goes the largest size that a memory may reach. Out comes memory that grows in place, takes up only the pages that
+// are touched, and goes back to the system when its instance is closed. On Go's heap a memory would be copied whenever
+// it grows, and the garbage collector would count all of it. Packages engine and tiles use it.
 package offheap
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// WithAllocator returns a context in which modules get such memories when they are instantiated.
+// WithAllocator returns a context. Modules that are instantiated in it get such memories.
 func WithAllocator(ctx context.Context) context.Context {
 	return experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(func(_, max uint64) experimental.LinearMemory { return newMemory(max) }))
 }

@@ -1,4 +1,7 @@
 // Package parallel runs numbered pieces of work on a fixed number of goroutines.
+//
+// In goes a function of a piece's number; out comes the first piece's error, if any failed. Packages that use all cores
+// call it.
 package parallel
 
 import (
@@ -7,8 +10,9 @@ import (
 	"sync/atomic"
 )
 
-// Each calls work for pieces 0 to n-1, on up to workers goroutines, and tells it which of them it is on. It stops handing
-// out pieces when the context ends or a piece fails, waits, and returns the error of the lowest piece that failed.
+// Each calls work for each piece from 0 to n-1, on up to workers goroutines; worker, from 0, is the goroutine that runs
+// the piece. Once the context ends or a piece fails, Each starts no more pieces, waits for those that run, and returns
+// the error of the lowest piece that failed, or the context's.
 func Each(ctx context.Context, workers, n int, work func(worker, piece int) error) error {
 	workers = max(1, min(workers, n))
 	var next atomic.Int64

@@ -1,7 +1,7 @@
 // Package s3server starts an S3 server on this machine, versitygw, for tests and for trying things out.
 //
-// In goes a folder for its data; out comes a server with its endpoint and keys. Tests of objstore, of jobs, and the demo of jobs call it.
-// `make bin/versitygw` builds the program.
+// In goes a folder for its data; out comes a server with its endpoint and keys. Tests of objstore, of jobs, and the
+// demo of jobs call it. `make bin/versitygw` builds the program.
 package s3server
 
 import (
@@ -27,7 +27,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// Variable is the environment variable that names the program, instead of bin/versitygw of the module that the current folder is in.
+// Variable is the environment variable that names the program, instead of bin/versitygw of the module that the current
+// folder is in.
 const Variable = "QUARRY_VERSITYGW"
 
 // ErrNoProgram is returned, wrapped, where Variable is not set and nothing is at its default.
@@ -51,7 +52,8 @@ type Server struct {
 	stop    sync.Once
 }
 
-// Start runs a server until Stop, or until ctx ends. Its buckets are folders of dir, whose file system has to keep extended attributes.
+// Start runs a server until Stop, or until ctx ends. Its buckets are folders of dir, whose file system has to keep
+// extended attributes.
 func Start(ctx context.Context, dir string) (*Server, error) {
 	program, err := find()
 	if err != nil {
@@ -186,8 +188,8 @@ func (s *Server) Environment() []string {
 	}
 }
 
-// Setenv gives the server to a function such as os.Setenv or a test's, one variable at a time. Variables that would lead elsewhere are
-// emptied.
+// Setenv gives the server to a function such as os.Setenv or a test's, one variable at a time. Variables that would
+// lead elsewhere are emptied.
 func (s *Server) Setenv(set func(name, value string)) {
 	for _, name := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_MAX_ATTEMPTS", "AWS_CA_BUNDLE"} {
 		set(name, "")

@@ -51,7 +51,8 @@ func putNewRaced(t *testing.T, s objstore.Store) {
 
 func bytesOf(i int) string { return strings.Repeat(string(rune('A'+i)), 100_000+i) }
 
-// replacedWhileRead goes on with a read after a Put: what comes is the old object's, or an error, but not another's bytes.
+// replacedWhileRead goes on with a read after a Put: what comes is the old object's, or an error, but not another's
+// bytes.
 func replacedWhileRead(t *testing.T, s objstore.Store) {
 	old := strings.Repeat("o", 8<<20)
 	put(t, s, "k", old)
@@ -72,7 +73,7 @@ func replacedWhileRead(t *testing.T, s objstore.Store) {
 	if err == nil && len(first)+len(rest) != len(old) {
 		t.Errorf("%d bytes, and no error", len(rest))
 	}
-	_, _, err = s.Get(t.Context(), "k", 1000, o.Identity)
+	_, _, err = s.Get(t.Context(), "k", 1000, o.ETag)
 	fails(t, "what was replaced", err, objstore.ErrChanged)
 }
 
@@ -100,9 +101,9 @@ func replacedWhole(t *testing.T, s objstore.Store) {
 	readers.Wait()
 }
 
-// deleteBesidePut has neighbours deleted while objects are put: none of those is lost, and no Put fails. One object stays: where a Delete
-// removes the last object of a folder, versitygw 1.8.0 answers a Put beside it with 409 ExistingObjectIsDirectory, now and then; S3 has no
-// folders.
+// deleteBesidePut has neighbours deleted while objects are put: none of those is lost, and no Put fails. One object
+// stays: where a Delete removes the last object of a folder, versitygw 1.8.0 answers a Put beside it with 409
+// ExistingObjectIsDirectory, now and then; S3 has no folders.
 func deleteBesidePut(t *testing.T, s objstore.Store) {
 	put(t, s, "deep/folder/stays", "x")
 	DeleteBesidePut(t, s)

@@ -27,9 +27,9 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store) {
 		{"put and get", putAndGet},
 		{"ranges", ranges},
 		{"missing", missing},
-		{"keys that are none", badKeys},
+		{"keys that are not valid", invalidKeys},
 		{"odd keys", oddKeys},
-		{"identity", identity},
+		{"etags", etags},
 		{"put new", putNew},
 		{"put new, raced", putNewRaced},
 		{"body from its position", bodyFromPosition},
@@ -55,7 +55,8 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store) {
 	}
 }
 
-// S3 starts a server for a test, and sets the environment so that it is used. Where the server is not built the test is skipped.
+// S3 starts a server for a test, and sets the environment so that it is used. Where the server is not built the test is
+// skipped.
 func S3(t *testing.T) *s3server.Server {
 	t.Helper()
 	server, err := s3server.Start(t.Context(), t.TempDir())
@@ -78,9 +79,9 @@ func put(t *testing.T, s objstore.Store, key, content string) {
 }
 
 // get is what an object holds from a byte on.
-func get(t *testing.T, s objstore.Store, key string, from int64, of string) (string, objstore.Object) {
+func get(t *testing.T, s objstore.Store, key string, from int64, etag string) (string, objstore.Object) {
 	t.Helper()
-	r, o, err := s.Get(t.Context(), key, from, of)
+	r, o, err := s.Get(t.Context(), key, from, etag)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +129,7 @@ func putAndGet(t *testing.T, s objstore.Store) {
 		if content != c.content {
 			t.Errorf("%s holds %d bytes; %d were put", c.key, len(content), len(c.content))
 		}
-		if o.Key != c.key || o.Size != int64(len(c.content)) || o.Identity == "" {
+		if o.Key != c.key || o.Size != int64(len(c.content)) || o.ETag == "" {
 			t.Errorf("get of %s says %+v", c.key, o)
 		}
 		head, err := s.Head(t.Context(), c.key)
@@ -151,7 +152,7 @@ func ranges(t *testing.T, s objstore.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, of := range []string{"", o.Identity} {
+	for _, of := range []string{"", o.ETag} {
 		for _, from := range []int64{0, 1, 5, 9, 10, 11, 1 << 40} {
 			part, got := get(t, s, "ten", from, of)
 			if part != content[min(from, 10):] || got != o {
@@ -169,7 +170,7 @@ func ranges(t *testing.T, s objstore.Store) {
 		t.Error("a negative offset is no error")
 	}
 	_, _, err = s.Get(t.Context(), "ten", 11, "other")
-	fails(t, "past the end, of another identity", err, objstore.ErrChanged, "get", "ten")
+	fails(t, "past the end, with another ETag", err, objstore.ErrChanged, "get", "ten")
 }
 
 func missing(t *testing.T, s objstore.Store) {
@@ -182,14 +183,14 @@ func missing(t *testing.T, s objstore.Store) {
 			fails(t, "get of "+key, err, objstore.ErrNotExist, "get", key)
 		}
 		_, _, err = s.Get(t.Context(), key, 0, "1234")
-		fails(t, "get of one identity of "+key, err, objstore.ErrNotExist, "get", key)
+		fails(t, "get with an ETag of "+key, err, objstore.ErrNotExist, "get", key)
 	}
 	if keys := list(t, s, "no", ""); keys != nil {
 		t.Errorf("a prefix of nothing lists %q", keys)
 	}
 }
 
-func badKeys(t *testing.T, s objstore.Store) {
+func invalidKeys(t *testing.T, s objstore.Store) {
 	for _, key := range []string{"", ".", "..", "/", "/a", "a/", "a//b", "a/./b", "../a", "a/../../b", "a/..", "a\x00b", "a\xffb"} {
 		_, err := s.Head(t.Context(), key)
 		fails(t, fmt.Sprintf("head of %q", key), err, objstore.ErrKey, "head")
@@ -240,17 +241,17 @@ func oddKeys(t *testing.T, s objstore.Store) {
 	}
 }
 
-func identity(t *testing.T, s objstore.Store) {
+func etags(t *testing.T, s objstore.Store) {
 	seen := map[string]string{}
 	for _, content := range []string{"", "a", "b", "ab", "ba", "c"} { // some of one size, soon after each other
 		put(t, s, "k", content)
 		_, o := get(t, s, "k", 0, "")
-		if other, taken := seen[o.Identity]; taken {
-			t.Errorf("%q and %q are both %s", other, content, o.Identity)
+		if other, taken := seen[o.ETag]; taken {
+			t.Errorf("%q and %q are both %s", other, content, o.ETag)
 		}
-		seen[o.Identity] = content
-		if got, _ := get(t, s, "k", 0, o.Identity); got != content {
-			t.Errorf("of identity %s: %q, expected %q", o.Identity, got, content)
+		seen[o.ETag] = content
+		if got, _ := get(t, s, "k", 0, o.ETag); got != content {
+			t.Errorf("with ETag %s: %q, expected %q", o.ETag, got, content)
 		}
 	}
 	for of, content := range seen {
