@@ -15,7 +15,10 @@ func TestMemory(t *testing.T) {
 }
 
 func TestFile(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) objstore.Store { return openFile(t, filepath.Join(t.TempDir(), "not/there/yet")) })
+	storetest.Run(t, func(t *testing.T) objstore.Store {
+		t.Parallel() // they wait for the disk
+		return openFile(t, filepath.Join(t.TempDir(), "not/there/yet"))
+	})
 }
 
 func TestS3(t *testing.T) {

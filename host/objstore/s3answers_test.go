@@ -6,61 +6,67 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/quarry-hn/quarry/host/objstore"
-	"github.com/quarry-hn/quarry/host/objstore/storetest"
 )
 
 // TestS3ListWithoutItsRest has an answer that says there is more, and not where: to take it for the whole would drop
 // objects in silence.
 func TestS3ListWithoutItsRest(t *testing.T) {
-	s, _, _ := faults(t, storetest.S3(t), func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
-		text := `<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>below/a</Key><Size>1</Size></Contents></ListBucketResult>`
-		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
-	})
-	var keys []string
-	var failed error
-	for o, err := range s.List(t.Context(), "", "") {
-		if err != nil {
-			failed = err
-			continue
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := openFake(t, func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
+			text := `<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>below/a</Key><Size>1</Size></Contents></ListBucketResult>`
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+		})
+		var keys []string
+		var failed error
+		for o, err := range s.List(t.Context(), "", "") {
+			if err != nil {
+				failed = err
+				continue
+			}
+			keys = append(keys, o.Key)
 		}
-		keys = append(keys, o.Key)
-	}
-	if failed == nil || !strings.Contains(failed.Error(), "/below/") || len(keys) > 1 {
-		t.Errorf("%q, %v", keys, failed)
-	}
+		if failed == nil || !strings.Contains(failed.Error(), "/below/") || len(keys) > 1 {
+			t.Errorf("%q, %v", keys, failed)
+		}
+	})
 }
 
 // TestS3NoBucketAfterAFailure: a look for the bucket that failed is no bucket that was seen.
 func TestS3NoBucketAfterAFailure(t *testing.T) {
-	s, _, _ := faults(t, storetest.S3(t), func(n int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
-		if n > 0 && n <= attempts { // the first look for the bucket, each time it is tried
-			return nil, errCut
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := openFake(t, func(n int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
+			if n > 0 && n <= attempts { // the first look for the bucket, each time it is tried
+				return nil, errCut
+			}
+			return answers(r, http.StatusNotFound, "")
+		})
+		for range 2 {
+			_, err := s.Head(t.Context(), "k")
+			if errors.Is(err, objstore.ErrNoBucket) {
+				return
+			}
 		}
-		return answers(r, http.StatusNotFound, "")
+		t.Error("a missing bucket was never told from a missing object")
 	})
-	for range 2 {
-		_, err := s.Head(t.Context(), "k")
-		if errors.Is(err, objstore.ErrNoBucket) {
-			return
-		}
-	}
-	t.Error("a missing bucket was never told from a missing object")
 }
 
 // TestS3UnknownSize has an answer that does not say how large the object is, which is then no empty one.
 func TestS3UnknownSize(t *testing.T) {
-	s, _, _ := faults(t, storetest.S3(t), func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Etag": {`"x"`}}, ContentLength: -1,
-			Body: io.NopCloser(strings.NewReader(strings.Repeat("0123456789", 100))), Request: r}, nil
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := openFake(t, func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Etag": {`"x"`}}, ContentLength: -1,
+				Body: io.NopCloser(strings.NewReader(strings.Repeat("0123456789", 100))), Request: r}, nil
+		})
+		if r, o, err := s.Get(t.Context(), "k", 0, ""); err == nil || !strings.Contains(err.Error(), "/below/k: the answer has no Content-Length") {
+			t.Errorf("get: %v, %v, %v", r, o, err)
+		}
+		if o, err := s.Head(t.Context(), "k"); err == nil || !strings.Contains(err.Error(), "/below/k: the answer has no Content-Length") {
+			t.Errorf("head: %v, %v", o, err)
+		}
 	})
-	if r, o, err := s.Get(t.Context(), "k", 0, ""); err == nil || !strings.Contains(err.Error(), "/below/k: the answer has no Content-Length") {
-		t.Errorf("get: %v, %v, %v", r, o, err)
-	}
-	if o, err := s.Head(t.Context(), "k"); err == nil || !strings.Contains(err.Error(), "/below/k: the answer has no Content-Length") {
-		t.Errorf("head: %v, %v", o, err)
-	}
 }
 
 // TestS3ForbiddenForAnotherReason: of an object that is archived, or a clock that is wrong, S3 says 403 too. Who is
@@ -68,13 +74,15 @@ func TestS3UnknownSize(t *testing.T) {
 func TestS3ForbiddenForAnotherReason(t *testing.T) {
 	for _, code := range []string{"InvalidObjectState", "RequestTimeTooSkewed"} {
 		t.Run(code, func(t *testing.T) {
-			s, _, _ := faults(t, storetest.S3(t), func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
-				return answers(r, http.StatusForbidden, code)
+			synctest.Test(t, func(t *testing.T) {
+				s, _, _ := openFake(t, func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
+					return answers(r, http.StatusForbidden, code)
+				})
+				_, err := readAll(t.Context(), s, "k", 0)
+				if err == nil || errors.Is(err, objstore.ErrDenied) || !strings.Contains(err.Error(), "/below/k: 403 "+code) {
+					t.Errorf("%v", err)
+				}
 			})
-			_, err := readAll(t.Context(), s, "k", 0)
-			if err == nil || errors.Is(err, objstore.ErrDenied) || !strings.Contains(err.Error(), "/below/k: 403 "+code) {
-				t.Errorf("%v", err)
-			}
 		})
 	}
 }

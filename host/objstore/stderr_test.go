@@ -20,7 +20,7 @@ func TestS3SaysNothingItself(t *testing.T) {
 	before := os.Stderr
 	os.Stderr = stderr
 	defer func() { os.Stderr = before }()
-	s, _, _ := faults(t, server, body(func(_ int, _ *http.Request, body io.Reader) io.Reader {
+	s, _, _ := openThrough(t, server, body(func(_ int, _ *http.Request, body io.Reader) io.Reader {
 		return &cut{body, 10, func() error { return io.ErrUnexpectedEOF }}
 	}))
 	for _, err := range s.List(t.Context(), "", "") {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/datasettest"
@@ -15,16 +16,23 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// TestFormat writes folders in every layout that is read, and has them pass the suite for formats.
+// TestFormat has folders in every layout that is read pass the suite for formats. The plain one is on disk.
 func TestFormat(t *testing.T) {
 	for name, layout := range map[string]layout{
 		"plain": {}, "compressed": {compressed: true}, "ids": {ids: "docs.ids"}, "ids of all models": {ids: "vectors/docs.ids"}, "ids of a model": {ids: "vectors/wide/docs.ids"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			datasettest.Run(t, func(t *testing.T, c datasettest.Contents) (*dataset.Dataset, error) {
-				dir := t.TempDir()
-				layout.write(t, dir, c)
-				return Open(dir)
+				if name == "plain" {
+					dir := t.TempDir()
+					layout.write(t, dir, c)
+					return Open(dir)
+				}
+				fsys := fstest.MapFS{}
+				for name, b := range layout.files(t, c) {
+					fsys[name] = &fstest.MapFile{Data: b}
+				}
+				return OpenFS(fsys, "folder")
 			})
 		})
 	}
@@ -36,7 +44,8 @@ type layout struct {
 	ids        string // name of an ids file of the documents beside the texts, or none
 }
 
-func (l layout) write(t *testing.T, dir string, c datasettest.Contents) {
+// files are the folder's, by name.
+func (l layout) files(t *testing.T, c datasettest.Contents) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
 	for _, side := range []struct {
@@ -75,7 +84,12 @@ func (l layout) write(t *testing.T, dir string, c datasettest.Contents) {
 		files["vectors/"+m.Name+"/docs.npy"] = npyOf(m.Documents)
 		files["vectors/"+m.Name+"/queries.npy"] = npyOf(m.Queries)
 	}
-	for name, b := range files {
+	return files
+}
+
+func (l layout) write(t *testing.T, dir string, c datasettest.Contents) {
+	t.Helper()
+	for name, b := range l.files(t, c) {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -103,16 +104,13 @@ func ids(t *testing.T, open Open) {
 	CheckIDs(t, d.Queries, idsOf(c.Queries))
 }
 
-// manyIDs has more bytes of ids than a format should hold in memory.
+// manyIDs has more bytes of ids than a format should hold in memory: 3 MB.
 func manyIDs(t *testing.T, open Open) {
-	n := 150_000
-	if testing.Short() {
-		n = 5_000
-	}
+	const n = 1500
 	c := threeDocuments()
 	c.Documents, c.Models = nil, []Vectors{{Name: "m", Queries: c.Models[1].Queries}}
 	for i := range n {
-		c.Documents = append(c.Documents, dataset.Text{ID: fmt.Sprintf("document-%07d", i*7%n), Text: "x"})
+		c.Documents = append(c.Documents, dataset.Text{ID: strings.Repeat("document-", 220) + fmt.Sprint(i*7%n), Text: "x"})
 		c.Models[0].Documents = append(c.Models[0].Documents, []float32{float32(i)})
 	}
 	c.Qrels = []Split{{"train", []dataset.Judgement{{Query: "q1", Document: c.Documents[n-1].ID, Score: 1}}}}

@@ -328,10 +328,14 @@ func TestMakeFolders(t *testing.T) {
 // never for a file that is said to be in the way.
 func TestMakeFoldersBesideRemove(t *testing.T) {
 	dir := t.TempDir()
+	rounds := 2000
+	if testing.Short() {
+		rounds = 200
+	}
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			for range 2000 {
+			for range rounds {
 				if err := MakeFolders(filepath.Join(dir, "a", "b")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 					t.Error(err)
 				}

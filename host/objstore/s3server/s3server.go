@@ -10,10 +10,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,8 +33,8 @@ const Variable = "QUARRY_VERSITYGW"
 var ErrNoProgram = errors.New("versitygw is not built: run `make bin/versitygw`, or name it in " + Variable)
 
 const (
-	ready = 20 * time.Second
-	tries = 3 // the free port may be taken before the server has it
+	startTimeout = 5 * time.Minute // the machine may be busy; a server that has not answered by then hangs
+	startTries   = 5               // another process may take the free port before the server does
 )
 
 // Server is a running versitygw.
@@ -62,7 +60,7 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	for range tries {
+	for range startTries {
 		s := &Server{Region: "us-east-1", AccessKey: "quarry", SecretKey: rand.Text(), said: &bytes.Buffer{}, gone: make(chan struct{})}
 		if err = s.start(ctx, program, dir); err == nil {
 			return s, nil
@@ -123,7 +121,7 @@ func (s *Server) start(ctx context.Context, program, dir string) error {
 		return err
 	}
 	s.Endpoint = "http://" + address
-	s.process = exec.CommandContext(ctx, program, "--port", address, "--region", s.Region, "--health", "/health", "--keep-alive", "--quiet",
+	s.process = exec.CommandContext(ctx, program, "--port", address, "--region", s.Region, "--keep-alive", "--quiet",
 		"posix", dir)
 	s.process.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s.AccessKey, "ROOT_SECRET_ACCESS_KEY="+s.SecretKey)
 	s.process.Stdout, s.process.Stderr = s.said, s.said
@@ -131,45 +129,41 @@ func (s *Server) start(ctx context.Context, program, dir string) error {
 		return err
 	}
 	go func() {
-		_ = s.process.Wait() // how it ended is no concern: it is killed
+		_ = s.process.Wait() // Stop kills it, so that how it ended says nothing
 		close(s.gone)
 	}()
 	return s.wait(ctx)
 }
 
-// wait waits until the server answers.
+// wait waits until the server answers to its own keys: another server may have taken the port.
 func (s *Server) wait(ctx context.Context) error {
-	within, cancel := context.WithTimeout(ctx, ready)
+	within, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	client := s.client()
 	for {
+		_, err := client.ListBuckets(within, &s3.ListBucketsInput{})
+		if err == nil {
+			return nil
+		}
 		select {
 		case <-s.gone:
 			return fmt.Errorf("versitygw ended: %s", bytes.TrimSpace(s.said.Bytes()))
 		case <-within.Done():
-			return fmt.Errorf("versitygw does not answer at %s: %w", s.Endpoint, context.Cause(within))
+			return fmt.Errorf("versitygw does not answer at %s: %w (%w)", s.Endpoint, context.Cause(within), err)
 		case <-time.After(20 * time.Millisecond):
 		}
-		if healthy(within, s.Endpoint+"/health") {
-			return nil
-		}
 	}
 }
 
-func healthy(ctx context.Context, url string) bool {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return false
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = answer.Body.Close() }()
-	_, err = io.Copy(io.Discard, answer.Body)
-	return err == nil && answer.StatusCode == http.StatusOK
+// client is a client of the server that tries nothing again.
+func (s *Server) client() *s3.Client {
+	return s3.New(s3.Options{
+		BaseEndpoint: &s.Endpoint, UsePathStyle: true, Region: s.Region, Retryer: aws.NopRetryer{},
+		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
+	})
 }
 
-// Stop ends the server, and waits until it has. Its data stays.
+// Stop ends the server, and waits until it has ended. Its data stays.
 func (s *Server) Stop() {
 	s.stop.Do(func() {
 		if s.process == nil || s.process.Process == nil {
@@ -202,11 +196,7 @@ func (s *Server) Setenv(set func(name, value string)) {
 
 // CreateBucket makes a bucket.
 func (s *Server) CreateBucket(ctx context.Context, name string) error {
-	client := s3.New(s3.Options{
-		BaseEndpoint: &s.Endpoint, UsePathStyle: true, Region: s.Region,
-		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
-	})
-	if _, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(name)}); err != nil {
+	if _, err := s.client().CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(name)}); err != nil {
 		return fmt.Errorf("make bucket %s: %w", name, err)
 	}
 	return nil

@@ -94,7 +94,11 @@ func replacedWhole(t *testing.T, s objstore.Store) {
 			}
 		})
 	}
-	for i := range 40 {
+	rounds := 40
+	if testing.Short() {
+		rounds = 12
+	}
+	for i := range rounds {
 		put(t, s, "k", contents[i%2])
 	}
 	cancel()
@@ -114,10 +118,14 @@ func deleteBesidePut(t *testing.T, s objstore.Store) {
 
 // DeleteBesidePut puts and deletes objects of one folder at once.
 func DeleteBesidePut(t *testing.T, s objstore.Store) {
+	rounds := 60
+	if testing.Short() {
+		rounds = 20
+	}
 	var all sync.WaitGroup
 	for w := range 4 {
 		all.Go(func() {
-			for i := range 60 {
+			for i := range rounds {
 				key := fmt.Sprintf("deep/folder/%d", w)
 				if err := s.Put(t.Context(), key, strings.NewReader("x")); err != nil {
 					t.Errorf("put %d: %v", i, err)
