@@ -47,6 +47,13 @@ func check() error {
 		return fmt.Errorf("%s: only %d rooms were found in its table", page, len(rooms))
 	}
 	var problems []error
+	seen := map[string]bool{}
+	problem := func(format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); !seen[text] {
+			seen[text] = true
+			problems = append(problems, errors.New(text))
+		}
+	}
 	for _, target := range [][]string{nil, {"GOOS=wasip1", "GOARCH=wasm"}} { // the guest's files are for Wasm alone
 		packages, err := list(target)
 		if err != nil {
@@ -55,12 +62,12 @@ func check() error {
 		for _, p := range packages {
 			from := room(rooms, p.ImportPath)
 			if from < 0 {
-				problems = append(problems, fmt.Errorf("%s is in no room of %s", p.ImportPath, page))
+				problem("%s is in no room of %s", p.ImportPath, page)
 				continue
 			}
 			for _, i := range p.Imports {
 				if to := room(rooms, i); strings.HasPrefix(i, module) && to > from {
-					problems = append(problems, fmt.Errorf("%s imports %s, which %s lists below it", p.ImportPath, i, page))
+					problem("%s imports %s, which %s lists below it", p.ImportPath, i, page)
 				}
 			}
 		}
