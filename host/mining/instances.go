@@ -19,9 +19,13 @@ import (
 
 // How long things are to take. What that is in rows depends on the engine's speed.
 const (
-	callTime = 10 * time.Millisecond // a call of the plugin: the context is looked at in between
-	partTime = 30 * time.Second      // a part: what a run that is killed loses at most, for each instance
+	callTime    = 10 * time.Millisecond // a call of the plugin: the context is looked at between calls
+	maxCallTime = time.Second           // a call of an engine that is so slow that a pass takes it longer than callTime
+	partTime    = 30 * time.Second      // a part: what a run that is killed loses at most, for each instance
 )
+
+// passRows is how many rows the kernels hold against all queries before they read the queries anew.
+const passRows = 64
 
 // maxBlockRows is how many rows go to an instance in one call at most, where the caller does not say.
 const maxBlockRows = 256
@@ -73,18 +77,16 @@ func (s *instances) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// blockRows is how many rows go to an instance in one call: as many as the caller says, or as take it about callTime. From 64 rows on, it is
-// a multiple of 64, since the kernels read all queries anew for each 64 rows.
+// blockRows is how many rows go to an instance in one call: as many as the caller says, or whole passes that take it about callTime together. It
+// is less than a pass where that would take longer than maxCallTime.
 func (s *instances) blockRows(queries int) int {
-	const pass = 64
 	if s.rows > 0 {
 		return s.rows
 	}
-	n := max(1, min(s.perInstance(callTime, queries), maxBlockRows))
-	if n > pass {
-		n = n / pass * pass
+	if passes := min(s.perInstance(callTime, queries), maxBlockRows) / passRows; passes > 0 {
+		return passes * passRows
 	}
-	return n
+	return max(1, min(s.perInstance(maxCallTime, queries), passRows))
 }
 
 // rowsIn is how many documents all instances together mine in so much time. It is at least 4,096, so that starting does not count.

@@ -61,8 +61,9 @@ func TestWorkFollowsSpeed(t *testing.T) {
 		rowsPerSecond float64
 		block, part   int
 	}{
-		{1, 1, 4096},             // an interpreter: a row takes a second
-		{1000, 10, 60_000},       // 10 rows in 10 ms, 30,000 in half a minute for each of two instances
+		{0.2, 1, 4096},           // a row takes longer than a second
+		{40, 40, 4096},           // a pass takes longer than a second
+		{1000, 64, 60_000},       // 10 rows in 10 ms: a pass; 30,000 in half a minute for each of two instances
 		{6_500, 64, 390_000},     // 65 rows; whole passes of 64
 		{20_000, 192, 1_200_000}, // 200 rows
 		{1e9, 256, 1 << 30},      // bounds
