@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/quarry-hn/quarry/host/internal/event"
 )
 
 // ErrExists is returned, wrapped, where the file is there already and may not be replaced.
@@ -86,13 +88,14 @@ func CreateIn(folder, path string, force bool, write func(io.Writer) error) (*Pe
 	if n := len(base); 200 < n && n <= 255 { // the longest name; what is longer fails now
 		base = strings.ToValidUTF8(base[:200], "")
 	}
+	event.At("file create")
 	f, err := os.CreateTemp(folder, "."+base+".*.tmp")
 	if err != nil {
 		return nil, writeError(path, err)
 	}
 	if err := fill(f, path, write); err != nil {
 		_ = f.Close() // it may be closed already
-		if e := os.Remove(f.Name()); e != nil {
+		if e := remove(f.Name()); e != nil {
 			err = errors.Join(err, e)
 		}
 		return nil, err
@@ -102,20 +105,29 @@ func CreateIn(folder, path string, force bool, write func(io.Writer) error) (*Pe
 
 // fill writes, syncs and closes f, which is to be path. An error of write's own comes back as it is; one of the disk's is ErrWrite.
 func fill(f *os.File, path string, write func(io.Writer) error) error {
-	w := bufio.NewWriterSize(f, 1<<18)
+	w := bufio.NewWriterSize(writer{f}, 1<<18)
 	if err := write(w); err != nil && w.Flush() == nil {
 		return err
 	}
 	chmod := func() error { return f.Chmod(0o644) }
 	// The kernel's time for a file moves on every few milliseconds, this one every nanosecond: it tells files apart that soon follow each other.
 	date := func() error { now := time.Now(); return os.Chtimes(f.Name(), now, now) }
+	sync := func() error { event.At("file sync"); return f.Sync() }
 	// A writer that has failed keeps failing.
-	for _, step := range []func() error{w.Flush, chmod, date, f.Sync, f.Close} {
+	for _, step := range []func() error{w.Flush, chmod, date, sync, f.Close} {
 		if err := step(); err != nil {
 			return writeError(path, err)
 		}
 	}
 	return nil
+}
+
+// writer is a file whose writes are events.
+type writer struct{ to *os.File }
+
+func (w writer) Write(b []byte) (int, error) {
+	event.At("file write")
+	return w.to.Write(b)
 }
 
 // Commit gives the file its name. Without force it never replaces a file, even one that appeared since Create.
@@ -135,7 +147,7 @@ func (p *Pending) commit(name func() error) error {
 func (p *Pending) name() error {
 	if !p.force {
 		// A link, unlike a rename, fails where the name is taken.
-		if os.Link(p.temporary, p.path) == nil {
+		if link(p.temporary, p.path) == nil {
 			return p.linked()
 		}
 		// Some file systems have no links; there the last look must do.
@@ -143,6 +155,7 @@ func (p *Pending) name() error {
 			return err
 		}
 	}
+	event.At("file rename")
 	if err := os.Rename(p.temporary, p.path); err != nil {
 		return writeError(p.path, err)
 	}
@@ -150,7 +163,7 @@ func (p *Pending) name() error {
 }
 
 func (p *Pending) linkNew() error {
-	switch err := os.Link(p.temporary, p.path); {
+	switch err := link(p.temporary, p.path); {
 	case err == nil:
 		return p.linked()
 	case errors.Is(err, fs.ErrExist):
@@ -164,7 +177,7 @@ func (p *Pending) linkNew() error {
 
 // linked removes the other name of a file that has its own.
 func (p *Pending) linked() error {
-	if err := os.Remove(p.temporary); !errors.Is(err, fs.ErrNotExist) {
+	if err := remove(p.temporary); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -177,7 +190,17 @@ func (p *Pending) Discard() error {
 	}
 	temporary := p.temporary
 	p.temporary = ""
-	return os.Remove(temporary)
+	return remove(temporary)
+}
+
+func link(from, to string) error {
+	event.At("file link")
+	return os.Link(from, to)
+}
+
+func remove(path string) error {
+	event.At("file remove")
+	return os.Remove(path)
 }
 
 // Group is files that get their names together, once all of them are complete.
