@@ -74,7 +74,7 @@ positives and negatives side by side. Writes the example's folder and its negati
 					return err
 				}
 				_, err := fmt.Fprintf(w, "next:    quarry mine %s --projection %s --rule capped -o %s\n",
-					word(filepath.Join(output, "data")), word(filepath.Join(output, "projection.safetensors")), word(filepath.Join(output, "capped.jsonl")))
+					shellWord(filepath.Join(output, "data")), shellWord(filepath.Join(output, "projection.safetensors")), shellWord(filepath.Join(output, "capped.jsonl")))
 				return err
 			})
 		},

@@ -12,22 +12,55 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/quarry-hn/quarry/host/job"
+	"github.com/quarry-hn/quarry/host/mining"
 )
 
-// jobWork is a worker of this process, and what it did.
-type jobWork struct {
-	at     *job.Place
-	worker *job.Worker
-	meter  *meter
-	did    jobWorkSummary
-
-	rows    map[string]int // of each shard
-	mined   int64          // documents, by whichever worker, as far as is known
-	current int            // documents of the shard in turn
+// localWorkers makes the workers of this process, one for each job. They share an engine.
+type localWorkers struct {
+	compute mining.Compute
+	meter   *meter
 }
 
-// jobWorkSummary is what run and sweep say they did, and how the job stands.
-type jobWorkSummary struct {
+// newLocalWorkers opens the engine that the flags name. Close the workers after use.
+func (a *app) newLocalWorkers(cmd *cobra.Command, flags *computeFlags) (*localWorkers, error) {
+	e, err := flags.open(cmd)
+	if err != nil {
+		return nil, err
+	}
+	l := &localWorkers{meter: a.newMeter()}
+	if l.compute, err = flags.options(e, l.meter); err != nil {
+		return nil, errors.Join(err, closeEngine(cmd.Context(), e))
+	}
+	return l, nil
+}
+
+func (l *localWorkers) close(ctx context.Context) error { return closeEngine(ctx, l.compute.Engine) }
+
+// open returns a worker of a job. Close it after use.
+func (l *localWorkers) open(at *job.Place) (_ *localWorker, err error) {
+	w := &localWorker{at: at, meter: l.meter, summary: workSummary{Job: at.Name, Results: at.Out.URL(), Refused: []job.Record{}}}
+	own := l.compute
+	own.Progress = func(_ string, done, total int64) {
+		l.compute.Progress.Report("mine", w.mined+int64(w.current)*done/max(total, 1), w.worker.Manifest().Documents())
+	}
+	w.worker, err = job.NewWorker(at.In, at.Out, job.Options{Compute: own})
+	return w, err
+}
+
+// localWorker mines the shards of a job in this process, and keeps what it did.
+type localWorker struct {
+	at      *job.Place
+	worker  *job.Worker
+	meter   *meter
+	summary workSummary
+
+	rows    map[string]int // documents of each shard, by its name
+	mined   int64          // documents of the job that are mined, by whichever worker, as far as is known
+	current int            // documents of the shard that is being mined
+}
+
+// workSummary is what run and sweep say they did, and how the job stands.
+type workSummary struct {
 	Job       string       `json:"job"`
 	State     job.Action   `json:"state"` // finished, pending, waits or cancelled
 	Problem   string       `json:"problem,omitempty"`
@@ -41,47 +74,27 @@ type jobWorkSummary struct {
 	Results   string       `json:"results"`
 }
 
-// withWorkers calls do with what makes workers; they share an engine.
-func (a *app) withWorkers(cmd *cobra.Command, compute *computeFlags, do func(open func(*job.Place) (*jobWork, error)) error) error {
-	e, err := compute.open(cmd)
-	if err != nil {
-		return err
-	}
-	defer closeEngine(cmd.Context(), e)
-	meter := a.newMeter()
-	options, err := compute.options(e, meter)
-	if err != nil {
-		return err
-	}
-	show := options.Progress
-	return do(func(at *job.Place) (_ *jobWork, err error) {
-		w := &jobWork{at: at, meter: meter, did: jobWorkSummary{Job: at.Name, Results: at.Out.URL(), Refused: []job.Record{}}}
-		own := options
-		own.Progress = func(_ string, done, total int64) {
-			show("mine", w.mined+int64(w.current)*done/max(total, 1), w.worker.Manifest().Documents())
-		}
-		w.worker, err = job.NewWorker(at.In, at.Out, job.Options{Compute: own})
-		return w, err
-	})
+func (w *localWorker) close(ctx context.Context) error {
+	return w.worker.Close(context.WithoutCancel(ctx))
 }
 
-func (w *jobWork) close(ctx context.Context) error { return w.worker.Close(context.WithoutCancel(ctx)) }
-
-// look looks at the job as a whole, and commits the result where nothing else is left to do. Of what was refused before it says nothing again.
-func (w *jobWork) look(ctx context.Context) error {
+// refresh asks how the job stands as a whole, and commits the result where all parts are there. A shard that this worker refused is no longer one to
+// mine.
+func (w *localWorker) refresh(ctx context.Context) error {
 	o, err := w.worker.Sweep(ctx)
 	if err != nil {
 		return err
 	}
-	refused := func(name string) bool {
-		return slices.ContainsFunc(w.did.Refused, func(r job.Record) bool { return r.Name == name })
-	}
-	w.did.State, w.did.Problem = o.Action, o.Problem
-	w.did.ToMine, w.did.Absent = slices.DeleteFunc(append([]string{}, o.Uploaded...), refused), append([]string{}, o.Absent...)
-	w.did.Committed = w.did.Committed || o.Committed
 	if o.Action == job.Refused { // the manifest, which never was the job's
 		return inputError(w.at.In.URL()+"/"+o.Refused, o.Hint, "%s", o.Problem)
 	}
+	refused := func(name string) bool {
+		return slices.ContainsFunc(w.summary.Refused, func(r job.Record) bool { return r.Name == name })
+	}
+	s := &w.summary
+	s.State, s.Problem = o.Action, o.Problem
+	s.ToMine, s.Absent = slices.DeleteFunc(append([]string{}, o.Uploaded...), refused), append([]string{}, o.Absent...)
+	s.Committed = s.Committed || o.Committed
 	if m := w.worker.Manifest(); m != nil && o.Action == job.Pending {
 		w.rows, w.mined = map[string]int{}, m.Documents()
 		for _, s := range m.Shards {
@@ -95,7 +108,8 @@ func (w *jobWork) look(ctx context.Context) error {
 }
 
 // mine mines shards, and reports whether any of them is done now.
-func (w *jobWork) mine(ctx context.Context, names []string) (progress bool, err error) {
+func (w *localWorker) mine(ctx context.Context, names []string) (progress bool, err error) {
+	s := &w.summary
 	for _, name := range names {
 		w.current = w.rows[name]
 		began := time.Now()
@@ -103,23 +117,23 @@ func (w *jobWork) mine(ctx context.Context, names []string) (progress bool, err 
 		if err != nil {
 			return progress, err
 		}
-		w.did.Committed = w.did.Committed || o.Committed
+		s.Committed = s.Committed || o.Committed
 		switch o.Action {
 		case job.Mined:
-			w.did.Shards++
-			w.did.Documents += int64(o.Rows)
-			w.did.Seconds += time.Since(began).Seconds()
-		case job.There:
+			s.Shards++
+			s.Documents += int64(o.Rows)
+			s.Seconds += time.Since(began).Seconds()
+		case job.There: // another worker mined it
 		case job.Refused:
-			if o.Refused != name { // every shard needs it
+			if o.Refused != name { // every shard needs what is refused
 				return progress, inputError(w.at.In.URL()+"/"+o.Refused, o.Hint, "%s", o.Problem)
 			}
-			w.did.Refused = append(w.did.Refused, job.Record{Name: name, Problem: o.Problem, Hint: o.Hint})
+			s.Refused = append(s.Refused, job.Record{Name: name, Problem: o.Problem, Hint: o.Hint})
 			continue
 		case job.Waits:
-			w.did.Problem = o.Problem
+			s.Problem = o.Problem
 			return progress, nil
-		default: // it ended
+		default: // the job is finished or cancelled
 			return true, nil
 		}
 		w.mined += int64(w.current)
@@ -128,25 +142,25 @@ func (w *jobWork) mine(ctx context.Context, names []string) (progress bool, err 
 	return progress, nil
 }
 
-// interruption is err, with what is kept where it is an interruption.
-func (w *jobWork) interruption(err error) error {
-	return keeps(err, "shards that are mined stay so; the same command goes on")
+// keepingShards is err with what the user is told where it is an interruption.
+func (w *localWorker) keepingShards(err error) error {
+	return whenInterrupted(err, "shards that are mined stay so; the same command goes on")
 }
 
-// lacks is the error of a job that cannot go on: something is not uploaded, or is refused.
-func (w *jobWork) lacks() error {
-	const names = 10
-	d := &w.did
+// missing is the error of a job that cannot go on, because something is not uploaded or is refused; nil where nothing is.
+func (w *localWorker) missing() error {
+	const most = 10
+	s := &w.summary
 	var errs []error
-	if n := len(d.Absent); n > 0 {
+	if n := len(s.Absent); n > 0 {
 		errs = append(errs, inputError(w.at.In.URL(), "upload them, which quarry job init does where it was cut short, or wait for them with --wait 10m",
-			"%d of %d shards are not uploaded: %s", n, len(w.worker.Manifest().Shards), few(d.Absent, names)))
-	} else if d.Problem != "" {
-		errs = append(errs, inputError(w.at.In.URL(), "upload it, which quarry job init does where it was cut short, or wait for it with --wait 10m", "%s", d.Problem))
+			"%d of %d shards are not uploaded: %s", n, len(w.worker.Manifest().Shards), firstNames(s.Absent, most)))
+	} else if s.Problem != "" {
+		errs = append(errs, inputError(w.at.In.URL(), "upload it, which quarry job init does where it was cut short, or wait for it with --wait 10m", "%s", s.Problem))
 	}
-	for i, r := range d.Refused {
-		if i == names {
-			errs = append(errs, fmt.Errorf("and %d more are refused; quarry job status --json lists them", len(d.Refused)-names))
+	for i, r := range s.Refused {
+		if i == most {
+			errs = append(errs, fmt.Errorf("and %d more are refused; quarry job status --json lists them", len(s.Refused)-most))
 			break
 		}
 		errs = append(errs, inputError(w.at.In.URL()+"/"+r.Name, r.Hint, "%s", r.Problem))
@@ -154,33 +168,21 @@ func (w *jobWork) lacks() error {
 	return errors.Join(errs...)
 }
 
-func (d *jobWorkSummary) write(w io.Writer) {
-	if d.Shards > 0 || d.State != job.Finished {
-		fmt.Fprintf(w, "mined\t%d %s here, %d documents, %.1f s\n", d.Shards, plural(d.Shards, "shard"), d.Documents, d.Seconds)
+// write writes the summary as rows of a table.
+func (s *workSummary) write(w io.Writer) {
+	const names = 3
+	if s.Shards > 0 || s.State != job.Finished {
+		fmt.Fprintf(w, "mined\t%d %s here, %d documents, %.1f s\n", s.Shards, plural(s.Shards, "shard"), s.Documents, s.Seconds)
 	}
-	switch d.State {
+	switch s.State {
 	case job.Finished:
-		by := "was there"
-		if d.Committed {
-			by = "written"
+		result := "was there"
+		if s.Committed {
+			result = "written"
 		}
-		fmt.Fprintf(w, "result\t%s, in %s\n", by, d.Results)
+		fmt.Fprintf(w, "result\t%s, in %s\n", result, s.Results)
 	default:
-		fmt.Fprintf(w, "state\t%s\n", cmp.Or(waits(d.State, d.Problem), string(d.State)))
+		fmt.Fprintf(w, "state\t%s\n", cmp.Or(waitsFor(s.State, s.Problem), string(s.State)))
 	}
-	if n := len(d.ToMine); n > 0 {
-		fmt.Fprintf(w, "to mine\t%d uploaded: %s\n", n, few(d.ToMine, 3))
-	}
-	if n := len(d.Absent); n > 0 {
-		fmt.Fprintf(w, "missing\t%d not uploaded: %s\n", n, few(d.Absent, 3))
-	}
-	refusals(w, d.Refused, 3)
-}
-
-// waits says what a job waits for, where it does.
-func waits(state job.Action, problem string) string {
-	if state == job.Waits {
-		return "waits: " + problem
-	}
-	return ""
+	writeShards(w, s.ToMine, s.Absent, s.Refused, names)
 }

@@ -78,10 +78,10 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	isKept := errors.As(err, &kept)
 	if code == exitInterrupted {
 		what := "nothing was written"
-		if cut := (*unfinished)(nil); isKept {
+		if partly := (*partlyDone)(nil); isKept {
 			what = fmt.Sprintf("what is finished is kept in %s: --resume goes on from there", kept.Folder)
-		} else if errors.As(err, &cut) {
-			what = cut.kept
+		} else if errors.As(err, &partly) {
+			what = partly.kept
 		}
 		fmt.Fprintf(stderr, "quarry: interrupted; %s\n", what)
 		return code
