@@ -10,7 +10,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
-	"github.com/quarry-hn/quarry/host/run"
+	"github.com/quarry-hn/quarry/host/option"
 )
 
 // names are two jobs that want the same name.
@@ -229,7 +229,7 @@ func (n *names) forgotten(t *testing.T, at *job.Place) {
 	switch err := n.new.make(t.Context(), at, false); {
 	case err == nil:
 		n.new.mined(t, at)
-	case !errors.Is(err, run.ErrExists):
+	case !errors.Is(err, option.ErrExists):
 		t.Errorf("without --force: %v", err)
 	}
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/host/run"
 )
 
 // uploads is how many shards are uploaded at a time; each holds its ids in memory.
@@ -137,7 +136,7 @@ func (p *Place) vacate(ctx context.Context, manifest []byte, force bool) error {
 		return err
 	}
 	if _, err := p.Out.Head(ctx, cancelledKey); err == nil {
-		return fmt.Errorf("%s was cancelled, and what is left of it %w\n  hint: choose another --job, or replace it with --force", p.In.URL(), run.ErrExists)
+		return fmt.Errorf("%s was cancelled, and what is left of it %w\n  hint: choose another --job, or replace it with --force", p.In.URL(), option.ErrExists)
 	} else if !errors.Is(err, objstore.ErrNotExist) {
 		return err
 	}
@@ -152,7 +151,7 @@ func (p *Place) begun(ctx context.Context, manifest []byte) error {
 	_, err := readResult(ctx, p.In, p.Out)
 	switch {
 	case errors.Is(err, ErrReplaced):
-		return fmt.Errorf("the name %w: %w", run.ErrExists, err)
+		return fmt.Errorf("the name %w: %w", option.ErrExists, err)
 	case errors.Is(err, objstore.ErrNotExist):
 		return nil
 	}
@@ -169,7 +168,7 @@ func (p *Place) owns(ctx context.Context, s objstore.Store, manifest []byte) err
 		return err
 	}
 	return fmt.Errorf("%s is another job's, or was made of other inputs or options, and %w\n  hint: choose another --job, or replace it with --force",
-		s.URL(), run.ErrExists)
+		s.URL(), option.ErrExists)
 }
 
 // replace removes all objects of a job, and has workers go by the new manifest, which one of the old job could put its own in place of. Until all of

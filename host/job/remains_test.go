@@ -8,7 +8,7 @@ import (
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
-	"github.com/quarry-hn/quarry/host/run"
+	"github.com/quarry-hn/quarry/host/option"
 )
 
 // TestInitOfAJobWhoseInputsAreGone: a job whose inputs were removed to save room keeps its name, and its result is not taken for another's.
@@ -27,7 +27,7 @@ func TestInitOfAJobWhoseInputsAreGone(t *testing.T) {
 	other := i.options
 	other.Top = 1
 	_, err := job.Init(t.Context(), x.at, i.folder, i.projection, job.InitOptions{Mine: other, Shards: 4})
-	if !errors.Is(err, run.ErrExists) || !strings.Contains(err.Error(), x.at.Out.URL()) || !strings.Contains(err.Error(), "--force") {
+	if !errors.Is(err, option.ErrExists) || !strings.Contains(err.Error(), x.at.Out.URL()) || !strings.Contains(err.Error(), "--force") {
 		t.Errorf("another job of that name: %v", err)
 	}
 	if _, err := x.at.In.Head(t.Context(), job.ManifestKey); !errors.Is(err, objstore.ErrNotExist) {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
-	"github.com/quarry-hn/quarry/host/run"
+	"github.com/quarry-hn/quarry/host/option"
 )
 
 // moment is an operation of a worker.
@@ -137,7 +137,7 @@ func TestInitBesideALateWorker(t *testing.T) {
 	for key, row := range map[string]struct {
 		before moment
 		want   error
-	}{job.ManifestKey: {moment{"put", job.ManifestKey}, run.ErrExists}, resultKey: {moment{"delete", "cancelled.json"}, job.ErrReplaced}} {
+	}{job.ManifestKey: {moment{"put", job.ManifestKey}, option.ErrExists}, resultKey: {moment{"delete", "cancelled.json"}, job.ErrReplaced}} {
 		t.Run("not removed, "+key, func(t *testing.T) {
 			plain := copyPlace(t, done)
 			at := &job.Place{Name: plain.Name, In: plain.In, Out: &hooked{plain.Out, func(op, of string) error {
@@ -158,7 +158,7 @@ func TestInitBesideALateWorker(t *testing.T) {
 			n.new.mined(t, plain)
 		})
 	}
-	for key, want := range map[string]error{job.ManifestKey: run.ErrExists, resultKey: job.ErrReplaced} {
+	for key, want := range map[string]error{job.ManifestKey: option.ErrExists, resultKey: job.ErrReplaced} {
 		t.Run("results without inputs, "+key, func(t *testing.T) {
 			at := place()
 			late(t, at, key)

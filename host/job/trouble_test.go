@@ -14,7 +14,7 @@ import (
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
-	"github.com/quarry-hn/quarry/host/run"
+	"github.com/quarry-hn/quarry/host/option"
 )
 
 // hooked calls a function before each operation, and again once a read has begun; its error is the operation's.
@@ -205,7 +205,7 @@ func TestCancel(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		again := job.InitOptions{Mine: x.options, Shards: 4}
-		if _, err := job.Init(t.Context(), x.at, x.folder, x.projection, again); !errors.Is(err, run.ErrExists) {
+		if _, err := job.Init(t.Context(), x.at, x.folder, x.projection, again); !errors.Is(err, option.ErrExists) {
 			t.Errorf("%v", err)
 		}
 		again.Force = true
@@ -325,7 +325,7 @@ func TestInitsAtTheSameTime(t *testing.T) {
 		name  string
 		bytes []byte
 		want  error
-	}{{"another", i.edit(t, func(m *job.Manifest) { m.Result.Top-- }), run.ErrExists}, {"its own", own, nil}} {
+	}{{"another", i.edit(t, func(m *job.Manifest) { m.Result.Top-- }), option.ErrExists}, {"its own", own, nil}} {
 		at := place()
 		plain := at.In
 		at.In = &hooked{plain, func(op, key string) error {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/host/run"
 )
 
 var (
@@ -86,7 +86,7 @@ type Worker struct {
 func NewWorker(in, out objstore.Store, o Options) (*Worker, error) {
 	dir, err := os.MkdirTemp(o.Dir, "quarry-job-")
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", run.ErrWrite, err)
+		return nil, fmt.Errorf("%w: %w", option.ErrWrite, err)
 	}
 	return &Worker{in: in, out: out, options: o, dir: dir}, nil
 }

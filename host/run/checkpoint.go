@@ -15,6 +15,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/host/internal/event"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
@@ -75,6 +76,7 @@ func newCheckpoint(o Outputs, plan *mining.Plan, p *projection.Projection) (*che
 	manifest := plan.Manifest()
 	manifest.Tallies = negatives.Tallies{}
 	c := &checkpoint{folder: o.Negatives + ".parts", record: record{Format: recordFormat, Manifest: manifest, Cut: plan.Cut()}}
+	event.At("file mkdir")
 	if err := os.MkdirAll(c.folder, 0o755); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", option.ErrWrite, c.folder, err)
 	}
@@ -186,12 +188,26 @@ func (c *checkpoint) remove() error {
 	if c == nil {
 		return nil
 	}
+	event.At("file remove")
 	err := os.Remove(filepath.Join(c.folder, recordFile))
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = os.RemoveAll(c.folder)
+		err = c.removeRest()
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", option.ErrWrite, err)
 	}
 	return nil
+}
+
+// removeRest removes what is left of the folder, one file after the other, and then the folder itself.
+func (c *checkpoint) removeRest() error {
+	entries, _ := os.ReadDir(c.folder) // a folder that cannot be read is an error of the last RemoveAll
+	for _, entry := range entries {
+		event.At("file remove")
+		if err := os.RemoveAll(filepath.Join(c.folder, entry.Name())); err != nil {
+			return err
+		}
+	}
+	event.At("file remove")
+	return os.RemoveAll(c.folder)
 }

@@ -18,7 +18,8 @@ import (
 // projection are the same to the byte, and so are the projected vectors.
 func TestSameBytes(t *testing.T) {
 	t.Chdir(t.TempDir())
-	mustRun(t, "demo -o d --engine native")
+	w := here
+	minedDemo(t).write(t, "d")
 	if err := os.CopyFS("another name of it/x", os.DirFS("d/data")); err != nil {
 		t.Fatal(err)
 	}
@@ -33,12 +34,10 @@ func TestSameBytes(t *testing.T) {
 		{"../d/data", "--engine wasm --threads 3"},
 	} {
 		out := fmt.Sprintf("out%d", i)
-		if err := os.Mkdir(out, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		mustRun(t, fmt.Sprintf("mine %s -o %s/n.jsonl --split all --counts %s", row.folder, out, row.flags))
-		mustRun(t, fmt.Sprintf("transform %s --projection %s/projection.safetensors -o %s %s", row.folder, out, out, row.flags))
-		got := tree(t)
+		w.mkdir(t, out)
+		w.mustRun(t, fmt.Sprintf("mine %s -o %s/n.jsonl --split all --counts %s", row.folder, out, row.flags))
+		w.mustRun(t, fmt.Sprintf("transform %s --projection %s/projection.safetensors -o %s %s", row.folder, out, out, row.flags))
+		got := w.tree(t)
 		if want == nil {
 			want = got
 		}
@@ -52,11 +51,12 @@ func TestSameBytes(t *testing.T) {
 
 // TestExport looks up the texts of the example's triplets, in the order of the negatives.
 func TestExport(t *testing.T) {
-	t.Chdir(t.TempDir())
-	mustRun(t, "demo -o d --engine native")
+	t.Parallel()
+	w := newWorkspace(t)
+	minedDemo(t).write(t, w.path("d"))
 	texts := func(name string) map[string]dataset.Text {
 		byID := map[string]dataset.Text{}
-		for line := range strings.Lines(tree(t)["d/data/"+name]) {
+		for line := range strings.Lines(w.tree(t)["d/data/"+name]) {
 			var text dataset.Text
 			if err := json.Unmarshal([]byte(line), &text); err != nil {
 				t.Fatal(err)
@@ -75,14 +75,14 @@ func TestExport(t *testing.T) {
 			}
 			return d.Title + row.separator + d.Text
 		}
-		for _, p := range readNegatives(t, "d/negatives.jsonl") {
+		for _, p := range w.readNegatives(t, "d/negatives.jsonl") {
 			for _, n := range p.Negatives {
 				want = append(want, negatives.Triplet{Query: queries[p.QueryID].Text, Positive: document(p.PositiveID), Negative: document(n.ID)})
 			}
 		}
-		mustRun(t, "export d/negatives.jsonl d/data -o t.jsonl --force"+row.flags)
+		w.mustRun(t, "export ./d/negatives.jsonl ./d/data -o ./t.jsonl --force"+row.flags)
 		var got []negatives.Triplet
-		for line := range strings.Lines(tree(t)["t.jsonl"]) {
+		for line := range strings.Lines(w.tree(t)["t.jsonl"]) {
 			var triplet negatives.Triplet
 			strictly(t, line, &triplet)
 			got = append(got, triplet)
@@ -95,6 +95,7 @@ func TestExport(t *testing.T) {
 
 // TestExportThatCannotBe gives export what does not go together.
 func TestExportThatCannotBe(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name   string
 		change func(f files)
@@ -106,24 +107,25 @@ func TestExportThatCannotBe(t *testing.T) {
 		{"the manifest for the negatives", func(f files) { f["n.jsonl"] = f["n.manifest.json"] }, []string{"n.jsonl, line 1", "not a pair with negatives"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			made(t)
-			f := tree(t)
+			w := made(t)
+			f := w.tree(t)
 			row.change(f)
-			f.write(t, ".")
-			failure{line: exportLine, says: row.says}.run(t)
+			w.write(t, f)
+			failure{line: exportLine, says: row.says}.run(t, w)
 		})
 	}
 }
 
 // TestTransform projects each row of the sample by itself, as the projection says, and compares bytes.
 func TestTransform(t *testing.T) {
-	made(t)
-	p := must(projection.Load("p.safetensors"))
+	t.Parallel()
+	w := made(t)
+	p := must(projection.Load(w.path("p.safetensors")))
 	for _, row := range []struct {
 		file string
 		a, b [][]float64
 	}{{"docs.npy", planar(documentDegrees), spread(len(documentDegrees), 0)}, {"queries.npy", planar(queryDegrees), spread(len(queryDegrees), 0.5)}} {
-		mustRun(t, transformLine+" --force")
+		w.mustRun(t, transformLine+" --force")
 		var want [][]float64
 		for i := range row.a {
 			fused := make([]float32, p.Columns())
@@ -141,7 +143,7 @@ func TestTransform(t *testing.T) {
 			}
 			want = append(want, y)
 		}
-		if got := tree(t)["out/"+row.file]; got != f4(want...) {
+		if got := w.tree(t)["out/"+row.file]; got != f4(want...) {
 			t.Errorf("%s has %d bytes that are not the %d expected", row.file, len(got), len(f4(want...)))
 		}
 	}
@@ -149,16 +151,17 @@ func TestTransform(t *testing.T) {
 
 // TestCounts: with --counts each pair tells how many documents lay in the window and how many met Eq. 6 too, more than it lists.
 func TestCounts(t *testing.T) {
-	workFolder(t, sample())
+	t.Parallel()
+	w := workFolder(t, sample())
 	const line = mineLine + " --models a --no-pca --split all --top 1"
-	mustRun(t, line)
-	plain := tree(t)["out/n.jsonl"]
+	w.mustRun(t, line)
+	plain := w.tree(t)["out/n.jsonl"]
 	if strings.Contains(plain, "in_window") || strings.Contains(plain, "candidates") {
 		t.Error("there are counts without --counts")
 	}
-	mustRun(t, line+" --counts --force")
+	w.mustRun(t, line+" --counts --force")
 	var got []string
-	for _, p := range readNegatives(t, "out/n.jsonl") {
+	for _, p := range w.readNegatives(t, "out/n.jsonl") {
 		if p.InWindow == nil || p.Candidates == nil {
 			t.Fatalf("%s has no counts", p.QueryID)
 		}
@@ -169,8 +172,8 @@ func TestCounts(t *testing.T) {
 		t.Errorf("counts are %q, expected %q", got, want)
 	}
 	// Apart from the counts the negatives are the same.
-	counted := tree(t)["out/n.jsonl"]
-	for _, p := range readNegatives(t, "out/n.jsonl") {
+	counted := w.tree(t)["out/n.jsonl"]
+	for _, p := range w.readNegatives(t, "out/n.jsonl") {
 		counted = strings.Replace(counted, fmt.Sprintf(`,"in_window":%d,"candidates":%d`, *p.InWindow, *p.Candidates), "", 1)
 	}
 	if counted != plain {

@@ -17,6 +17,7 @@ import (
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
 )
@@ -73,7 +74,7 @@ positives and negatives side by side. Writes the example's folder and its negati
 					return err
 				}
 				_, err := fmt.Fprintf(w, "next:    quarry mine %s --projection %s --rule capped -o %s\n",
-					word(filepath.Join(output, "data")), word(filepath.Join(output, "projection.safetensors")), word(filepath.Join(output, "capped.jsonl")))
+					shellWord(filepath.Join(output, "data")), shellWord(filepath.Join(output, "projection.safetensors")), shellWord(filepath.Join(output, "capped.jsonl")))
 				return err
 			})
 		},
@@ -115,7 +116,7 @@ func writeDemo(output string, p *projection.Projection, result *negatives.Result
 			continue
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %w", run.ErrWrite, err)
+			return nil, fmt.Errorf("%w: %w", option.ErrWrite, err)
 		}
 		if err == nil {
 			if err := atomicfile.Check(path, force); err != nil {
@@ -128,7 +129,7 @@ func writeDemo(output string, p *projection.Projection, result *negatives.Result
 	defer func() { err = errors.Join(err, group.Discard()) }()
 	for _, path := range slices.Sorted(maps.Keys(changed)) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return nil, fmt.Errorf("%w: %w", run.ErrWrite, err)
+			return nil, fmt.Errorf("%w: %w", option.ErrWrite, err)
 		}
 		if err := group.Create(path, force, func(w io.Writer) error { _, err := w.Write(changed[path]); return err }); err != nil {
 			return nil, err

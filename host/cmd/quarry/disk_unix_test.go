@@ -29,43 +29,45 @@ func checkUnwritten(t *testing.T, o output, why string) (file string) {
 // TestFileSizeLimit lets files grow to some size and no further, which is as a disk that is full: first to hardly any, then more, until
 // the command succeeds. The outputs are there already, and stay as they are for as long as it fails.
 func TestFileSizeLimit(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
-		blocks int // of 512 bytes, to begin with; each time they double
-		line   string
-		fails  []string // the files that are at some size the first not to fit
+		blocks, times int // of 512 bytes, to begin with; and how many times as many the next time
+		line          string
+		fails         []string // the files that are at some size the first not to fit
 	}{
-		{1, mineLine, []string{"out/projection.safetensors", "out/n.manifest.json"}},
-		{1, mineLine + " --projection p.safetensors --rule topk --top 3", []string{"out/n.jsonl", "out/n.manifest.json"}},
-		{1, "fit data -o out/p.safetensors", []string{"out/p.safetensors"}},
-		{1, "export n.jsonl data -o out/t.jsonl --separator " + strings.Repeat("x", 1000), []string{"out/t.jsonl"}},
-		{64, "transform demo/data --projection demo/projection.safetensors -o out --engine native", []string{"out/docs.npy"}},
-		{64, "demo -o out --engine native", []string{"out/data/corpus.jsonl", "out/data/vectors/minilm/docs.npy", "out/projection.safetensors"}},
+		{1, 2, mineLine, []string{"out/projection.safetensors", "out/n.manifest.json"}},
+		{1, 2, mineLine + " --projection ./p.safetensors --rule topk --top 3", []string{"out/n.jsonl", "out/n.manifest.json"}},
+		{1, 2, "fit ./data -o ./out/p.safetensors", []string{"out/p.safetensors"}},
+		{1, 2, "export ./n.jsonl ./data -o ./out/t.jsonl --separator " + strings.Repeat("x", 1000), []string{"out/t.jsonl"}},
+		{64, 4, "transform ./demo/data --projection ./demo/projection.safetensors -o ./out --engine native", []string{"out/docs.npy"}},
+		{64, 4, "demo -o ./out --engine native", []string{"out/data/corpus.jsonl", "out/data/vectors/minilm/docs.npy", "out/projection.safetensors"}},
 	} {
 		t.Run(row.line, func(t *testing.T) {
-			made(t)
-			mustRun(t, "demo -o demo --engine native")
-			mustRun(t, row.line)
-			for name := range tree(t) {
+			t.Parallel()
+			w := made(t)
+			minedDemo(t).write(t, w.path("demo"))
+			w.mustRun(t, row.line)
+			for name := range w.tree(t) {
 				if strings.HasPrefix(name, "out/") {
-					files{name: "old"}.write(t, ".")
+					w.write(t, files{name: "old"})
 				}
 			}
-			before := tree(t)
+			before := w.tree(t)
 			var fails []string
-			for blocks := row.blocks; ; blocks *= 2 {
-				o := command(t.Context(), fmt.Sprintf(`ulimit -f %d && exec "$@"`, blocks), row.line+" --force").finish(t)
+			for blocks := row.blocks; ; blocks *= row.times {
+				o := w.process(t, fmt.Sprintf(`ulimit -f %d && exec "$@"`, blocks), row.line+" --force").finish(t)
 				if o.code == exitOK || t.Failed() {
 					break
 				}
 				if file := checkUnwritten(t, o, "file too large"); !slices.Contains(fails, file) {
 					fails = append(fails, file)
 				}
-				checkUnchanged(t, before)
+				w.checkUnchanged(t, before)
 			}
 			if !slices.Equal(fails, row.fails) {
 				t.Errorf("%q did not fit, expected %q", fails, row.fails)
 			}
-			for name, content := range tree(t) {
+			for name, content := range w.tree(t) {
 				if content == "old" {
 					t.Errorf("%s is the old one, and the command succeeded", name)
 				}
@@ -74,8 +76,10 @@ func TestFileSizeLimit(t *testing.T) {
 	}
 }
 
-// TestFullDisk writes to a disk of its own, which is small, in a name space that nothing else sees; then to larger ones, until all fits.
+// TestFullDisk writes to a disk of its own, in a name space that nothing else sees. The disk has no room for the first file but for a page, then just
+// room for it, then no room for the second, and so on until all files fit.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	isolate, err := exec.LookPath("unshare")
 	if err == nil {
 		err = exec.Command(isolate, "-rm", "mount", "-t", "tmpfs", "none", t.TempDir()).Run()
@@ -84,80 +88,112 @@ func TestFullDisk(t *testing.T) {
 		t.Skip("no file system can be mounted here: ", err)
 	}
 	const results = "n.jsonl n.manifest.json"
-	for _, row := range []struct{ line, fails string }{
+	for _, row := range []struct {
+		line  string
+		files []string // as they are written
+		ends  string   // the file that does not fit, and what is there then; from the smallest disk to the largest
+	}{
 		// The statistics are written when the results are complete, and leave them there.
-		{"mine demo/data -o out/n.jsonl --projection demo/projection.safetensors --engine native --stats out/s.json",
+		{"mine ./demo/data -o ./out/n.jsonl --projection ./demo/projection.safetensors --engine native --stats ./out/s.json", []string{"n.jsonl", "n.manifest.json", "s.json"},
 			"out/n.jsonl: , out/n.manifest.json: , out/s.json: " + results + ", success: " + results + " s.json"},
-		{"transform demo/data --projection demo/projection.safetensors -o out --engine native", "out/docs.npy: , out/queries.npy: , success: docs.npy queries.npy"},
-		{"export demo/negatives.jsonl demo/data -o out/t.jsonl", "out/t.jsonl: , success: t.jsonl"},
+		{"transform ./demo/data --projection ./demo/projection.safetensors -o ./out --engine native", []string{"docs.npy", "queries.npy"},
+			"out/docs.npy: , out/queries.npy: , success: docs.npy queries.npy"},
+		{"export ./demo/negatives.jsonl ./demo/data -o ./out/t.jsonl", []string{"t.jsonl"}, "out/t.jsonl: , success: t.jsonl"},
 	} {
 		t.Run(row.line, func(t *testing.T) {
-			workFolder(t, sample())
-			mustRun(t, "demo -o demo --engine native")
-			var fails []string
-			for pages := 1; fails == nil || !strings.HasPrefix(fails[len(fails)-1], "success"); pages += 1 + pages/16 {
-				script := fmt.Sprintf(`mount -t tmpfs -o size=%dk none out && "$@"; code=$?; ls -A out >left; exit $code`, 4*pages)
-				o := command(t.Context(), `exec unshare -rm sh -c '`+script+`' sh "$@"`, row.line).finish(t)
+			t.Parallel()
+			w := workFolder(t, sample())
+			minedDemo(t).write(t, w.path("demo"))
+			w.mustRun(t, row.line)
+			var sizes []int // of the disk, in pages of 4 KiB
+			pages := 0
+			for _, name := range row.files {
+				pages += (len(w.read(t, "out/"+name)) + 4095) / 4096
+				sizes = append(sizes, pages-1, pages)
+			}
+			w.emptyOut(t)
+			var ends []string
+			for _, size := range sizes {
+				script := fmt.Sprintf(`mount -t tmpfs -o size=%dk none out && "$@"; code=$?; ls -A out >left; exit $code`, max(4*size, 1))
+				o := w.process(t, `exec unshare -rm sh -c '`+script+`' sh "$@"`, row.line).finish(t)
 				file := "success"
 				if o.code != exitOK {
 					file = checkUnwritten(t, o, "no space left")
 				}
-				if state := file + ": " + strings.Join(strings.Fields(tree(t)["left"]), " "); !slices.Contains(fails, state) {
-					fails = append(fails, state)
+				if end := file + ": " + strings.Join(strings.Fields(w.read(t, "left")), " "); !slices.Contains(ends, end) {
+					ends = append(ends, end)
 				}
 				if t.Failed() {
 					return
 				}
 			}
-			if got := strings.Join(fails, ", "); got != row.fails {
-				t.Errorf("what did not fit, and what was there: %s; expected %s", got, row.fails)
+			if got := strings.Join(ends, ", "); got != row.ends {
+				t.Errorf("what did not fit, and what was there: %s; expected %s", got, row.ends)
 			}
 		})
 	}
 }
 
-// TestCacheThatFails: where the compiled plugin cannot be kept, or what was kept is damaged, the plugin is compiled for this run alone.
+// compiled are the compiled modules in a cache: the plugin, and what else was compiled.
+func compiled(cache string) []string {
+	return must(filepath.Glob(filepath.Join(cache, "quarry", "wazero", "*", "*")))
+}
+
+// TestCacheThatFails: where the compiled plugin cannot be kept, or what was kept is damaged, the plugin is compiled for this run alone. That takes a
+// second or two each time, so -short tries two of the ways.
 func TestCacheThatFails(t *testing.T) {
-	made(t)
-	mustRun(t, "mine data -o out/native.jsonl --engine native --projection p.safetensors")
-	cache := must(filepath.Abs("cache"))
-	for i, row := range []struct {
+	t.Parallel()
+	compilePlugin(t)
+	for _, row := range []struct {
 		name, shell string
-		change      func(file string) error
+		change      func(file string) error // of the cache that the command finds; nil for a command that finds none
+		short       bool
 	}{
-		{"no room", `ulimit -f 8 && exec "$@"`, nil},
-		{"room", `exec "$@"`, nil},
-		{"cut off", `exec "$@"`, func(file string) error { return os.Truncate(file, 3) }},
-		{"empty", `exec "$@"`, func(file string) error { return os.Truncate(file, 0) }},
-		{"another file", `exec "$@"`, func(file string) error { return os.WriteFile(file, bytes.Repeat([]byte("x"), 1000), 0o644) }},
-		{"a folder", `exec "$@"`, func(file string) error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o755)) }},
+		{"no room", `ulimit -f 8 && exec "$@"`, nil, true},
+		{"cut off", `exec "$@"`, func(file string) error { return os.Truncate(file, 3) }, true},
+		{"room", `exec "$@"`, nil, false},
+		{"empty", `exec "$@"`, func(file string) error { return os.Truncate(file, 0) }, false},
+		{"another file", `exec "$@"`, func(file string) error { return os.WriteFile(file, bytes.Repeat([]byte("x"), 1000), 0o644) }, false},
+		{"a folder", `exec "$@"`, func(file string) error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o755)) }, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			if testing.Short() && !row.short {
+				t.Skip("the other rows are a sample")
+			}
+			w := made(t)
+			cache := w.path("cache")
 			if row.change != nil {
-				kept := must(filepath.Glob(filepath.Join(cache, "quarry", "wazero", "*", "*")))
-				if len(kept) != 1 {
-					t.Fatalf("the cache has %q, expected one file", kept)
-				}
-				if err := row.change(kept[0]); err != nil {
+				if err := os.CopyFS(cache, os.DirFS(os.Getenv("XDG_CACHE_HOME"))); err != nil {
 					t.Fatal(err)
 				}
+				for _, file := range compiled(cache) {
+					if err := row.change(file); err != nil {
+						t.Fatal(err)
+					}
+				}
 			}
-			name := fmt.Sprintf("out/n%d.jsonl", i)
-			p := command(t.Context(), row.shell, "mine data --engine wasm --projection p.safetensors -o "+name)
+			w.mustRun(t, "mine ./data -o ./out/native.jsonl --engine native --projection ./p.safetensors")
+			p := w.process(t, row.shell, "mine ./data --engine wasm --projection ./p.safetensors -o ./out/wasm.jsonl")
 			p.Env = append(p.Env, "XDG_CACHE_HOME="+cache, "HOME="+cache)
 			if o := p.finish(t); o.code != exitOK || o.stderr != "" {
 				t.Fatalf("exit %d, stderr:\n%s", o.code, o.stderr)
 			}
-			if made := tree(t); made[name] != made["out/native.jsonl"] {
+			if w.read(t, "out/wasm.jsonl") != w.read(t, "out/native.jsonl") {
 				t.Error("the negatives differ from those of the native engine")
+			}
+			if n := len(compiled(cache)); row.name == "room" && n != 1 {
+				t.Errorf("the cache has %d files, expected the plugin", n)
 			}
 		})
 	}
 }
 
-// TestDevices: what is no file is not replaced by one, whatever --force says.
+// TestDevices: what is no file is not replaced by one, whatever --force says. The name of a socket may not be as long as that of a workspace, so it is
+// relative.
 func TestDevices(t *testing.T) {
-	made(t)
+	t.Chdir(string(made(t)))
+	w := here
 	l, err := net.Listen("unix", "out/socket")
 	if err != nil {
 		t.Skip("no sockets here: ", err)
@@ -168,9 +204,9 @@ func TestDevices(t *testing.T) {
 	}
 	for _, name := range []string{"out/socket", "out/null"} {
 		mode := must(os.Lstat(name)).Mode()
-		for _, line := range []string{"mine data --engine native -o " + name, statsLine + " --stats " + name, "fit data -o " + name, "export n.jsonl data -o " + name} {
+		for _, line := range []string{"mine ./data --engine native -o ./" + name, statsLine + " --stats ./" + name, "fit ./data -o ./" + name, "export ./n.jsonl ./data -o ./" + name} {
 			for _, force := range []string{"", " --force"} {
-				checkUnwritten(t, quarry(t.Context(), line+force), "device")
+				checkUnwritten(t, w.quarry(t.Context(), line+force), "device")
 			}
 		}
 		if got := must(os.Lstat(name)).Mode(); got != mode {

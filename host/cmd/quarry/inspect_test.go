@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"os"
 	"strings"
 	"testing"
 
@@ -16,9 +15,9 @@ import (
 )
 
 // inspected returns what inspect --json says, with each field as text, and how the command ended.
-func inspected(t *testing.T, path string) (kind string, fields map[string]string, problems []string, o output) {
+func (w workspace) inspected(t *testing.T, path string) (kind string, fields map[string]string, problems []string, o output) {
 	t.Helper()
-	o = quarry(t.Context(), "inspect "+path+" --json")
+	o = w.quarry(t.Context(), "inspect ./"+path+" --json")
 	var i inspect.Inspection
 	d := json.NewDecoder(strings.NewReader(o.stdout))
 	d.DisallowUnknownFields()
@@ -35,9 +34,10 @@ func inspected(t *testing.T, path string) (kind string, fields map[string]string
 
 // TestInspect: every kind of file, as text and as JSON. Figures are those of the sample, and of what was said when the file was made.
 func TestInspect(t *testing.T) {
-	workFolder(t, sample())
-	s := mineJSON(t, mineLine)
-	files{"plugin.wasm": string(plugin.Wasm)}.write(t, ".")
+	t.Parallel()
+	w := workFolder(t, sample())
+	s := w.mineJSON(t, mineLine)
+	w.write(t, files{"plugin.wasm": string(plugin.Wasm)})
 	for _, row := range []struct {
 		path, kind string
 		fields     map[string]string
@@ -52,7 +52,7 @@ func TestInspect(t *testing.T) {
 		{"plugin.wasm", "plugin", map[string]string{"sha256": plugin.SHA256(), "bytes": fmt.Sprint(len(plugin.Wasm)), "embedded_here": "true", "abi": abi.Version}},
 	} {
 		t.Run(row.kind, func(t *testing.T) {
-			kind, fields, problems, o := inspected(t, row.path)
+			kind, fields, problems, o := w.inspected(t, row.path)
 			if kind != row.kind || len(problems) > 0 || o.code != exitOK || o.stderr != "" {
 				t.Errorf("kind %q, expected %q; problems %q, exit %d, stderr %q", kind, row.kind, problems, o.code, o.stderr)
 			}
@@ -62,7 +62,7 @@ func TestInspect(t *testing.T) {
 				}
 			}
 			// As text there is a line for each field, between kind and soundness.
-			lines := strings.Split(strings.TrimSpace(mustRun(t, "inspect "+row.path)), "\n")
+			lines := strings.Split(strings.TrimSpace(w.mustRun(t, "inspect ./"+row.path)), "\n")
 			if len(lines) < len(fields)+2 || strings.Join(strings.Fields(lines[0]), " ") != "kind "+row.kind || strings.Join(strings.Fields(lines[len(lines)-1]), " ") != "sound yes" {
 				t.Errorf("%d fields in the text:\n%s", len(fields), strings.Join(lines, "\n"))
 			}
@@ -71,7 +71,7 @@ func TestInspect(t *testing.T) {
 					t.Errorf("the text lacks %s %s", name, want)
 				}
 			}
-			if out := mustRun(t, "inspect --quiet "+row.path); out != "" {
+			if out := w.mustRun(t, "inspect --quiet ./"+row.path); out != "" {
 				t.Errorf("inspect --quiet says %q", out)
 			}
 		})
@@ -80,9 +80,10 @@ func TestInspect(t *testing.T) {
 
 // TestInspectNegativesThatAreNotSound edits negatives and their manifest: what the file itself tells, and what the manifest alone does.
 func TestInspectNegativesThatAreNotSound(t *testing.T) {
-	workFolder(t, sample())
-	mustRun(t, mineLine+" --models a --no-pca")
-	sound := tree(t)
+	t.Parallel()
+	w := workFolder(t, sample())
+	w.mustRun(t, mineLine+" --models a --no-pca")
+	sound := w.tree(t)
 	const n, m = "out/n.jsonl", "out/n.manifest.json"
 	edit := func(name, old, new string) func(files) { return func(f files) { f.edit(name, old, new) } }
 	distance := sound[n][strings.Index(sound[n], `"d_q_d":`):]
@@ -122,26 +123,26 @@ func TestInspectNegativesThatAreNotSound(t *testing.T) {
 		{"a manifest by itself", func(f files) { f.rename(m, "out/x.manifest.json"); f[m] = f["out/x.manifest.json"]; f["out/x"] = "x" }, "out/x.manifest.json", "x is not what the manifest names"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			t.Chdir(t.TempDir())
+			w := newWorkspace(t)
 			f := files{n: sound[n], m: sound[m]}
-			f.write(t, ".")
-			mustRun(t, "inspect "+n)
-			mustRun(t, "inspect "+m)
+			w.write(t, f)
+			w.mustRun(t, "inspect ./"+n)
+			w.mustRun(t, "inspect ./"+m)
 			row.change(f)
-			f.write(t, ".")
-			checkUnsound(t, row.path, row.says)
+			w.write(t, f)
+			w.checkUnsound(t, row.path, row.says)
 		})
 	}
 }
 
 // checkUnsound fails where inspect does not exit with 3, name the file and say what is wrong, as text and as JSON.
-func checkUnsound(t *testing.T, path, says string) {
+func (w workspace) checkUnsound(t *testing.T, path, says string) {
 	t.Helper()
-	_, _, problems, o := inspected(t, path)
+	_, _, problems, o := w.inspected(t, path)
 	if len(problems) != 1 || !strings.Contains(problems[0], says) || o.code != exitInput {
 		t.Errorf("problems %q, expected %q; exit %d", problems, says, o.code)
 	}
-	text := quarry(t.Context(), "inspect "+path)
+	text := w.quarry(t.Context(), "inspect ./"+path)
 	if !strings.HasSuffix(text.stdout, " no\n") || text.code != exitInput || text.stderr != o.stderr {
 		t.Errorf("exit %d; stdout:\n%s\nstderr:\n%s\nand with --json\n%s", text.code, text.stdout, text.stderr, o.stderr)
 	}
@@ -151,7 +152,8 @@ func checkUnsound(t *testing.T, path, says string) {
 }
 
 func TestInspectFilesThatAreNotSound(t *testing.T) {
-	good := fitted(t, "")
+	t.Parallel()
+	w, good := fitted(t, "")
 	swap := func(f *safetensors.File) { // the last component before the first
 		x, _ := f.Tensor("variances")
 		x.Data = append(bytes.Clone(x.Data[len(x.Data)-8:]), x.Data[:len(x.Data)-8]...)
@@ -174,8 +176,8 @@ func TestInspectFilesThatAreNotSound(t *testing.T) {
 		{"half of the plugin", string(plugin.Wasm[:len(plugin.Wasm)/2]), "load the plugin"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			files{"x": row.file}.write(t, ".")
-			checkUnsound(t, "x", row.says)
+			w.write(t, files{"x": row.file})
+			w.checkUnsound(t, "x", row.says)
 		})
 	}
 	// What cannot be made out at all has no fields to show.
@@ -188,17 +190,15 @@ func TestInspectFilesThatAreNotSound(t *testing.T) {
 		{"a cut-off .npy file", zero[:len(zero)-1], "cut off"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			files{"x": row.file}.write(t, ".")
-			o := quarry(t.Context(), "inspect x")
+			w.write(t, files{"x": row.file})
+			o := w.quarry(t.Context(), "inspect ./x")
 			if o.code != exitInput || o.stdout != "" || !strings.HasPrefix(o.stderr, "quarry: x") || !strings.Contains(o.stderr, row.says) {
 				t.Errorf("exit %d, stdout %q, stderr %q; expected exit %d and %q", o.code, o.stdout, o.stderr, exitInput, row.says)
 			}
 		})
 	}
-	if err := os.Remove("x"); err != nil {
-		t.Fatal(err)
-	}
-	if o := quarry(t.Context(), "inspect x"); o.code != exitInput || !strings.Contains(o.stderr, "x: no such file") {
+	w.remove(t, "x")
+	if o := w.quarry(t.Context(), "inspect ./x"); o.code != exitInput || !strings.Contains(o.stderr, "x: no such file") {
 		t.Errorf("no file: exit %d, stderr %q", o.code, o.stderr)
 	}
 }

@@ -15,17 +15,17 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-const jobLong = `A sharded job is mined by many workers, on one machine or many, or by AWS Lambda as its shards are uploaded. The result has the
-same bytes as that of quarry mine with the same options.
+const jobLong = `A sharded job is mined by many workers: on one machine, on several, or by AWS Lambda as the shards are uploaded. The result has
+the same bytes as that of quarry mine with the same options.
 
-init cuts a folder's documents into shards and uploads them; run mines them here; where the Lambda function is deployed it has
-begun by then. status, sweep and cancel work at any time, and fetch writes the result to a file.
+init cuts a folder's documents into shards and uploads them. run mines them here; where the Lambda function is deployed, it has
+begun by then. status, sweep and cancel work at any time. fetch writes the result to a file.
 
 A job is at BUCKET/jobs/NAME. BUCKET is s3://name, s3://name/prefix, or a folder. What is mined goes to another bucket, which is
 BUCKET-results unless --results names it.
 
-S3 takes region and credentials from where AWS's own programs have them: AWS_REGION, AWS_PROFILE, or AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY; AWS_ENDPOINT_URL_S3 for another server than Amazon's.`
+For S3, region and credentials come from where AWS's own programs find them: AWS_REGION, AWS_PROFILE, or AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY. AWS_ENDPOINT_URL_S3 names another server than Amazon's.`
 
 const jobExample = `  quarry job init mydata --shards 40 --bucket s3://my-quarry --job nightly
   quarry job status s3://my-quarry/jobs/nightly
@@ -42,11 +42,20 @@ func (a *app) jobCommand() *cobra.Command {
 	return cmd
 }
 
-// jobFlags say where a job is.
+// jobFlags say, beside a job's URL, where the job is.
 type jobFlags struct{ results string }
 
 func (f *jobFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.results, "results", "", "bucket that the results go to, the same for all commands of a job (default the bucket's name followed by -results)")
+}
+
+// args are the arguments by which another command finds the job.
+func (f *jobFlags) args(at *job.Place) string {
+	args := shellWord(at.In.URL())
+	if f.results != "" {
+		args += " --results " + shellWord(f.results)
+	}
+	return args
 }
 
 // locate opens the stores of the job at a URL.
@@ -61,20 +70,20 @@ func (f *jobFlags) existing(ctx context.Context, url string) (*job.Place, error)
 	if err != nil {
 		return nil, err
 	}
-	return at, checkJob(ctx, at)
+	return at, requireJob(ctx, at)
 }
 
-// checkJob fails where there is no manifest: a mistyped name is no job that waits.
-func checkJob(ctx context.Context, at *job.Place) error {
+// requireJob fails where there is no manifest: a mistyped name is not a job that waits for its upload.
+func requireJob(ctx context.Context, at *job.Place) error {
 	problem := "there is no job: no " + job.ManifestKey
 	for _, s := range []objstore.Store{at.In, at.Out} {
-		r, _, err := s.Get(ctx, job.ManifestKey, 0, "") // a look-up alone is not told why it was denied
+		r, _, err := s.Get(ctx, job.ManifestKey, 0, "") // S3 does not tell a HEAD request why it was denied
 		switch {
 		case err == nil:
 			return r.Close()
 		case s == at.In && errors.Is(err, objstore.ErrDenied):
 			problem = fmt.Sprintf("there is no job, or it may not be read: %v", err)
-		// The results' bucket may be made by the first worker, and who may not list is denied what is not there.
+		// The first worker may make the results' bucket. S3 denies an object that is not there to a user who may not list.
 		case !errors.Is(err, objstore.ErrNotExist) && !errors.Is(err, objstore.ErrDenied) && (s == at.In || !errors.Is(err, objstore.ErrNoBucket)):
 			return err
 		}
@@ -95,32 +104,39 @@ func inputError(place, hint, format string, args ...any) error {
 	return &dataset.Error{Path: place, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// unfinished is the error of work that was cut short and keeps what it had done.
-type unfinished struct {
+// partlyDone is the error of a command that keeps what it had done when it is interrupted.
+type partlyDone struct {
 	error
-	kept string
+	kept string // what the user is told of it
 }
 
-func (u *unfinished) Unwrap() error { return u.error }
+func (e *partlyDone) Unwrap() error { return e.error }
 
-// keeps is err, with what is kept where it is an interruption.
-func keeps(err error, kept string) error {
+// whenInterrupted is err with what the user is told, in place of "nothing was written", where err is an interruption.
+func whenInterrupted(err error, kept string) error {
 	if err == nil {
 		return nil
 	}
-	return &unfinished{err, kept}
+	return &partlyDone{err, kept}
 }
 
-// few lists the first names, and counts the rest.
-func few(names []string, most int) string {
+// firstNames lists the first names, and counts the rest.
+func firstNames(names []string, most int) string {
 	if len(names) <= most {
 		return join(names)
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	return fmt.Sprintf("%s and %d more", join(names[:most]), len(names)-most)
 }
 
-// refusals writes what was refused, a problem and a hint for each.
-func refusals(w io.Writer, refused []job.Record, most int) {
+// writeShards writes rows of a table: the shards that are yet to mine, those that are not uploaded, and what was refused, with the problem and a hint.
+// Of each kind it names most at most.
+func writeShards(w io.Writer, toMine, absent []string, refused []job.Record, most int) {
+	if n := len(toMine); n > 0 {
+		fmt.Fprintf(w, "to mine\t%d uploaded: %s\n", n, firstNames(toMine, most))
+	}
+	if n := len(absent); n > 0 {
+		fmt.Fprintf(w, "missing\t%d not uploaded: %s\n", n, firstNames(absent, most))
+	}
 	for i, r := range refused {
 		if i == most {
 			fmt.Fprintf(w, "\tand %d more; --json lists all\n", len(refused)-most)
@@ -132,4 +148,12 @@ func refusals(w io.Writer, refused []job.Record, most int) {
 		}
 		fmt.Fprintf(w, "%s\t%s: %s\n\t  hint: %s\n", label, r.Name, strings.ReplaceAll(r.Problem, "\n", "\n\t"), r.Hint)
 	}
+}
+
+// waitsFor says what a job waits for; it is empty for a job that does not wait.
+func waitsFor(state job.Action, problem string) string {
+	if state == job.Waits {
+		return "waits: " + problem
+	}
+	return ""
 }

@@ -13,9 +13,10 @@ func (a *app) jobCancelCommand() *cobra.Command {
 	var f jobFlags
 	cmd := &cobra.Command{
 		Use: "cancel JOB", Short: "Stop a job, and remove its parts", Args: cobra.ExactArgs(1),
-		Long: `Stop a job: workers that are given its shards from now on do nothing, and what they mined so far is removed. A result that is there
-stays. What was uploaded stays too. A worker that is at work may leave a part; to cancel again removes it. Only init --force
-makes a job of that name again.`,
+		Long: `Stop a job: workers that are given its shards from now on do nothing, and the parts that they mined so far are removed. A result that
+is there stays, and so does what was uploaded.
+
+A worker that is mining meanwhile may leave a part; the same command again removes it. Only init --force makes a job of that name again.`,
 		Example: `  quarry job cancel s3://my-quarry/jobs/nightly`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := f.existing(cmd.Context(), args[0])
@@ -24,7 +25,7 @@ makes a job of that name again.`,
 			}
 			finished, err := job.Cancel(cmd.Context(), at)
 			if err != nil {
-				return keeps(uploadError(err), "run it again: parts may be left")
+				return whenInterrupted(uploadError(err), "run it again: parts may be left")
 			}
 			s := struct {
 				Job      string `json:"job"`

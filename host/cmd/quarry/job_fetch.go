@@ -20,8 +20,8 @@ func (a *app) jobFetchCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "fetch JOB", Short: "Write a finished job's negatives to a file", Args: cobra.ExactArgs(1),
-		Long: `Write the negatives of a finished job, and beside them their manifest, as quarry mine does: both have the same bytes. What comes is
-checked against the fingerprint in the manifest. A job that is not finished is a failure, exit 1.`,
+		Long: `Write the negatives of a finished job, and their manifest beside them. Both have the same bytes as those of quarry mine. What is
+downloaded is checked against the fingerprint in the manifest. A job that is not finished is a failure, with exit code 1.`,
 		Example: `  quarry job fetch s3://my-quarry/jobs/nightly
   quarry job fetch ./bucket/jobs/nightly -o nightly.jsonl && quarry export nightly.jsonl mydata`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,7 +56,7 @@ checked against the fingerprint in the manifest. A job that is not finished is a
 	return cmd
 }
 
-// fetch writes both files, or none.
+// fetch writes the negatives and their manifest, or neither.
 func fetch(ctx context.Context, at *job.Place, outputs run.Outputs) (m *negatives.Manifest, err error) {
 	var files atomicfile.Group
 	defer func() { err = errors.Join(err, files.Discard()) }()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/beir"
@@ -17,11 +18,11 @@ import (
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/host/run"
 )
 
-// jobMemory is what a worker may take unless it is said: less than the function of lambda/deploy has by default.
+// jobMemory is the default of --memory: less than the function of lambda/deploy has by default.
 const jobMemory = "1GiB"
 
 // jobInit is a command line of job init.
@@ -37,74 +38,64 @@ type jobInit struct {
 }
 
 func (a *app) jobInitCommand() *cobra.Command {
-	var f jobInit
+	var c jobInit
 	cmd := &cobra.Command{
 		Use: "init DIR", Short: "Cut a folder into shards and upload them", Args: cobra.ExactArgs(1),
-		Long: `Make a job of a folder: fit a projection, or take that of --projection; select and project the pairs; upload both, the manifest,
-and then the shards. Where it was cut short, the same command goes on; shards that are mined are not uploaded again.
+		Long: `Make a job of a folder. The command fits a projection, or takes that of --projection, then selects and projects the pairs. It uploads
+the projection, the pairs, the manifest, and then the shards: vectors and ids, no texts. Where it was cut short, the same command goes on;
+shards that are mined are not uploaded again.
 
-A shard is what a worker mines at a time. A minute's worth is a good size: small enough for a function's time limit, large
-enough that starting does not count; many small ones take longer in all. The folder's texts are not uploaded, only vectors and ids.`,
+A shard is what a worker mines at a time. A good size is what takes a minute: short enough for the function's time limit, long enough
+that starting the function does not count. Many small shards take longer in all.`,
 		Example: `  quarry job init mydata --shards 40 --bucket s3://my-quarry --job nightly
   quarry job init mydata --shards 8 --bucket ./bucket --job nightly --rule capped --top 10
   quarry job init mydata --shards 40 --bucket s3://my-quarry --job nightly --projection projection.safetensors`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f.data = args[0]
-			return f.do(a, cmd)
+			c.data = args[0]
+			return c.do(a, cmd)
 		},
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&f.shards, "shards", 0, "shards to cut the documents into")
-	flags.StringVar(&f.bucket, "bucket", "", "bucket to upload to: s3://name, s3://name/prefix, or a folder")
-	flags.StringVar(&f.name, "job", "", "the job's name")
-	f.place.add(flags)
-	flags.StringVar(&f.projection, "projection", "", "projection file to use (default: fit one)")
-	f.mine.add(flags)
-	f.fit.add(flags)
-	f.compute.add(flags)
-	f.compute.memory = jobMemory
+	flags.IntVar(&c.shards, "shards", 0, "shards to cut the documents into")
+	flags.StringVar(&c.bucket, "bucket", "", "bucket to upload to: s3://name, s3://name/prefix, or a folder")
+	flags.StringVar(&c.name, "job", "", "the job's name")
+	c.place.add(flags)
+	flags.StringVar(&c.projection, "projection", "", "projection file to use (default: fit one)")
+	c.mine.add(flags)
+	c.fit.add(flags)
+	c.compute.add(flags)
+	c.compute.memory = jobMemory
 	memory := flags.Lookup("memory")
-	memory.DefValue, memory.Usage = jobMemory, "memory that a worker may take, as 512MiB or 4GiB, and this command too: pairs go together in groups that fit; the result is the same"
-	flags.BoolVar(&f.force, "force", false, "replace a job of that name, and what came of it")
+	memory.DefValue, memory.Usage = jobMemory, "memory that a worker may take, and this command too, as 512MiB or 4GiB: pairs are mined in groups that fit; the result is the same"
+	flags.BoolVar(&c.force, "force", false, "replace a job of that name, and what came of it")
 	mustGive(cmd, "shards", "bucket", "job")
 	return cmd
 }
 
-func (f *jobInit) do(a *app, cmd *cobra.Command) error {
-	ctx, flags := cmd.Context(), cmd.Flags()
-	o := job.InitOptions{Shards: f.shards, Force: f.force}
-	var err error
-	if o.Mine, err = f.mine.options(flags); err != nil {
-		return err
-	}
-	fit, err := f.fit.options(flags)
+func (c *jobInit) do(a *app, cmd *cobra.Command) error {
+	ctx := cmd.Context()
+	o, fit, err := c.options(cmd.Flags())
 	if err != nil {
 		return err
 	}
-	if err := f.fit.without(flags, f.projection); err != nil {
-		return err
-	}
-	if f.shards < 1 {
-		return usageError{fmt.Errorf("--shards is %d; it is 1 or more", f.shards)}
-	}
-	e, err := f.compute.open(cmd)
+	e, err := c.compute.open(cmd)
 	if err != nil {
 		return err
 	}
 	defer closeEngine(ctx, e)
 	meter := a.newMeter()
-	if o.Mine.Compute, err = f.compute.options(e, meter); err != nil {
+	if o.Mine.Compute, err = c.compute.options(e, meter); err != nil {
 		return err
 	}
-	fit.Threads, fit.Zero, fit.Progress, fit.Memory = f.compute.threads, f.mine.zero, meter.progress(), o.Mine.Memory
+	fit.Threads, fit.Zero, fit.Progress, fit.Memory = c.compute.threads, c.mine.zero, meter.progress(), o.Mine.Memory
 	if err := errors.Join(o.Mine.Validate(), fit.Validate()); err != nil {
 		return err
 	}
-	at, err := job.At(ctx, f.bucket, f.place.results, f.name)
+	at, err := job.At(ctx, c.bucket, c.place.results, c.name)
 	if err != nil {
 		return placeError(err)
 	}
-	folder, err := beir.Open(f.data)
+	folder, err := beir.Open(c.data)
 	if err != nil {
 		return err
 	}
@@ -112,30 +103,42 @@ func (f *jobInit) do(a *app, cmd *cobra.Command) error {
 	if err := mining.CheckPairs(folder, o.Mine); err != nil { // Init does too, but after what may be a long fit
 		return err
 	}
-	p, err := f.projectionOf(ctx, at, folder, fit)
+	p, err := c.projectionOf(ctx, at, folder, fit)
 	if err != nil {
 		return err
 	}
-	var uploaded, bytes atomic.Int64
-	o.Uploaded = func(shard job.File) {
-		uploaded.Add(1)
-		bytes.Add(shard.Size)
-	}
-	m, err := job.Init(ctx, at, folder, p, o)
+	s, err := c.upload(ctx, at, folder, p, o)
 	if err != nil {
-		return keeps(uploadError(err), "what is uploaded stays; the same command goes on")
+		return err
 	}
 	meter.stop()
-	s := f.summary(at, m, int(uploaded.Load()), bytes.Load())
 	return a.summary(s, s.write)
 }
 
-// projectionOf is the projection that was given, one of the same fit that an init left there, or a new one.
-func (f *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *dataset.Dataset, o projection.FitOptions) (_ *projection.Projection, err error) {
-	if f.projection != "" {
-		return projection.Load(f.projection)
+// options are what the flags say of mining and of fitting, without how to compute.
+func (c *jobInit) options(flags *pflag.FlagSet) (o job.InitOptions, fit projection.FitOptions, err error) {
+	o.Shards, o.Force = c.shards, c.force
+	if o.Mine, err = c.mine.options(flags); err != nil {
+		return o, fit, err
 	}
-	if !f.force {
+	if fit, err = c.fit.options(flags); err != nil {
+		return o, fit, err
+	}
+	if err := c.fit.without(flags, c.projection); err != nil {
+		return o, fit, err
+	}
+	if c.shards < 1 {
+		return o, fit, usageError{fmt.Errorf("--shards is %d; it is 1 or more", c.shards)}
+	}
+	return o, fit, nil
+}
+
+// projectionOf is the projection that was given, one of the same fit that an earlier init left there, or a new one.
+func (c *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *dataset.Dataset, o projection.FitOptions) (_ *projection.Projection, err error) {
+	if c.projection != "" {
+		return projection.Load(c.projection)
+	}
+	if !c.force {
 		if o.Fitted, err = at.Fitted(ctx); err != nil {
 			return nil, uploadError(err)
 		}
@@ -143,10 +146,24 @@ func (f *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *datas
 	return projection.Fit(ctx, folder, o)
 }
 
+// upload makes the job, and counts the shards that it uploads.
+func (c *jobInit) upload(ctx context.Context, at *job.Place, folder *dataset.Dataset, p *projection.Projection, o job.InitOptions) (*jobInitSummary, error) {
+	var shards, bytes atomic.Int64
+	o.Uploaded = func(shard job.File) {
+		shards.Add(1)
+		bytes.Add(shard.Size)
+	}
+	m, err := job.Init(ctx, at, folder, p, o)
+	if err != nil {
+		return nil, whenInterrupted(uploadError(err), "what is uploaded stays; the same command goes on")
+	}
+	return newJobInitSummary(at, m, c.place.args(at), int(shards.Load()), bytes.Load()), nil
+}
+
 // uploadError is the error of a bucket that takes nothing.
 func uploadError(err error) error {
 	if errors.Is(err, objstore.ErrNoBucket) || errors.Is(err, objstore.ErrDenied) {
-		return fmt.Errorf("%w: %w\n  hint: both buckets have to be there; init puts to the first, and gets from both and lists them", run.ErrWrite, err)
+		return fmt.Errorf("%w: %w\n  hint: both buckets have to be there; init puts to the first, and gets from both and lists them", option.ErrWrite, err)
 	}
 	return err
 }
@@ -161,28 +178,27 @@ type jobInitSummary struct {
 	Groups     int                    `json:"groups"` // of pairs
 	Shards     int                    `json:"shards"`
 	Largest    int64                  `json:"largest_shard_bytes"`
-	Uploaded   int                    `json:"shards_uploaded"` // others are mined
+	Uploaded   int                    `json:"shards_uploaded"` // now; the others are mined already
 	Bytes      int64                  `json:"bytes_uploaded"`  // of shards, pairs and projection
 	Components int                    `json:"components"`
 	Rule       negatives.ManifestRule `json:"rule"`
 	Split      string                 `json:"split"`
 	Projection string                 `json:"projection_sha256"`
 
-	place string // of the job, as the commands take it
+	args string // by which other commands find the job
 }
 
-// summary is of a job of whose shards so many, of so many bytes, were uploaded now.
-func (f *jobInit) summary(at *job.Place, m *job.Manifest, uploaded int, bytes int64) *jobInitSummary {
+// newJobInitSummary is the summary of an init that uploaded so many shards, of so many bytes. args are the arguments by which other commands find the job.
+func newJobInitSummary(at *job.Place, m *job.Manifest, args string, uploaded int, bytes int64) *jobInitSummary {
 	s := &jobInitSummary{Job: at.Name, URL: at.In.URL(), Results: at.Out.URL(), Documents: m.Documents(), Pairs: m.Result.Tallies.Pairs, Groups: len(m.Pairs),
 		Shards: len(m.Shards), Components: m.Result.Projection.Components, Rule: m.Result.Rule, Split: m.Result.Split, Projection: m.Projection.SHA256,
-		Uploaded: uploaded, Bytes: m.Projection.Size + bytes}
+		Uploaded: uploaded, Bytes: m.Projection.Size + bytes, args: args}
 	for _, shard := range m.Shards {
 		s.Largest = max(s.Largest, shard.Size)
 	}
 	for _, pairs := range m.Pairs {
 		s.Bytes += pairs.Size
 	}
-	s.place = word(s.URL) + f.place.again()
 	return s
 }
 
@@ -191,19 +207,20 @@ func (s *jobInitSummary) write(w io.Writer) error {
 	fmt.Fprintf(t, "job\t%s, in %s\n", s.Job, s.URL)
 	fmt.Fprintf(t, "documents\t%d in %d %s, the largest of %s\n", s.Documents, s.Shards, plural(s.Shards, "shard"), size(s.Largest))
 	fmt.Fprintf(t, "pairs\t%d of split %s in %d %s, rule %s, %d components\n", s.Pairs, s.Split, s.Groups, plural(s.Groups, "group"), s.Rule.Name, s.Components)
-	mined, will, run := "", "will be ", fmt.Sprintf("quarry job run %s     # mine it here, unless the Lambda function does\n      ", s.place)
+	mined := ""
 	if n := s.Shards - s.Uploaded; n > 0 {
 		mined = fmt.Sprintf("; %d %s mined already", n, plural(n, "shard"))
 	}
-	if s.Uploaded == 0 {
-		will, run = "", ""
-	}
 	fmt.Fprintf(t, "uploaded\t%s%s\n", size(s.Bytes), mined)
-	fmt.Fprintf(t, "results\t%sin %s\n", will, s.Results)
+	willBe, runIt := "will be ", fmt.Sprintf("quarry job run %s     # mine it here, unless the Lambda function does\n      ", s.args)
+	if s.Uploaded == 0 { // every shard is mined
+		willBe, runIt = "", ""
+	}
+	fmt.Fprintf(t, "results\t%sin %s\n", willBe, s.Results)
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\nnext: %squarry job status %s\n", run, s.place)
+	_, err := fmt.Fprintf(w, "\nnext: %squarry job status %s\n", runIt, s.args)
 	return err
 }
 

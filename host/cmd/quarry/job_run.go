@@ -15,93 +15,98 @@ import (
 	"github.com/quarry-hn/quarry/host/job"
 )
 
-// How often run looks for shards that it waits for.
+// A run that waits for shards looks for them every twentieth of --wait, but no more often than pollLeast and no more seldom than pollMost.
 const (
 	pollLeast = 50 * time.Millisecond
 	pollMost  = 15 * time.Second
 )
 
+// jobRun is a command line of job run.
+type jobRun struct {
+	place   jobFlags
+	compute computeFlags
+	wait    time.Duration
+}
+
 func (a *app) jobRunCommand() *cobra.Command {
-	var f jobFlags
-	var compute computeFlags
-	var wait time.Duration
+	var c jobRun
 	cmd := &cobra.Command{
 		Use: "run JOB", Short: "Mine a job here, until it is finished", Args: cobra.ExactArgs(1),
-		Long: `Mine a job's shards in this process, by the protocol that the Lambda function follows, and write the result once all are mined,
-by whomever. Several may run at once, on one machine or many, and while the function does: each takes the shards in an order of
-its own, and what two of them mine is right, and mined twice. A shard that is not uploaded is an error, unless --wait says how long to wait
-for it; the others are mined first. Shards are kept in the folder of temporary files while they are mined, one at a time.`,
+		Long: `Mine a job's shards in this process, by the protocol that the Lambda function follows, and write the result once all shards
+are mined, by this process or another.
+
+Several runs may work at once, on one machine or many, and beside the function. Each takes the shards in an order of its own. Where two
+of them mine the same shard, both are right, and the work is done twice.
+
+A shard that is not uploaded is an error, unless --wait says how long to wait for it. The other shards are mined first. While a shard
+is mined it is kept in the folder of temporary files, one shard at a time.`,
 		Example: `  quarry job run s3://my-quarry/jobs/nightly
-  quarry job run s3://my-quarry/jobs/nightly --wait 10m      # the upload still goes on
+  quarry job run s3://my-quarry/jobs/nightly --wait 10m      # while the upload still goes on
   quarry job run ./bucket/jobs/nightly --threads 4 --memory 2GiB`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if wait < 0 {
-				return usageError{fmt.Errorf("--wait is %v; it is a time such as 90s or 10m", wait)}
-			}
-			return a.withWorkers(cmd, &compute, func(open func(*job.Place) (*jobWork, error)) error {
-				at, err := f.locate(cmd.Context(), args[0])
-				if err == nil && wait == 0 {
-					err = checkJob(cmd.Context(), at)
-				}
-				if err != nil {
-					return err
-				}
-				w, err := open(at)
-				if err != nil {
-					return err
-				}
-				err = errors.Join(w.toEnd(cmd.Context(), wait), w.close(cmd.Context()))
-				w.meter.stop()
-				if err != nil {
-					return w.interruption(err)
-				}
-				return a.summary(w.did, func(to io.Writer) error {
-					t := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-					w.did.write(t)
-					if err := t.Flush(); err != nil {
-						return err
-					}
-					_, err := fmt.Fprintf(to, "\nnext: quarry job fetch %s%s\n", word(at.In.URL()), f.again())
-					return err
-				})
-			})
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return c.do(a, cmd, args[0]) },
 	}
-	f.add(cmd.Flags())
-	compute.add(cmd.Flags())
-	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait for the next shard that is not uploaded yet, as 90s or 10m (default: not at all)")
+	c.place.add(cmd.Flags())
+	c.compute.add(cmd.Flags())
+	cmd.Flags().DurationVar(&c.wait, "wait", 0, "how long to wait for the next shard that is not uploaded yet, as 90s or 10m (default: not at all)")
 	return cmd
 }
 
-// again is --results as the next command takes it.
-func (f *jobFlags) again() string {
-	if f.results == "" {
-		return ""
+func (c *jobRun) do(a *app, cmd *cobra.Command, url string) error {
+	ctx := cmd.Context()
+	if c.wait < 0 {
+		return usageError{fmt.Errorf("--wait is %v; it is a time such as 90s or 10m", c.wait)}
 	}
-	return " --results " + word(f.results)
+	workers, err := a.newLocalWorkers(cmd, &c.compute)
+	if err != nil {
+		return err
+	}
+	defer workers.close(ctx)
+	at, err := c.place.locate(ctx, url)
+	if err == nil && c.wait == 0 {
+		err = requireJob(ctx, at)
+	}
+	if err != nil {
+		return err
+	}
+	w, err := workers.open(at)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(w.mineToEnd(ctx, c.wait), w.close(ctx))
+	w.meter.stop()
+	if err != nil {
+		return w.keepingShards(err)
+	}
+	return a.summary(w.summary, func(to io.Writer) error {
+		t := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+		w.summary.write(t)
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(to, "\nnext: quarry job fetch %s\n", c.place.args(at))
+		return err
+	})
 }
 
 // errCancelled is the error of a job that has no result and gets none.
 var errCancelled = errors.New("the job is cancelled\n  hint: quarry job init --force makes it again")
 
-// toEnd mines until the job is finished, waiting for the next shard for as long as wait.
-func (w *jobWork) toEnd(ctx context.Context, wait time.Duration) error {
+// mineToEnd mines until the job is finished. It waits for the next shard for as long as wait.
+func (w *localWorker) mineToEnd(ctx context.Context, wait time.Duration) error {
 	poll := max(pollLeast, min(wait/20, pollMost))
 	end := time.Now().Add(wait)
 	for {
-		if err := w.look(ctx); err != nil {
+		if err := w.refresh(ctx); err != nil {
 			return err
 		}
-		switch w.did.State {
+		switch w.summary.State {
 		case job.Finished:
 			return nil
 		case job.Cancelled:
 			return fmt.Errorf("%s: %w", w.at.In.URL(), errCancelled)
 		}
-		if names := slices.Clone(w.did.ToMine); len(names) > 0 {
-			// Two that took the same order would be at the same shard from where they meet.
-			rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
-			progress, err := w.mine(ctx, names)
+		if len(w.summary.ToMine) > 0 {
+			progress, err := w.mine(ctx, shuffled(w.summary.ToMine))
 			if err != nil {
 				return err
 			}
@@ -110,10 +115,10 @@ func (w *jobWork) toEnd(ctx context.Context, wait time.Duration) error {
 				continue
 			}
 		}
-		// What is refused does not come right by waiting; the rest may. Where nothing is lacking, others put the last parts this moment.
-		onlyRefused := len(w.did.Absent) == 0 && w.did.Problem == ""
-		if lacks := w.lacks(); lacks != nil && (onlyRefused || !time.Now().Before(end)) {
-			return lacks
+		// What is refused does not come right by waiting; the rest may. Where nothing is missing, others put the last parts this moment.
+		onlyRefused := len(w.summary.Absent) == 0 && w.summary.Problem == ""
+		if missing := w.missing(); missing != nil && (onlyRefused || !time.Now().Before(end)) {
+			return missing
 		}
 		w.meter.next("wait")
 		select {
@@ -122,4 +127,11 @@ func (w *jobWork) toEnd(ctx context.Context, wait time.Duration) error {
 		case <-time.After(poll):
 		}
 	}
+}
+
+// shuffled returns the names in a random order. Two runs that took the shards in the same order would be at the same shard from where they meet on.
+func shuffled(names []string) []string {
+	names = slices.Clone(names)
+	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	return names
 }

@@ -11,42 +11,44 @@ import (
 // TestJobOnS3 is the whole cycle with s3:// URLs, by way of the plugin.
 func TestJobOnS3(t *testing.T) {
 	server := storetest.S3(t)
-	demoFolder(t)
+	w := demoFolder(t)
 	const at = "s3://my-quarry/jobs/nightly"
-	const line = "job init data --shards 12 --bucket s3://my-quarry --job nightly"
-	before := tree(t)
-	fails(t, line, exitWrite, "cannot write", "s3://my-quarry", "no such bucket", "hint: ")
-	fails(t, "job status "+at, exitInput, "s3://my-quarry", "no such bucket")
+	status := func() (s job.Status) {
+		strictly(t, w.mustRun(t, "job status --json "+at), &s)
+		return s
+	}
+	const line = "job init ./data --shards 12 --bucket s3://my-quarry --job nightly --projection ./p.safetensors"
+	before := w.tree(t)
+	w.fails(t, line, exitWrite, "cannot write", "s3://my-quarry", "no such bucket", "hint: ")
+	w.fails(t, "job status "+at, exitInput, "s3://my-quarry", "no such bucket")
 	for _, name := range []string{"my-quarry", "my-quarry-results"} {
 		if err := server.CreateBucket(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
 	}
-	fails(t, "job status "+at, exitInput, at+": there is no job", "hint: ")
+	w.fails(t, "job status "+at, exitInput, at+": there is no job", "hint: ")
 	known := os.Getenv("AWS_SECRET_ACCESS_KEY")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong")
 	for _, command := range []string{"status", "run", "sweep", "cancel"} {
-		fails(t, "job "+command+" "+at, exitInput, at+": there is no job, or it may not be read", "403 SignatureDoesNotMatch", "hint: ")
+		w.fails(t, "job "+command+" "+at, exitInput, at+": there is no job, or it may not be read", "403 SignatureDoesNotMatch", "hint: ")
 	}
 	t.Setenv("AWS_SECRET_ACCESS_KEY", known)
-	says(t, mustRun(t, line), "nightly, in "+at, "will be in s3://my-quarry-results/jobs/nightly", "quarry job run "+at)
-	mustRun(t, line)
-	says(t, mustRun(t, "job status "+at), "pending", "0 of 12 shards", "12 uploaded")
-	says(t, mustRun(t, "job run "+at), "12 shards here, 335 documents", "result  written, in s3://my-quarry-results/jobs/nightly")
-	says(t, mustRun(t, "job sweep s3://my-quarry"), "nightly", "was there")
-	if s := status(t, at); s.State != job.Finished || s.Mined != 12 {
+	says(t, w.mustRun(t, line), "nightly, in "+at, "will be in s3://my-quarry-results/jobs/nightly", "quarry job run "+at)
+	w.mustRun(t, line)
+	says(t, w.mustRun(t, "job status "+at), "pending", "0 of 12 shards", "12 uploaded")
+	says(t, w.mustRun(t, "job run "+at), "12 shards here, 335 documents", "result  written, in s3://my-quarry-results/jobs/nightly")
+	says(t, w.mustRun(t, "job sweep s3://my-quarry"), "nightly", "was there")
+	if s := status(); s.State != job.Finished || s.Mined != 12 {
 		t.Errorf("status is %+v", s)
 	}
-	checkUnchanged(t, before)
-	mustRun(t, "job fetch -o out/j.jsonl "+at)
-	mustRun(t, "mine data -o out/n.jsonl --engine native")
-	if all := tree(t); all["out/n.jsonl"] == "" || all["out/n.jsonl"] != all["out/j.jsonl"] || all["out/n.manifest.json"] != all["out/j.manifest.json"] {
-		t.Error("the job's files differ from those of mine")
-	}
-	says(t, mustRun(t, "job cancel "+at), "the result stays")
-	says(t, mustRun(t, "job sweep s3://my-quarry/"), "cancelled")
-	mustRun(t, line+" --force")
-	if s := status(t, at); s.State != job.Pending || s.Mined != 0 {
+	w.checkUnchanged(t, before)
+	w.mustRun(t, "job fetch -o ./out/j.jsonl "+at)
+	w.mustRun(t, mineLine+" --projection ./p.safetensors")
+	w.checkFetched(t)
+	says(t, w.mustRun(t, "job cancel "+at), "the result stays")
+	says(t, w.mustRun(t, "job sweep s3://my-quarry/"), "cancelled")
+	w.mustRun(t, line+" --force")
+	if s := status(); s.State != job.Pending || s.Mined != 0 {
 		t.Errorf("status is %+v", s)
 	}
 }

@@ -16,8 +16,10 @@ func (a *app) jobStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status JOB", Short: "Say how far a job is, what is missing, and what it cost so far", Args: cobra.ExactArgs(1),
 		Long: `Say how far a job is: which shards are mined, which are uploaded and not mined, which are not uploaded, what was refused and why,
-and what mining took. The cost is about what AWS asks for parts that Lambda mined, at list prices of us-east-1 and without free
-tiers: its time and memory, its calls, and the requests to S3. It reads both buckets and changes nothing.`,
+and how long mining took. The command reads both buckets and changes nothing.
+
+The cost is about what AWS asks for the parts that Lambda mined: its time and memory, its calls, and the requests to S3, at list prices
+of us-east-1 and without free tiers.`,
 		Example: `  quarry job status s3://my-quarry/jobs/nightly
   quarry job status ./bucket/jobs/nightly --json | jq .state`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -29,15 +31,15 @@ tiers: its time and memory, its calls, and the requests to S3. It reads both buc
 			if err != nil {
 				return err
 			}
-			return a.summary(s, func(w io.Writer) error { return writeStatus(w, at, word(at.In.URL())+f.again(), s) })
+			return a.summary(s, func(w io.Writer) error { return writeStatus(w, at, f.args(at), s) })
 		},
 	}
 	f.add(cmd.Flags())
 	return cmd
 }
 
-// writeStatus writes how a job stands; name is the job as commands take it.
-func writeStatus(w io.Writer, at *job.Place, name string, s *job.Status) error {
+// writeStatus writes how a job stands. args are the arguments by which other commands find the job.
+func writeStatus(w io.Writer, at *job.Place, args string, s *job.Status) error {
 	const names = 3
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "job\t%s, in %s\n", s.Job, at.In.URL())
@@ -55,21 +57,15 @@ func writeStatus(w io.Writer, at *job.Place, name string, s *job.Status) error {
 		}
 		fmt.Fprintf(t, "state\tcancelled: %s\n", what)
 	default:
-		fmt.Fprintf(t, "state\t%s\n", cmp.Or(waits(s.State, s.Problem), "pending"))
+		fmt.Fprintf(t, "state\t%s\n", cmp.Or(waitsFor(s.State, s.Problem), "pending"))
 		fmt.Fprintf(t, "mined\t%d of %d %s; %d of %d documents (%.1f %%)\n", s.Mined, s.Shards, plural(s.Shards, "shard"), s.Rows, s.Documents,
 			100*float64(s.Rows)/float64(max(s.Documents, 1)))
 		if s.State == job.Pending && s.Mined == s.Shards {
-			fmt.Fprintf(t, "result\tnot written yet: quarry job sweep %s writes it, or says what is in the way\n", name)
+			fmt.Fprintf(t, "result\tnot written yet: quarry job sweep %s writes it, or says what is in the way\n", args)
 		}
 		fmt.Fprintf(t, "pairs\t%d\n", s.Pairs)
 	}
-	if n := len(s.Uploaded); n > 0 {
-		fmt.Fprintf(t, "to mine\t%d uploaded: %s\n", n, few(s.Uploaded, names))
-	}
-	if n := len(s.Absent); n > 0 {
-		fmt.Fprintf(t, "missing\t%d not uploaded: %s\n", n, few(s.Absent, names))
-	}
-	refusals(t, s.Refused, names)
+	writeShards(t, s.Uploaded, s.Absent, s.Refused, names)
 	if s.Seconds > 0 {
 		fmt.Fprintf(t, "time\t%.1f s of mining, all workers together\n", s.Seconds)
 	}

@@ -10,6 +10,7 @@ import (
 
 // TestStatusCostLine: the lines of time and cost are there where there is something to say.
 func TestStatusCostLine(t *testing.T) {
+	t.Parallel()
 	at := &job.Place{Name: "nightly", In: objstore.NewMemory(), Out: objstore.NewMemory()}
 	for _, row := range []struct {
 		status job.Status

@@ -10,17 +10,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-)
 
-// asCommand is the variable that makes the test binary the command.
-const asCommand = "QUARRY_TEST_AS_COMMAND"
+	"github.com/quarry-hn/quarry/host/engine"
+)
 
 // TestMain keeps the compiled plugin of all tests in one folder of their own: it is compiled once, and nothing of the user's is touched.
 // With asCommand set, the test binary is the command: that is how tests have a process to interrupt.
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
-		main() // exits
+		runAsCommand() // exits
 	}
 	cache, err := os.MkdirTemp("", "quarry-test-cache")
 	if err != nil {
@@ -38,50 +38,132 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// workspace is a folder that a test's commands work in. It is not the current folder, of which there is one for all tests of the process, and
+// tests run in parallel. In a command line a word that begins with ./ names a file of the workspace: "mine ./data -o ./out/n.jsonl".
+type workspace string
+
+// newWorkspace makes an empty workspace.
+func newWorkspace(t *testing.T) workspace {
+	t.Helper()
+	return workspace(t.TempDir())
+}
+
+// workFolder makes a workspace with the data folder, and an empty folder out beside it.
+func workFolder(t *testing.T, data files) workspace {
+	t.Helper()
+	w := newWorkspace(t)
+	data.write(t, w.path("data"))
+	w.mkdir(t, "out")
+	return w
+}
+
+// here is the current folder as a workspace, for tests of paths that are relative, which cannot run in parallel.
+const here = workspace(".")
+
+// path is where a file of the workspace is.
+func (w workspace) path(name string) string {
+	return filepath.Join(string(w), filepath.FromSlash(name))
+}
+
+func (w workspace) mkdir(t *testing.T, name string) {
+	t.Helper()
+	if err := os.Mkdir(w.path(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// remove removes files.
+func (w workspace) remove(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := os.Remove(w.path(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// rename gives a file another name.
+func (w workspace) rename(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(w.path(from), w.path(to)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// write writes files.
+func (w workspace) write(t *testing.T, f files) {
+	t.Helper()
+	f.write(t, string(w))
+}
+
+// args are the words of a command line, which is split at spaces.
+func (w workspace) args(line string) []string {
+	words := strings.Fields(line)
+	for i, word := range words {
+		if name, own := strings.CutPrefix(word, "./"); own {
+			words[i] = w.path(name)
+		}
+	}
+	return words
+}
+
 // output is what a command gave.
 type output struct {
 	code           int
 	stdout, stderr string
 }
 
-// quarry runs a command line, split at spaces.
-func quarry(ctx context.Context, line string) output {
+// quarry runs a command line in this process. In what the command said, the files of the workspace have their names within it, as if it were
+// the current folder.
+func (w workspace) quarry(ctx context.Context, line string) output {
 	var stdout, stderr bytes.Buffer
-	code := execute(ctx, strings.Fields(line), strings.NewReader(""), &stdout, &stderr)
-	return output{code, stdout.String(), stderr.String()}
+	code := execute(ctx, w.args(line), strings.NewReader(""), &stdout, &stderr)
+	return output{code, w.within(stdout.String()), w.within(stderr.String())}
+}
+
+// within is a text in which the workspace's own name is left out.
+func (w workspace) within(text string) string {
+	if w == here {
+		return text
+	}
+	text = strings.ReplaceAll(text, string(w)+string(filepath.Separator), "")
+	return strings.ReplaceAll(text, string(w), ".")
 }
 
 // mustRun runs a command that has to succeed and say nothing on stderr, which is no terminal here.
-func mustRun(t *testing.T, line string) string {
+func (w workspace) mustRun(t *testing.T, line string) string {
 	t.Helper()
-	o := quarry(t.Context(), line)
+	o := w.quarry(t.Context(), line)
 	if o.code != exitOK || o.stderr != "" {
 		t.Fatalf("quarry %s: exit %d, stderr:\n%s", line, o.code, o.stderr)
 	}
 	return o.stdout
 }
 
-// workFolder makes the data folder, and an empty folder out beside it, in a new folder that becomes the current one. Messages then
-// name files by short paths that are the same everywhere.
-func workFolder(t *testing.T, data files) {
+// read returns the content of a file.
+func (w workspace) read(t *testing.T, name string) string {
 	t.Helper()
-	t.Chdir(t.TempDir())
-	data.write(t, "data")
-	if err := os.Mkdir("out", 0o755); err != nil {
+	b, err := os.ReadFile(w.path(name))
+	if err != nil {
 		t.Fatal(err)
 	}
+	return string(b)
 }
 
-// tree reads all files below the current folder, hidden and temporary ones too. Of links it has where they lead.
-func tree(t *testing.T) files {
+// tree reads all files of the workspace, hidden and temporary ones too. Of links it has where they lead.
+func (w workspace) tree(t *testing.T) files {
 	t.Helper()
 	all := files{}
-	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(string(w), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		b, err := os.ReadFile(path)
-		all[filepath.ToSlash(path)] = string(b)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(string(w), path)
+		all[filepath.ToSlash(name)] = string(b)
 		return err
 	})
 	if err != nil {
@@ -91,9 +173,9 @@ func tree(t *testing.T) files {
 }
 
 // checkUnchanged fails where a file came, went or changed.
-func checkUnchanged(t *testing.T, before files) {
+func (w workspace) checkUnchanged(t *testing.T, before files) {
 	t.Helper()
-	after := tree(t)
+	after := w.tree(t)
 	for _, name := range slices.Sorted(maps.Keys(after)) {
 		if old, was := before[name]; !was {
 			t.Errorf("%s was left behind", name)
@@ -108,6 +190,23 @@ func checkUnchanged(t *testing.T, before files) {
 	}
 }
 
+// compilePlugin compiles the plugin into the folder that TestMain has for that, once for all tests, so that tests which run beside one another do
+// not all compile it.
+func compilePlugin(t *testing.T) {
+	t.Helper()
+	pluginOnce.Do(func() {
+		e, err := engine.Wasm(t.Context(), engine.WasmOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+var pluginOnce sync.Once
+
 // failure is a command that has to fail, and what it has to say.
 type failure struct {
 	name   string
@@ -118,7 +217,7 @@ type failure struct {
 }
 
 // mineLine mines the folder of workFolder.
-const mineLine = "mine data -o out/n.jsonl --engine native"
+const mineLine = "mine ./data -o ./out/n.jsonl --engine native"
 
 // runFailures runs failures, each in a new folder: the exit code and the message are right, nothing goes to stdout, and no file comes,
 // goes or changes. A problem with an input comes with a hint for mending it.
@@ -130,14 +229,13 @@ func runFailures(t *testing.T, rows []failure) {
 			if row.change != nil {
 				row.change(data)
 			}
-			workFolder(t, data)
-			row.run(t)
+			row.run(t, workFolder(t, data))
 		})
 	}
 }
 
-// run runs the failure in the current folder.
-func (row failure) run(t *testing.T) {
+// run runs the failure in a workspace.
+func (row failure) run(t *testing.T, w workspace) {
 	t.Helper()
 	if row.line == "" {
 		row.line = mineLine
@@ -145,8 +243,8 @@ func (row failure) run(t *testing.T) {
 	if row.code == exitOK {
 		row.code = exitInput
 	}
-	before := tree(t)
-	o := quarry(t.Context(), row.line)
+	before := w.tree(t)
+	o := w.quarry(t.Context(), row.line)
 	if o.code != row.code {
 		t.Errorf("quarry %s: exit %d, expected %d", row.line, o.code, row.code)
 	}
@@ -165,7 +263,7 @@ func (row failure) run(t *testing.T) {
 	if o.stdout != "" {
 		t.Errorf("quarry %s: stdout is not empty:\n%s", row.line, o.stdout)
 	}
-	checkUnchanged(t, before)
+	w.checkUnchanged(t, before)
 	if t.Failed() {
 		t.Logf("stderr was:\n%s", o.stderr)
 	}
@@ -173,18 +271,19 @@ func (row failure) run(t *testing.T) {
 
 // TestSampleIsSound is what makes the failures mean something: the folder that they break works, for every command they use.
 func TestSampleIsSound(t *testing.T) {
-	workFolder(t, sample())
-	mustRun(t, mineLine)
+	t.Parallel()
+	w := workFolder(t, sample())
+	w.mustRun(t, mineLine)
 	for _, line := range []string{
-		"fit data -o out/p.safetensors",
-		"transform data --projection out/p.safetensors -o out --engine native",
-		"export out/n.jsonl data -o out/t.jsonl",
-		"inspect out/n.jsonl",
-		"demo -o out/demo --engine native",
+		"fit ./data -o ./out/p.safetensors",
+		"transform ./data --projection ./out/p.safetensors -o ./out --engine native",
+		"export ./out/n.jsonl ./data -o ./out/t.jsonl",
+		"inspect ./out/n.jsonl",
+		"demo -o ./out/demo --engine native",
 	} {
-		mustRun(t, line)
+		w.mustRun(t, line)
 	}
-	made := tree(t)
+	made := w.tree(t)
 	for _, name := range []string{"n.jsonl", "n.manifest.json", "projection.safetensors", "p.safetensors", "docs.npy", "queries.npy", "t.jsonl", "demo/negatives.jsonl"} {
 		if made["out/"+name] == "" {
 			t.Errorf("out/%s is empty or missing", name)
@@ -194,16 +293,15 @@ func TestSampleIsSound(t *testing.T) {
 
 // TestFailureTableNotices is the table's own test: a command that leaves a file, or fails in another way than expected, is noticed.
 func TestFailureTableNotices(t *testing.T) {
-	workFolder(t, sample())
-	before := tree(t)
-	mustRun(t, "fit data -o out/p.safetensors")
-	if after := tree(t); len(after) != len(before)+1 || after["out/p.safetensors"] == "" {
+	t.Parallel()
+	w := workFolder(t, sample())
+	before := w.tree(t)
+	w.mustRun(t, "fit ./data -o ./out/p.safetensors")
+	if after := w.tree(t); len(after) != len(before)+1 || after["out/p.safetensors"] == "" {
 		t.Errorf("the tree has %d files, then %d", len(before), len(after))
 	}
-	if err := os.WriteFile(filepath.Join("out", ".hidden.tmp"), []byte("x"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if tree(t)["out/.hidden.tmp"] != "x" {
+	w.write(t, files{"out/.hidden.tmp": "x"})
+	if w.tree(t)["out/.hidden.tmp"] != "x" {
 		t.Error("the tree lacks a hidden file")
 	}
 }

@@ -9,9 +9,9 @@ import (
 )
 
 // withoutLinks runs a command as on a file system without hard links.
-func withoutLinks(t *testing.T, line string) output {
+func (w workspace) withoutLinks(t *testing.T, line string) output {
 	t.Helper()
-	p := command(t.Context(), "", line)
+	p := w.process(t, "", line)
 	if err := nolinks.Run(t, syscall.EPERM, p.Start); err != nil {
 		t.Fatal(err)
 	}
@@ -20,25 +20,24 @@ func withoutLinks(t *testing.T, line string) output {
 
 // TestWithoutLinks: a folder on a file system without hard links is no bucket, which init and run say; all else works there.
 func TestWithoutLinks(t *testing.T) {
-	demoFolder(t)
+	t.Parallel()
+	w := demoFolder(t)
 	refused := func(line, path string) {
 		t.Helper()
-		o := withoutLinks(t, line)
+		o := w.withoutLinks(t, line)
 		if o.code != exitWrite || o.stdout != "" || strings.Count(o.stderr, "\n") != 2 {
 			t.Errorf("quarry %s: exit %d, expected %d; stdout %q; stderr %q", line, o.code, exitWrite, o.stdout, o.stderr)
 		}
 		says(t, o.stderr, "cannot write "+path, "no hard links", "\n  hint: choose a folder on another\n")
 	}
 	refused(initLine, nightly+"/manifest.json")
-	mustRun(t, initLine) // what it had put is in nobody's way
-	refused("job run --engine native "+nightly, results+"/manifest.json")
-	mustRun(t, "job run --engine native "+nightly)
-	for _, line := range []string{"job fetch -o out/j.jsonl " + nightly, "mine data --engine native -o out/n.jsonl"} {
-		if o := withoutLinks(t, line); o.code != exitOK || o.stderr != "" {
+	w.mustRun(t, initLine) // what it had put is in nobody's way
+	refused(runLine, results+"/manifest.json")
+	w.mustRun(t, runLine)
+	for _, line := range []string{fetchLine, mineLine + " --projection ./p.safetensors"} {
+		if o := w.withoutLinks(t, line); o.code != exitOK || o.stderr != "" {
 			t.Errorf("quarry %s: exit %d: %s", line, o.code, o.stderr)
 		}
 	}
-	if all := tree(t); all["out/n.jsonl"] == "" || all["out/n.jsonl"] != all["out/j.jsonl"] {
-		t.Error("the job's negatives differ from those of mine")
-	}
+	w.checkFetched(t)
 }

@@ -12,9 +12,9 @@ type writing struct{ line, file string }
 
 // transformLine projects the folder of workFolder with p.safetensors, and exportLine gives its negatives texts; both come from made.
 const (
-	transformLine = "transform data --projection p.safetensors -o out --engine native"
-	exportLine    = "export n.jsonl data -o out/t.jsonl"
-	statsLine     = mineLine + " --stats out/s.json"
+	transformLine = "transform ./data --projection ./p.safetensors -o ./out --engine native"
+	exportLine    = "export ./n.jsonl ./data -o ./out/t.jsonl"
+	statsLine     = mineLine + " --stats ./out/s.json"
 )
 
 // writings are all files that commands write.
@@ -23,153 +23,157 @@ var writings = []writing{
 	{mineLine, "out/n.manifest.json"},
 	{mineLine, "out/projection.safetensors"},
 	{statsLine, "out/s.json"},
-	{"fit data -o out/p.safetensors", "out/p.safetensors"},
+	{"fit ./data -o ./out/p.safetensors", "out/p.safetensors"},
 	{transformLine, "out/docs.npy"},
 	{transformLine, "out/queries.npy"},
 	{exportLine, "out/t.jsonl"},
 }
 
-// made is workFolder with a projection and negatives in the current folder, for transform and export.
-func made(t *testing.T) {
+// made is workFolder with a projection and negatives beside the data, for transform and export.
+func made(t *testing.T) workspace {
 	t.Helper()
-	workFolder(t, sample())
-	mustRun(t, "mine data -o n.jsonl --engine native")
-	if err := os.Rename("projection.safetensors", "p.safetensors"); err != nil {
-		t.Fatal(err)
-	}
+	w := workFolder(t, sample())
+	w.mustRun(t, "mine ./data -o ./n.jsonl --engine native")
+	w.rename(t, "projection.safetensors", "p.safetensors")
+	return w
 }
 
 // spoil makes all work on the folder fail with exit 3: a command that fails in another way has not begun it.
-func spoil(t *testing.T) {
+func (w workspace) spoil(t *testing.T) {
 	t.Helper()
-	files{"n.jsonl": "x", "data/vectors/b/docs.npy": f4(withRow(spread(8, 0), 0, math.NaN(), 0, 0)...)}.write(t, ".")
+	w.write(t, files{"n.jsonl": "x", "data/vectors/b/docs.npy": f4(withRow(spread(8, 0), 0, math.NaN(), 0, 0)...)})
 }
 
 func TestOutputsThatExist(t *testing.T) {
+	t.Parallel()
 	for _, row := range writings {
 		t.Run(row.line+"/"+row.file, func(t *testing.T) {
-			made(t)
-			files{row.file: "old"}.write(t, ".")
-			spoil(t)
+			w := made(t)
+			w.write(t, files{row.file: "old"})
+			w.spoil(t)
 			says := []string{row.file + " exists already", "--force"}
 			if row.line == mineLine && row.file == "out/projection.safetensors" {
 				says = append(says, "--projection", "another folder") // its name follows from the folder
 			}
-			failure{line: row.line, code: exitExists, says: says}.run(t)
+			failure{line: row.line, code: exitExists, says: says}.run(t, w)
 			mistaken := row.line + " --threads 0"
-			if o := quarry(t.Context(), mistaken); row.line == mineLine && o.code != exitUsage {
+			if o := w.quarry(t.Context(), mistaken); row.line == mineLine && o.code != exitUsage {
 				t.Errorf("quarry %s: exit %d; a mistake in the line comes first", mistaken, o.code)
 			}
-			failure{line: row.line + " --force"}.run(t) // work that fails replaces nothing
+			failure{line: row.line + " --force"}.run(t, w) // work that fails replaces nothing
 		})
 		t.Run(row.line+"/"+row.file+" --force", func(t *testing.T) {
-			made(t)
-			mustRun(t, row.line)
-			want := tree(t)
-			files{row.file: "old"}.write(t, ".")
-			mustRun(t, row.line+" --force")
+			w := made(t)
+			w.mustRun(t, row.line)
+			want := w.tree(t)
+			w.write(t, files{row.file: "old"})
+			w.mustRun(t, row.line+" --force")
 			if row.file == "out/s.json" { // it has times
-				if want[row.file] = tree(t)[row.file]; want[row.file] == "old" {
+				if want[row.file] = w.tree(t)[row.file]; want[row.file] == "old" {
 					t.Error("the file is the old one")
 				}
 			}
-			checkUnchanged(t, want)
+			w.checkUnchanged(t, want)
 		})
 	}
 }
 
 // TestOutputsThatCannotBe: each file's place is taken by a folder, with --force and without, before there is work.
 func TestOutputsThatCannotBe(t *testing.T) {
+	t.Parallel()
 	for _, row := range writings {
 		for _, force := range []string{"", " --force"} {
 			t.Run(row.line+force+"/"+row.file, func(t *testing.T) {
-				made(t)
-				files{row.file + "/x": "old"}.write(t, ".")
-				spoil(t)
-				failure{line: row.line + force, code: exitWrite, says: []string{"cannot write " + row.file, "folder"}}.run(t)
+				w := made(t)
+				w.write(t, files{row.file + "/x": "old"})
+				w.spoil(t)
+				failure{line: row.line + force, code: exitWrite, says: []string{"cannot write " + row.file, "folder"}}.run(t, w)
 			})
 		}
 	}
 	for _, row := range []failure{
-		{line: "mine data -o nosuch/n.jsonl --engine native", says: []string{"cannot write nosuch/", "no such file", "make the folder nosuch first"}},
-		{line: "mine data -o p.safetensors/n.jsonl --engine native", says: []string{"cannot write p.safetensors/", "not a directory"}},
-		{line: mineLine + " --stats nosuch/s.json", says: []string{"cannot write nosuch/s.json", "no such file"}},
-		{line: "fit data -o nosuch/p.safetensors", says: []string{"cannot write nosuch/p.safetensors", "no such file"}},
-		{line: "export n.jsonl data -o nosuch/t.jsonl", says: []string{"cannot write nosuch/t.jsonl", "no such file"}},
+		{line: "mine ./data -o ./nosuch/n.jsonl --engine native", says: []string{"cannot write nosuch/", "no such file", "make the folder nosuch first"}},
+		{line: "mine ./data -o ./p.safetensors/n.jsonl --engine native", says: []string{"cannot write p.safetensors/", "not a directory"}},
+		{line: mineLine + " --stats ./nosuch/s.json", says: []string{"cannot write nosuch/s.json", "no such file"}},
+		{line: "fit ./data -o ./nosuch/p.safetensors", says: []string{"cannot write nosuch/p.safetensors", "no such file"}},
+		{line: "export ./n.jsonl ./data -o ./nosuch/t.jsonl", says: []string{"cannot write nosuch/t.jsonl", "no such file"}},
 		// transform and demo make their folder. It is another matter where a file has its name.
-		{line: "transform data --projection p.safetensors -o n.jsonl --engine native", says: []string{"cannot write", "n.jsonl", "not a directory"}},
-		{line: "demo -o n.jsonl --engine native", says: []string{"cannot write", "n.jsonl", "not a directory"}},
+		{line: "transform ./data --projection ./p.safetensors -o ./n.jsonl --engine native", says: []string{"cannot write", "n.jsonl", "not a directory"}},
+		{line: "demo -o ./n.jsonl --engine native", says: []string{"cannot write", "n.jsonl", "not a directory"}},
 	} {
 		t.Run(row.line, func(t *testing.T) {
-			made(t)
-			spoil(t)
+			w := made(t)
+			w.spoil(t)
 			row.code = exitWrite
-			row.run(t)
+			row.run(t, w)
 		})
 	}
 }
 
 // TestOutputsThatAreLinks: with --force a link is replaced, and what it leads to stays; a link to a folder is a folder.
 func TestOutputsThatAreLinks(t *testing.T) {
-	made(t)
+	t.Parallel()
+	w := made(t)
 	for link, to := range map[string]string{"out/t.jsonl": "../p.safetensors", "out/broken": "nosuch", "out/folder": "../data"} {
-		if err := os.Symlink(to, link); err != nil {
+		if err := os.Symlink(to, w.path(link)); err != nil {
 			t.Skip("no links here: ", err)
 		}
 	}
-	before := string(must(os.ReadFile("p.safetensors")))
+	before := w.read(t, "p.safetensors")
 	for _, name := range []string{"out/t.jsonl", "out/broken"} {
-		line := "export n.jsonl data -o " + name
-		if o := quarry(t.Context(), line); o.code != exitExists {
+		line := "export ./n.jsonl ./data -o ./" + name
+		if o := w.quarry(t.Context(), line); o.code != exitExists {
 			t.Errorf("quarry %s: exit %d, expected %d", line, o.code, exitExists)
 		}
-		mustRun(t, line+" --force")
-		if info := must(os.Lstat(name)); !info.Mode().IsRegular() || info.Size() == 0 {
+		w.mustRun(t, line+" --force")
+		if info := must(os.Lstat(w.path(name))); !info.Mode().IsRegular() || info.Size() == 0 {
 			t.Errorf("%s is not the file: %v, %d bytes", name, info.Mode(), info.Size())
 		}
 	}
-	if o := quarry(t.Context(), "export n.jsonl data -o out/folder --force"); o.code != exitWrite {
+	if o := w.quarry(t.Context(), "export ./n.jsonl ./data -o ./out/folder --force"); o.code != exitWrite {
 		t.Errorf("a link to a folder: exit %d, expected %d", o.code, exitWrite)
 	}
-	if string(must(os.ReadFile("p.safetensors"))) != before {
+	if w.read(t, "p.safetensors") != before {
 		t.Error("what the link led to was changed")
 	}
 }
 
 // TestDemoTwice: what is there with the same bytes is no obstacle; what differs is, and then nothing at all is written.
 func TestDemoTwice(t *testing.T) {
-	t.Chdir(t.TempDir())
-	const line = "demo -o d --engine native"
-	first := mustRun(t, line)
-	want := tree(t)
+	t.Parallel()
+	w := newWorkspace(t)
+	const line = "demo -o ./d --engine native"
+	first := w.mustRun(t, line)
+	want := w.tree(t)
 	if len(want) != 11 {
 		t.Errorf("demo wrote %d files, expected 4 of texts and judgements, 4 of vectors and 3 of results", len(want))
 	}
-	for _, again := range []string{line, line + " --force", "demo -o d --engine wasm --threads 1"} {
-		if mustRun(t, again) != first {
+	for _, again := range []string{line, line + " --force", "demo -o ./d --engine wasm --threads 1"} {
+		if w.mustRun(t, again) != first {
 			t.Errorf("quarry %s says other things than the first time", again)
 		}
-		checkUnchanged(t, want)
+		w.checkUnchanged(t, want)
 	}
 	for _, name := range []string{"d/negatives.jsonl", "d/data/corpus.jsonl", "d/projection.safetensors"} {
-		if err := os.RemoveAll("d"); err != nil {
+		if err := os.RemoveAll(w.path("d")); err != nil {
 			t.Fatal(err)
 		}
-		files{name: "mine"}.write(t, ".")
-		failure{line: line, code: exitExists, says: []string{name + " exists already", "--force"}}.run(t)
-		mustRun(t, line+" --force")
-		checkUnchanged(t, want)
+		w.write(t, files{name: "mine"})
+		failure{line: line, code: exitExists, says: []string{name + " exists already", "--force"}}.run(t, w)
+		w.mustRun(t, line+" --force")
+		w.checkUnchanged(t, want)
 	}
 }
 
 // TestDemoNext runs the command that demo ends with.
 func TestDemoNext(t *testing.T) {
 	t.Chdir(t.TempDir())
-	_, next, ok := strings.Cut(mustRun(t, "demo -o d --engine native"), "next:    quarry ")
+	w := here
+	_, next, ok := strings.Cut(w.mustRun(t, "demo -o ./d --engine native"), "next:    quarry ")
 	if !ok {
 		t.Fatal("demo names no next command")
 	}
-	mustRun(t, strings.TrimSpace(next)+" --engine native")
+	w.mustRun(t, strings.TrimSpace(next)+" --engine native")
 	if b, err := os.ReadFile("d/capped.jsonl"); err != nil || len(b) == 0 {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
@@ -177,11 +181,12 @@ func TestDemoNext(t *testing.T) {
 
 // TestExportToStandardOutput gives the file's bytes and nothing else.
 func TestExportToStandardOutput(t *testing.T) {
-	made(t)
-	mustRun(t, exportLine)
-	want := tree(t)
-	if got := mustRun(t, "export n.jsonl data -o - --json"); got != want["out/t.jsonl"] || got == "" {
+	t.Parallel()
+	w := made(t)
+	w.mustRun(t, exportLine)
+	want := w.tree(t)
+	if got := w.mustRun(t, "export ./n.jsonl ./data -o - --json"); got != want["out/t.jsonl"] || got == "" {
 		t.Errorf("%d bytes, expected %d", len(got), len(want["out/t.jsonl"]))
 	}
-	checkUnchanged(t, want)
+	w.checkUnchanged(t, want)
 }

@@ -3,37 +3,94 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
-	"strings"
+	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// process is the command in a process of its own, with pipes for its output.
+// process is the command in a process of its own, whose current folder is the workspace.
 type process struct {
 	*exec.Cmd
 	stdout, stderr bytes.Buffer
+
+	events      []string      // that the process told, where it was asked to; complete after end
+	read        chan struct{} // closed once there are no more; nil where it was not asked to
+	interrupted chan struct{} // closed once the command knows that it is interrupted, or is gone
 }
 
-// command is a process that runs the command line; where shell is given, sh runs that, and "$@" in it is the command.
-func command(ctx context.Context, shell, line string) *process {
-	args := append([]string{must(os.Executable())}, strings.Fields(line)...)
+// hung is how long a process may take. It bounds a test that hangs, and means nothing else.
+const hung = 10 * time.Minute
+
+// process returns the process that runs a command line; where shell is given, sh runs that, and "$@" in it is the command. Paths of the workspace
+// are relative to it.
+func (w workspace) process(t *testing.T, shell, line string) *process {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), hung)
+	t.Cleanup(cancel)
+	args := append([]string{must(os.Executable())}, here.args(line)...)
 	if shell != "" {
 		args = append([]string{"sh", "-c", shell, "sh"}, args...)
 	}
 	p := &process{Cmd: exec.CommandContext(ctx, args[0], args[1:]...)}
+	p.Dir = string(w)
 	p.Env = append(os.Environ(), asCommand+"=1")
 	p.Stdout, p.Stderr = &p.stdout, &p.stderr
 	return p
 }
 
+// start starts the process.
+func (p *process) start(t *testing.T) {
+	t.Helper()
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// follow starts the process, which tells its events and stops where stop says, as stopAt does; empty means nowhere.
+func (p *process) follow(t *testing.T, stop string) {
+	t.Helper()
+	from, to, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Env = append(p.Env, tellEvents+"=1", stopAt+"="+stop)
+	p.ExtraFiles = []*os.File{to}
+	p.start(t)
+	_ = to.Close() // the process has its own
+	p.read, p.interrupted = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(p.read)
+		known := false
+		for lines := bufio.NewScanner(from); lines.Scan(); {
+			if lines.Text() == eventInterrupted {
+				known = true
+				close(p.interrupted)
+			} else {
+				p.events = append(p.events, lines.Text())
+			}
+		}
+		if !known {
+			close(p.interrupted)
+		}
+		_ = from.Close()
+	}()
+}
+
 // end waits for the process. Its exit code is -1 where a signal killed it.
 func (p *process) end() output {
+	if p.read != nil {
+		<-p.read
+	}
 	_ = p.Wait() // the code tells
 	return output{p.ProcessState.ExitCode(), p.stdout.String(), p.stderr.String()}
 }
@@ -41,125 +98,174 @@ func (p *process) end() output {
 // finish runs the process from start to end.
 func (p *process) finish(t *testing.T) output {
 	t.Helper()
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
+	p.start(t)
 	return p.end()
 }
 
+// stopped runs a command line in a process that stops where stop says, as stopAt does, and returns its events too.
+func (w workspace) stopped(t *testing.T, line, stop string) (output, []string) {
+	t.Helper()
+	p := w.process(t, "", line)
+	p.follow(t, stop)
+	o := p.end()
+	return o, p.events
+}
+
 // checkInterrupted fails where the exit, the message or the files are not those of a command that was interrupted.
-func checkInterrupted(t *testing.T, o output, before files) {
+func (w workspace) checkInterrupted(t *testing.T, o output, before files) {
 	t.Helper()
 	if o.code != exitInterrupted || o.stdout != "" || o.stderr != "quarry: interrupted; nothing was written\n" {
 		t.Errorf("exit %d, expected %d; stdout %q, stderr %q", o.code, exitInterrupted, o.stdout, o.stderr)
 	}
-	checkUnchanged(t, before)
+	w.checkUnchanged(t, before)
 }
 
 // TestInterruptedBefore: a context that has ended is seen by every command, and nothing is written.
 func TestInterruptedBefore(t *testing.T) {
-	made(t)
-	before := tree(t)
+	t.Parallel()
+	w := made(t)
+	before := w.tree(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, line := range []string{mineLine, "mine data -o out/n.jsonl --engine wasm", mineLine + " --projection p.safetensors", mineLine + " --no-pca", statsLine,
-		"fit data -o out/p.safetensors", transformLine, exportLine, "demo -o out --engine native", "demo -o out --engine wasm",
-		"inspect data/vectors/a/docs.npy", "inspect n.jsonl", "inspect n.manifest.json", "inspect p.safetensors"} {
-		t.Run(line, func(t *testing.T) { checkInterrupted(t, quarry(ctx, line), before) })
+	for _, line := range []string{mineLine, "mine ./data -o ./out/n.jsonl --engine wasm", mineLine + " --projection ./p.safetensors", mineLine + " --no-pca", statsLine,
+		"fit ./data -o ./out/p.safetensors", transformLine, exportLine, "demo -o ./out --engine native", "demo -o ./out --engine wasm",
+		"inspect ./data/vectors/a/docs.npy", "inspect ./n.jsonl", "inspect ./n.manifest.json", "inspect ./p.safetensors"} {
+		t.Run(line, func(t *testing.T) { w.checkInterrupted(t, w.quarry(ctx, line), before) })
 	}
 }
 
-// signalled starts a command and holds it up in an input, which is a named pipe for once: so it is known to be at work. It sends the
-// signal either before the content of that file or some time after, and returns how the command ended.
-func signalled(t *testing.T, line, input string, signal os.Signal, after time.Duration) output {
+// signalled starts a command and holds it up in an input, which is a named pipe for once: so it is known to be at work. It sends the signal, waits until
+// the command knows of it, and only then gives it the content of that file. It returns how the command ended.
+func (w workspace) signalled(t *testing.T, line, input string, signal os.Signal) output {
 	t.Helper()
-	content := must(os.ReadFile(input))
-	if err := errors.Join(os.Remove(input), syscall.Mkfifo(input, 0o600)); err != nil {
+	path, content := w.path(input), w.read(t, input)
+	if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	p := command(ctx, "", line)
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	w, err := os.OpenFile(input, os.O_WRONLY|syscall.O_NONBLOCK, 0)
-	for errors.Is(err, syscall.ENXIO) && ctx.Err() == nil { // nobody reads it yet
-		time.Sleep(time.Millisecond)
-		w, err = os.OpenFile(input, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	p := w.process(t, "", line)
+	p.follow(t, "")
+	pipe, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	for errors.Is(err, syscall.ENXIO) { // nobody reads it yet
+		select {
+		case <-p.read:
+			t.Fatalf("the command did not read %s: %+v", input, p.end())
+		case <-time.After(time.Millisecond):
+			pipe, err = os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		}
 	}
 	if err != nil {
-		t.Fatalf("the command did not read %s: %v, %+v", input, err, p.end())
+		t.Fatal(err)
 	}
-	// Who reads the input once more finds a file.
-	if err := errors.Join(os.Remove(input), os.WriteFile(input, content, 0o644)); err != nil {
+	// A command that reads the input once more finds a file.
+	if err := os.Remove(path); err != nil {
 		t.Error(err)
 	}
-	if after == 0 {
-		if err := p.Process.Signal(signal); err != nil {
-			t.Error(err)
-		}
-		time.Sleep(50 * time.Millisecond) // it is to arrive before the input does
-	}
-	_, err = w.Write(content)
-	if err := errors.Join(err, w.Close()); err != nil {
+	w.write(t, files{input: content})
+	if err := p.Process.Signal(signal); err != nil {
 		t.Error(err)
 	}
-	if after > 0 {
-		time.Sleep(after)
-		_ = p.Process.Signal(signal) // the command may be done
+	<-p.interrupted
+	if _, err := pipe.WriteString(content); err != nil && !errors.Is(err, syscall.EPIPE) { // the command may be gone by now
+		t.Error(err)
+	}
+	if err := pipe.Close(); err != nil {
+		t.Error(err)
 	}
 	return p.end()
 }
 
 // TestInterruptedByASignal interrupts commands while they read: none goes on to write.
 func TestInterruptedByASignal(t *testing.T) {
+	t.Parallel()
+	compilePlugin(t)
 	for _, row := range []struct {
 		line, input string
 		signal      os.Signal
 	}{
 		{mineLine, "data/queries.jsonl", os.Interrupt},
 		{mineLine, "data/queries.jsonl", syscall.SIGTERM},
-		{"mine data -o out/n.jsonl --projection p.safetensors --engine wasm", "data/queries.jsonl", os.Interrupt},
+		{"mine ./data -o ./out/n.jsonl --projection ./p.safetensors --engine wasm", "data/queries.jsonl", os.Interrupt},
 		{statsLine + " --no-pca", "data/queries.jsonl", os.Interrupt},
-		{"fit data -o out/p.safetensors", "data/queries.jsonl", os.Interrupt},
+		{"fit ./data -o ./out/p.safetensors", "data/queries.jsonl", os.Interrupt},
 		{transformLine, "data/queries.jsonl", os.Interrupt},
 		{exportLine, "n.jsonl", os.Interrupt},
 	} {
 		t.Run(row.line+" "+row.signal.String(), func(t *testing.T) {
-			made(t)
-			before := tree(t)
-			checkInterrupted(t, signalled(t, row.line, row.input, row.signal, 0), before)
+			w := made(t)
+			before := w.tree(t)
+			w.checkInterrupted(t, w.signalled(t, row.line, row.input, row.signal), before)
 		})
 	}
 }
 
-// TestInterruptedAnyTime interrupts mining later and later, until it is done before the signal comes: it writes all of its files or none.
+// interruptions are the events to interrupt a run of so many at: all of them; a seeded sample, with the first and the last, under -short.
+func interruptions(events int) []int {
+	var all []int
+	for at := 1; at <= events; at++ {
+		all = append(all, at)
+	}
+	if !testing.Short() || events < 2 {
+		return all
+	}
+	r := rand.New(rand.NewPCG(7, 7))
+	return slices.Compact(slices.Sorted(slices.Values([]int{1, events, 1 + r.IntN(events), 1 + r.IntN(events), 1 + r.IntN(events), 1 + r.IntN(events), 1 + r.IntN(events)})))
+}
+
+// TestInterruptedAnyTime interrupts mining at its events, reports of progress and changes to the disk: it writes all of its files or none, and says so. A
+// run that keeps its parts says where, and goes on from there to the same files.
 func TestInterruptedAnyTime(t *testing.T) {
-	t.Chdir(t.TempDir())
-	mustRun(t, "demo -o d --engine native")
-	interrupted := 0
-	for after := time.Millisecond; ; after += after/3 + 5*time.Millisecond {
-		if err := os.Mkdir("out", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		o := signalled(t, "mine d/data -o out/n.jsonl --engine native --threads 1 --rule topk --top 300", "d/data/queries.jsonl", os.Interrupt, after)
-		var left []string
-		for _, entry := range must(os.ReadDir("out")) {
-			left = append(left, entry.Name())
-		}
-		switch names := strings.Join(left, " "); {
-		case o.code == exitInterrupted && names == "":
-			interrupted++
-		case o.code == exitOK && names == "n.jsonl n.manifest.json projection.safetensors":
-			if interrupted == 0 {
-				t.Error("mining was over before any signal came")
+	t.Parallel()
+	for _, row := range []struct{ name, line string }{
+		{"in one part", mineLine + " --threads 1 --rule topk"},
+		{"in parts", mineLine + " --threads 1 --rule topk --part-documents 3"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := workFolder(t, sample())
+			nothing := w.tree(t)
+			o, events := w.stopped(t, row.line, "")
+			if o.code != exitOK {
+				t.Fatalf("exit %d: %s", o.code, o.stderr)
 			}
-			return
-		default:
-			t.Fatalf("interrupted after %v: exit %d, files %q, stderr:\n%s", after, o.code, names, o.stderr)
-		}
-		if err := os.RemoveAll("out"); err != nil {
+			all := w.tree(t)
+			ended := map[string]int{}
+			for _, at := range interruptions(len(events)) {
+				w.emptyOut(t)
+				o, _ := w.stopped(t, row.line, fmt.Sprintf("interrupt %d ", at))
+				_, kept := os.Stat(w.path(partFolder))
+				how := ""
+				switch {
+				case o.code == exitOK:
+					how = "finished"
+					w.checkUnchanged(t, all)
+				case o.code == exitInterrupted && o.stderr == "quarry: interrupted; nothing was written\n":
+					how = "nothing"
+					w.checkUnchanged(t, nothing)
+				case o.code == exitInterrupted && kept == nil && o.stderr == "quarry: interrupted; what is finished is kept in "+partFolder+": --resume goes on from there\n":
+					how = "kept"
+					w.mustRun(t, row.line+" --resume")
+					w.checkUnchanged(t, all)
+				default:
+					t.Errorf("exit %d, stderr:\n%s", o.code, o.stderr)
+				}
+				ended[how]++
+				if t.Failed() {
+					t.Fatalf("interrupted at event %d of %d, %s", at, len(events), events[at-1])
+				}
+			}
+			t.Logf("%d events; how the runs ended: %v", len(events), ended)
+			if ended["nothing"] == 0 || ended["finished"] == 0 || (row.name == "in parts") != (ended["kept"] > 0) {
+				t.Errorf("the runs ended %v", ended)
+			}
+		})
+	}
+}
+
+// emptyOut empties the folder out.
+func (w workspace) emptyOut(t *testing.T) {
+	t.Helper()
+	for _, entry := range must(os.ReadDir(w.path("out"))) {
+		if err := os.RemoveAll(filepath.Join(w.path("out"), entry.Name())); err != nil {
 			t.Fatal(err)
 		}
 	}

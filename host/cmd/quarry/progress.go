@@ -9,6 +9,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/quarry-hn/quarry/host/internal/event"
 	"github.com/quarry-hn/quarry/host/option"
 )
 
@@ -33,6 +34,7 @@ func (a *app) newMeter() *meter {
 // progress is what the host calls.
 func (m *meter) progress() option.Progress {
 	return func(stage string, done, total int64) {
+		event.At("progress " + stage)
 		m.mutex.Lock()
 		defer m.mutex.Unlock()
 		if m.enter(stage) && m.to != nil {

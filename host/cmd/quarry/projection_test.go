@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"os"
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/projection"
@@ -12,12 +11,12 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// fitted returns a projection file fitted on the sample, by those flags.
-func fitted(t *testing.T, flags string) string {
+// fitted returns a workspace of the sample, and a projection file fitted on it, by those flags.
+func fitted(t *testing.T, flags string) (w workspace, file string) {
 	t.Helper()
-	workFolder(t, sample())
-	mustRun(t, "fit data -o out/p.safetensors "+flags)
-	return tree(t)["out/p.safetensors"]
+	w = workFolder(t, sample())
+	w.mustRun(t, "fit ./data -o ./out/p.safetensors "+flags)
+	return w, w.read(t, "out/p.safetensors")
 }
 
 // changed returns a projection file with something in it changed, valid or not.
@@ -42,9 +41,10 @@ func setValue(f *safetensors.File, name string, x float64) {
 }
 
 func TestProjectionsThatAreNotSound(t *testing.T) {
-	good := fitted(t, "")
+	t.Parallel()
+	_, good := fitted(t, "")
 	header := 8 + int(binary.LittleEndian.Uint64([]byte(good)))
-	another := fitted(t, "--models b")
+	_, another := fitted(t, "--models b")
 	// model is a projection of one model, which the folder lacks or has in another width.
 	model := func(name string, width int) string {
 		p := &pca.Projection{Models: []pca.Model{{Name: name, Width: width, Weight: 1}}, PCA: "none", FitOn: "docs", Normalize: true}
@@ -77,44 +77,46 @@ func TestProjectionsThatAreNotSound(t *testing.T) {
 		{"a model that is not there", model("mpnet", 7), []string{`"mpnet"`, "data/vectors/mpnet", "there are a, b", "fit"}},
 	}
 	// --no-pca's file has no tensors to be wrong; what it says of models is checked as above.
-	for _, command := range []string{"mine data -o out/n.jsonl", "transform data -o out"} {
+	for _, command := range []string{"mine ./data -o ./out/n.jsonl", "transform ./data -o ./out"} {
 		for _, row := range rows {
 			t.Run(command[:4]+"/"+row.name, func(t *testing.T) {
-				workFolder(t, sample())
-				files{"p.safetensors": row.file}.write(t, ".")
-				failure{line: command + " --engine native --projection p.safetensors", says: row.says}.run(t)
+				w := workFolder(t, sample())
+				w.write(t, files{"p.safetensors": row.file})
+				failure{line: command + " --engine native --projection ./p.safetensors", says: row.says}.run(t, w)
 			})
 		}
 		t.Run(command[:4]+"/no such file", func(t *testing.T) {
-			workFolder(t, sample())
-			failure{line: command + " --engine native --projection nosuch.safetensors", says: []string{"nosuch.safetensors", "no such file", "quarry fit"}}.run(t)
+			w := workFolder(t, sample())
+			failure{line: command + " --engine native --projection ./nosuch.safetensors", says: []string{"nosuch.safetensors", "no such file", "quarry fit"}}.run(t, w)
 		})
 		t.Run(command[:4]+"/a folder", func(t *testing.T) {
-			workFolder(t, sample())
-			failure{line: command + " --engine native --projection data", says: []string{"data", "directory"}}.run(t)
+			w := workFolder(t, sample())
+			failure{line: command + " --engine native --projection ./data", says: []string{"data", "directory"}}.run(t, w)
 		})
 		// A projection of some of the models is no mistake: it is what the rows above are measured against.
 		t.Run(command[:4]+"/some of the models", func(t *testing.T) {
-			workFolder(t, sample())
-			files{"p.safetensors": another}.write(t, ".")
-			mustRun(t, command+" --engine native --projection p.safetensors")
+			w := workFolder(t, sample())
+			w.write(t, files{"p.safetensors": another})
+			w.mustRun(t, command+" --engine native --projection ./p.safetensors")
 		})
 	}
 }
 
 func TestProjectionAndFitFlagsExclude(t *testing.T) {
+	t.Parallel()
 	for flag, value := range map[string]string{"models": "=a", "no-normalize": "", "variance": "=0.9", "components": "=2", "no-pca": "", "fit-on": "=all", "no-center": "", "seed": "=1"} {
 		t.Run(flag, func(t *testing.T) {
-			workFolder(t, sample())
-			mustRun(t, "fit data -o out/p.safetensors")
-			failure{line: mineLine + " --projection out/p.safetensors --" + flag + value, code: exitUsage, says: []string{"--" + flag, "--projection"}}.run(t)
+			w := workFolder(t, sample())
+			w.mustRun(t, "fit ./data -o ./out/p.safetensors")
+			failure{line: mineLine + " --projection ./out/p.safetensors --" + flag + value, code: exitUsage, says: []string{"--" + flag, "--projection"}}.run(t, w)
 		})
 	}
 }
 
 // TestFitOptions fits with each option, and looks for it in the projection.
 func TestFitOptions(t *testing.T) {
-	workFolder(t, sample())
+	t.Parallel()
+	w := workFolder(t, sample())
 	const all = "a:2:1 b:3:1"
 	for _, row := range []struct {
 		flags, models, pca, fitOn string
@@ -139,8 +141,8 @@ func TestFitOptions(t *testing.T) {
 		{"--threads 2", all, "variance=0.95", "docs", true, true, -1, 8, 0},
 	} {
 		t.Run(row.flags, func(t *testing.T) {
-			mustRun(t, "fit data -o p.safetensors --force "+row.flags)
-			p := must(projection.Load("p.safetensors"))
+			w.mustRun(t, "fit ./data -o ./p.safetensors --force "+row.flags)
+			p := must(projection.Load(w.path("p.safetensors")))
 			models := ""
 			for _, m := range p.Models {
 				models += fmt.Sprintf(" %s:%d:%v", m.Name, m.Width, m.Weight)
@@ -177,10 +179,11 @@ func checkVariance(t *testing.T, p *projection.Projection) {
 
 // TestFitOptionsMatter: each option changes the file, and the number of threads does not. The same seed chooses the same sample.
 func TestFitOptionsMatter(t *testing.T) {
-	workFolder(t, sample())
+	t.Parallel()
+	w := workFolder(t, sample())
 	fingerprint := func(flags string) string {
-		mustRun(t, "fit data -o p.safetensors --force "+flags)
-		return string(must(os.ReadFile("p.safetensors")))
+		w.mustRun(t, "fit ./data -o ./p.safetensors --force "+flags)
+		return w.read(t, "p.safetensors")
 	}
 	plain := fingerprint("")
 	for _, same := range []string{"--threads 1", "--threads 3", "--models a,b", "--variance 0.95", "--fit-on docs", "--seed 0", "--zero skip"} {

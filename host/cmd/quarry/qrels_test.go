@@ -8,6 +8,7 @@ import (
 )
 
 func TestQrelsThatAreNotSound(t *testing.T) {
+	t.Parallel()
 	const train = "qrels/train.tsv"
 	add := func(line string) func(files) { return func(f files) { f[train] += line + "\n" } }
 	set := func(content string) func(files) { return func(f files) { f[train] = content } }
@@ -46,6 +47,7 @@ func TestQrelsThatAreNotSound(t *testing.T) {
 // TestPairsAreLookedAtFirst has two things wrong: the pairs, and a vector that fitting would come upon. Fitting takes minutes where there
 // are many documents, and what is wrong with the pairs is known without it.
 func TestPairsAreLookedAtFirst(t *testing.T) {
+	t.Parallel()
 	bad := func(f files) { f["vectors/b/docs.npy"] = f4(withRow(spread(8, 0), 7, math.NaN(), 0, 0)...) }
 	runFailures(t, []failure{
 		{name: "unknown split", change: bad, line: mineLine + " --split dev", code: exitUsage, says: []string{"qrels/dev.tsv"}},
@@ -55,17 +57,18 @@ func TestPairsAreLookedAtFirst(t *testing.T) {
 
 // TestMissingSkip leaves out what is missing, counts it, and mines the rest as if the lines were not there.
 func TestMissingSkip(t *testing.T) {
+	t.Parallel()
 	data := sample()
-	workFolder(t, data)
-	mustRun(t, mineLine)
+	w := workFolder(t, data)
+	w.mustRun(t, mineLine)
 	data["qrels/train.tsv"] += "q9\td1\t1\nq4\td9\t1\nq9\td9\t1\nq9\td8\t0\n"
-	data.write(t, "data")
+	data.write(t, w.path("data"))
 	// The last of the lines is no pair, for its score is 0.
-	s := mineJSON(t, "mine data -o out/skip.jsonl --engine native --missing skip --projection out/projection.safetensors")
+	s := w.mineJSON(t, "mine ./data -o ./out/skip.jsonl --engine native --missing skip --projection ./out/projection.safetensors")
 	if s.Tallies.SkippedMissing != 3 || s.Tallies.Pairs != 3 {
 		t.Errorf("%d pairs, %d skipped; expected 3 and 3", s.Tallies.Pairs, s.Tallies.SkippedMissing)
 	}
-	made := tree(t)
+	made := w.tree(t)
 	if made["out/skip.jsonl"] != made["out/n.jsonl"] {
 		t.Error("the negatives differ from those without the lines that were skipped")
 	}
@@ -82,9 +85,10 @@ func TestMissingSkip(t *testing.T) {
 
 // TestSplits mines one split or another: train by default, all in the order of the files with train first, whatever their names.
 func TestSplits(t *testing.T) {
+	t.Parallel()
 	data := sample()
 	data["qrels/dev.tsv"] = "q4\td8\t1\nq1\td7\t1\n"
-	workFolder(t, data)
+	w := workFolder(t, data)
 	for split, want := range map[string]string{
 		"":               "q1-d4 q2-d5 q3-d7",
 		" --split train": "q1-d4 q2-d5 q3-d7",
@@ -92,9 +96,9 @@ func TestSplits(t *testing.T) {
 		" --split dev":   "q4-d8 q1-d7",
 		" --split all":   "q1-d4 q2-d5 q3-d7 q4-d8 q1-d7 q4-d5",
 	} {
-		mustRun(t, mineLine+" --force"+split)
+		w.mustRun(t, mineLine+" --force"+split)
 		var got []string
-		for _, p := range readNegatives(t, "out/n.jsonl") {
+		for _, p := range w.readNegatives(t, "out/n.jsonl") {
 			got = append(got, p.QueryID+"-"+p.PositiveID)
 		}
 		if strings.Join(got, " ") != want {
@@ -106,6 +110,7 @@ func TestSplits(t *testing.T) {
 // TestJudgementsThatAreNoNegatives looks at which documents are left out: positives of the query in any split, and the document with the
 // query's own id. A judgement of 0 leaves nothing out.
 func TestJudgementsThatAreNoNegatives(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name   string
 		change func(files)
@@ -125,10 +130,10 @@ func TestJudgementsThatAreNoNegatives(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			data := sample()
 			row.change(data)
-			workFolder(t, data)
-			mustRun(t, mineLine+" --no-pca --models a"+row.flags)
+			w := workFolder(t, data)
+			w.mustRun(t, mineLine+" --no-pca --models a"+row.flags)
 			var got []string
-			for _, n := range readNegatives(t, "out/n.jsonl")[0].Negatives {
+			for _, n := range w.readNegatives(t, "out/n.jsonl")[0].Negatives {
 				got = append(got, n.ID)
 			}
 			if strings.Join(got, " ") != row.want {

@@ -4,129 +4,147 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 const (
-	resumeLine = "mine data -o out/n.jsonl --engine native --threads 2 --part-documents 1 --resume"
+	resumeLine = "mine ./data -o ./out/n.jsonl --engine native --threads 2 --part-documents 1 --resume"
 	partFolder = "out/n.jsonl.parts"
 )
 
 // parts are the finished parts that there are, each with what tells whether it was written again.
-func parts(t *testing.T) map[string]string {
+func (w workspace) parts(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
-	for _, path := range must(filepath.Glob(partFolder + "/part-*.safetensors")) {
+	for _, path := range must(filepath.Glob(w.path(partFolder + "/part-*.safetensors"))) {
 		info, err := os.Stat(path)
 		if err != nil {
-			continue // removed since
+			t.Fatal(err)
 		}
 		found[path] = fmt.Sprint(info.Sys().(*syscall.Stat_t).Ino, info.ModTime())
 	}
 	return found
 }
 
-// TestKilled kills a run at seeded moments, and runs it again, until it finishes: with the bytes of a run that was left alone, no finished part
-// made twice, and nothing left over. QUARRY_KILLS makes it longer.
+// killings are what TestKilled saw.
+type killings struct {
+	ran, killed int
+	reused      int // finished parts that a run found
+	torn        int // runs that were killed while they removed the folder of parts
+}
+
+// TestKilled kills a run at the n-th change to the disk, before it is made, and runs it again, with seeded n, until it finishes: with the bytes of a run
+// that was left alone, no finished part made twice, and nothing left over. Every change is the first to be killed at once; -short takes a sample.
+// QUARRY_KILLS is how often to kill at least.
 func TestKilled(t *testing.T) {
-	kills := 200
+	t.Parallel()
+	least, short := 1, testing.Short()
 	if text := os.Getenv("QUARRY_KILLS"); text != "" {
-		kills = must(strconv.Atoi(text))
+		least, short = must(strconv.Atoi(text)), false
 	}
-	workFolder(t, sample())
-	began := time.Now()
-	if o := command(t.Context(), "", strings.ReplaceAll(resumeLine, " --resume", "")).finish(t); o.code != exitOK {
+	w := workFolder(t, sample())
+	o, events := w.stopped(t, resumeLine, "")
+	if o.code != exitOK {
 		t.Fatalf("exit %d: %s", o.code, o.stderr)
 	}
-	alone := time.Since(began)
-	want := tree(t)
+	events = slices.DeleteFunc(events, func(name string) bool { return !strings.HasPrefix(name, "file ") && name != eventEnd })
+	want := w.tree(t)
 	r := rand.New(rand.NewPCG(11, 11))
-	ran, killed, reused := 0, 0, 0
-	for killed < kills {
-		for _, name := range must(os.ReadDir("out")) {
-			if err := os.RemoveAll("out/" + name.Name()); err != nil {
-				t.Fatal(err)
+	var did killings
+	for round := 0; ; round++ {
+		order := r.Perm(len(events))
+		if short {
+			order = order[:min(len(order), 12)]
+		}
+		for _, first := range order {
+			w.emptyOut(t)
+			w.killUntilDone(t, &did, r, first+1, len(events))
+			w.checkUnchanged(t, want)
+			if t.Failed() {
+				t.Fatalf("first killed at event %d of %d, %s", first+1, len(events), events[first])
 			}
 		}
-		for finished := false; !finished; {
-			before := parts(t)
-			p := command(t.Context(), "", resumeLine)
-			if err := p.Start(); err != nil {
-				t.Fatal(err)
-			}
-			timer := time.AfterFunc(time.Duration(r.Float64()*1.2*float64(alone)), func() { _ = p.Process.Kill() })
-			o := p.end()
-			timer.Stop()
-			ran++
-			switch o.code {
-			case exitOK:
-				finished = true
-			case -1:
-				killed++
-			default:
-				t.Fatalf("run %d: exit %d: %s", ran, o.code, o.stderr)
-			}
-			after := parts(t)
-			if _, err := os.Stat(partFolder + "/run.json"); err != nil {
-				continue // done, and being removed
-			}
+		if did.killed >= least {
+			break
+		}
+	}
+	t.Logf("%d events; %+v", len(events), did)
+	if did.reused == 0 || did.torn == 0 {
+		t.Errorf("%+v: no run found a finished part, or none was killed while it removed the parts", did)
+	}
+}
+
+// killUntilDone kills the first run at an event, and runs again, killed at one of so many events, until a run finishes.
+func (w workspace) killUntilDone(t *testing.T, did *killings, r *rand.Rand, at, events int) {
+	t.Helper()
+	for first := true; ; first = false {
+		before := w.parts(t)
+		did.reused += len(before)
+		o, _ := w.stopped(t, resumeLine, fmt.Sprintf("kill %d file ", at))
+		did.ran++
+		switch {
+		case o.code == -1:
+			did.killed++
+		case o.code != exitOK || first:
+			t.Fatalf("run %d, to be killed at event %d: exit %d: %s", did.ran, at, o.code, o.stderr)
+		}
+		after := w.parts(t)
+		if _, err := os.Stat(w.path(partFolder + "/run.json")); err == nil {
 			for path, was := range before {
 				if now, ok := after[path]; !ok || now != was {
-					t.Fatalf("run %d: %s was made again", ran, path)
+					t.Fatalf("run %d: %s was made again", did.ran, path)
 				}
 			}
-			reused += len(before)
+		} else if len(after) > 0 { // all is done, and the folder of parts is being removed
+			did.torn++
 		}
-		checkUnchanged(t, want)
-	}
-	t.Logf("%d runs, %d of them killed; %d finished parts were found again", ran, killed, reused)
-	if reused == 0 {
-		t.Error("no run found a finished part")
+		if o.code == exitOK {
+			return
+		}
+		at = 1 + r.IntN(events+events/5) // past the last event nothing is killed
 	}
 }
 
 // interruptedWithParts leaves a run that is cut short after some parts: the last document's vector is not there to read.
-func interruptedWithParts(t *testing.T) (whole string) {
+func interruptedWithParts(t *testing.T) (w workspace, whole string) {
 	t.Helper()
-	workFolder(t, sample())
+	w = workFolder(t, sample())
 	const docs = "data/vectors/a/docs.npy"
-	whole = string(must(os.ReadFile(docs)))
-	mustRun(t, "fit data -o p.safetensors")
+	whole = w.read(t, docs)
+	w.mustRun(t, "fit ./data -o ./p.safetensors")
 	spoilt := []byte(whole)
 	copy(spoilt[len(spoilt)-4:], "\x00\x00\xc0\x7f") // NaN
-	if err := os.WriteFile(docs, spoilt, 0o600); err != nil {
-		t.Fatal(err)
+	w.write(t, files{docs: string(spoilt)})
+	o := w.quarry(t.Context(), resumeLine+" --projection ./p.safetensors --split train")
+	if o.code != exitInput || len(w.parts(t)) == 0 || !strings.Contains(o.stderr, "kept in "+partFolder) {
+		t.Fatalf("exit %d, %d parts: %s", o.code, len(w.parts(t)), o.stderr)
 	}
-	o := quarry(t.Context(), resumeLine+" --projection p.safetensors --split train")
-	if o.code != exitInput || len(parts(t)) == 0 || !strings.Contains(o.stderr, "kept in "+partFolder) {
-		t.Fatalf("exit %d, %d parts: %s", o.code, len(parts(t)), o.stderr)
-	}
-	return whole
+	return w, whole
 }
 
 func TestResumeRefuses(t *testing.T) {
-	line := resumeLine + " --projection p.safetensors"
+	t.Parallel()
+	line := resumeLine + " --projection ./p.safetensors"
 	for _, row := range []struct {
 		line   string
-		change func(t *testing.T)
+		change func(t *testing.T, w workspace)
 		code   int
 		says   []string
 	}{
 		{line + " --top 3", nil, exitExists, []string{partFolder, "top is 3 and was 5", "--force"}},
 		{line + " --rule topk", nil, exitExists, []string{"rule.name", "topk"}},
 		{strings.ReplaceAll(line, " --resume", ""), nil, exitExists, []string{partFolder, "--resume", "--force"}},
-		{line, func(t *testing.T) { edit(t, "data/qrels/train.tsv", "q1", "q3") }, exitExists, []string{"inputs.qrels/train"}},
-		{line, func(t *testing.T) { edit(t, partFolder+"/run.json", `"quarry.run.v1"`, `"x"`) }, exitInput, []string{"run.json", "--force"}},
-		{line, func(t *testing.T) {
-			for path := range parts(t) {
+		{line, func(t *testing.T, w workspace) { w.edit(t, "data/qrels/train.tsv", "q1", "q3") }, exitExists, []string{"inputs.qrels/train"}},
+		{line, func(t *testing.T, w workspace) { w.edit(t, partFolder+"/run.json", `"quarry.run.v1"`, `"x"`) }, exitInput, []string{"run.json", "--force"}},
+		{line, func(t *testing.T, w workspace) {
+			for path := range w.parts(t) {
 				b := must(os.ReadFile(path))
 				b[len(b)-1] ^= 1
 				if err := os.WriteFile(path, b, 0o600); err != nil {
@@ -136,12 +154,12 @@ func TestResumeRefuses(t *testing.T) {
 		}, exitInput, []string{"part-", "remove it"}},
 	} {
 		t.Run(row.line, func(t *testing.T) {
-			interruptedWithParts(t)
+			w, _ := interruptedWithParts(t)
 			if row.change != nil {
-				row.change(t)
+				row.change(t, w)
 			}
-			before := tree(t)
-			o := quarry(t.Context(), row.line)
+			before := w.tree(t)
+			o := w.quarry(t.Context(), row.line)
 			if o.code != row.code {
 				t.Errorf("exit %d, expected %d", o.code, row.code)
 			}
@@ -150,68 +168,64 @@ func TestResumeRefuses(t *testing.T) {
 					t.Errorf("the message lacks %q: %s", says, o.stderr)
 				}
 			}
-			checkUnchanged(t, before)
+			w.checkUnchanged(t, before)
 		})
 	}
 }
 
-func edit(t *testing.T, path, old, new string) {
+// edit replaces a text of a file.
+func (w workspace) edit(t *testing.T, name, old, new string) {
 	t.Helper()
-	text := string(must(os.ReadFile(path)))
-	if !strings.Contains(text, old) {
-		t.Fatalf("%s has no %q", path, old)
-	}
-	if err := os.WriteFile(path, []byte(strings.Replace(text, old, new, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	f := files{name: w.read(t, name)}
+	f.edit(name, old, new)
+	w.write(t, f)
 }
 
 func TestResume(t *testing.T) {
-	workFolder(t, sample())
+	t.Parallel()
+	w := workFolder(t, sample())
 	// There is nothing: it starts. All is done: it does nothing, and tells.
-	first := mustRun(t, resumeLine)
-	done := tree(t)
-	if _, err := os.Stat(partFolder); err == nil {
+	first := w.mustRun(t, resumeLine)
+	done := w.tree(t)
+	if _, err := os.Stat(w.path(partFolder)); err == nil {
 		t.Error("the parts are left")
 	}
-	if o := quarry(t.Context(), resumeLine); o.code != exitOK || !strings.Contains(o.stdout, "finished already") || o.stdout == first {
+	if o := w.quarry(t.Context(), resumeLine); o.code != exitOK || !strings.Contains(o.stdout, "finished already") || o.stdout == first {
 		t.Errorf("run again: exit %d: %s%s", o.code, o.stdout, o.stderr)
 	}
-	checkUnchanged(t, done)
+	w.checkUnchanged(t, done)
 	// Other options, of mining and of fitting, are told; so is --force without --resume.
 	for flags, says := range map[string]string{"--top 2": "top is 2 and was 5", "--components 2": `fit.PCA is "components=2" and was "variance=0.95"`, "--fit-on all": "fit.FitOn"} {
-		if o := quarry(t.Context(), resumeLine+" "+flags); o.code != exitExists || !strings.Contains(o.stderr, says) {
+		if o := w.quarry(t.Context(), resumeLine+" "+flags); o.code != exitExists || !strings.Contains(o.stderr, says) {
 			t.Errorf("%s: exit %d: %s", flags, o.code, o.stderr)
 		}
-		checkUnchanged(t, done)
+		w.checkUnchanged(t, done)
 	}
 	// A run without --resume has several parts, and keeps them only until it is done.
-	mustRun(t, strings.ReplaceAll(resumeLine, "--resume", "--force"))
-	checkUnchanged(t, done)
+	w.mustRun(t, strings.ReplaceAll(resumeLine, "--resume", "--force"))
+	w.checkUnchanged(t, done)
 }
 
 func TestResumeGoesOn(t *testing.T) {
-	whole := interruptedWithParts(t)
-	kept := parts(t)
-	if err := os.WriteFile("data/vectors/a/docs.npy", []byte(whole), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	t.Parallel()
+	w, whole := interruptedWithParts(t)
+	kept := w.parts(t)
+	w.write(t, files{"data/vectors/a/docs.npy": whole})
 	// The inputs differ from those of the parts, which had one bad value: nothing of them may be used.
-	if o := quarry(t.Context(), resumeLine+" --projection p.safetensors"); o.code != exitExists || !strings.Contains(o.stderr, "inputs.vectors/a/docs") {
+	if o := w.quarry(t.Context(), resumeLine+" --projection ./p.safetensors"); o.code != exitExists || !strings.Contains(o.stderr, "inputs.vectors/a/docs") {
 		t.Errorf("exit %d: %s", o.code, o.stderr)
 	}
-	if now := parts(t); len(now) != len(kept) {
+	if now := w.parts(t); len(now) != len(kept) {
 		t.Errorf("%d parts, were %d", len(now), len(kept))
 	}
 	// --force starts anew.
-	mustRun(t, strings.ReplaceAll(resumeLine, "--resume", "--projection p.safetensors --force"))
-	err := filepath.WalkDir("out", func(path string, _ fs.DirEntry, err error) error {
-		if strings.Contains(path, "part") {
-			t.Errorf("%s is left", path)
+	w.mustRun(t, strings.ReplaceAll(resumeLine, "--resume", "--projection ./p.safetensors --force"))
+	for name := range w.tree(t) {
+		if strings.Contains(name, "part") {
+			t.Errorf("%s is left", name)
 		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
+	}
+	if _, err := os.Stat(w.path(partFolder)); err == nil {
+		t.Error("the folder of parts is left")
 	}
 }

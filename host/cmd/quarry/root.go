@@ -78,10 +78,10 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	isKept := errors.As(err, &kept)
 	if code == exitInterrupted {
 		what := "nothing was written"
-		if cut := (*unfinished)(nil); isKept {
+		if partly := (*partlyDone)(nil); isKept {
 			what = fmt.Sprintf("what is finished is kept in %s: --resume goes on from there", kept.Folder)
-		} else if errors.As(err, &cut) {
-			what = cut.kept
+		} else if errors.As(err, &partly) {
+			what = partly.kept
 		}
 		fmt.Fprintf(stderr, "quarry: interrupted; %s\n", what)
 		return code
@@ -168,11 +168,11 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &usage), errors.Is(err, option.ErrOption), errors.Is(err, option.ErrMemory), errors.Is(err, fit.ErrOption):
 		return exitUsage
-	case errors.Is(err, run.ErrExists):
+	case errors.Is(err, option.ErrExists):
 		return exitExists
 	case errors.As(err, &input), errors.Is(err, fit.ErrNothingToFit), errors.As(err, &plugin) && plugin.Code != abi.Internal:
 		return exitInput
-	case errors.Is(err, run.ErrWrite):
+	case errors.Is(err, option.ErrWrite):
 		return exitWrite
 	case errors.Is(err, job.ErrManifest), errors.Is(err, objstore.ErrNotExist), errors.Is(err, objstore.ErrNoBucket), errors.Is(err, objstore.ErrDenied):
 		return exitInput

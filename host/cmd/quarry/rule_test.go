@@ -27,29 +27,29 @@ func TestNewRule(t *testing.T) {
 			return []float64{-floor.B}
 		},
 	})
-	workFolder(t, sample())
-	help := mustRun(t, "mine --help")
+	w := workFolder(t, sample())
+	help := w.mustRun(t, "mine --help")
 	for _, says := range []string{"banded (a little further", "--band", "for --rule banded: s(Q,D) lies within", "(default 0.1)"} {
 		if !strings.Contains(help, says) {
 			t.Errorf("--help does not say %q:\n%s", says, help)
 		}
 	}
-	failure{line: mineLine + " --rule banded --band 0", code: exitUsage, says: []string{"band is 0", "above 0 to 2"}}.run(t)
-	failure{line: mineLine + " --band 0.5", code: exitUsage, says: []string{"--band is for --rule banded", "dual"}}.run(t)
+	failure{line: mineLine + " --rule banded --band 0", code: exitUsage, says: []string{"band is 0", "above 0 to 2"}}.run(t, w)
+	failure{line: mineLine + " --band 0.5", code: exitUsage, says: []string{"--band is for --rule banded", "dual"}}.run(t, w)
 
 	var summary run.Summary
-	if err := json.Unmarshal([]byte(mustRun(t, "mine data -o out/wide.jsonl --engine native --rule topk --top 100 --json")), &summary); err != nil {
+	if err := json.Unmarshal([]byte(w.mustRun(t, "mine ./data -o ./out/wide.jsonl --engine native --rule topk --top 100 --json")), &summary); err != nil {
 		t.Fatal(err)
 	}
-	all := readNegatives(t, "out/wide.jsonl")
-	if err := json.Unmarshal([]byte(mustRun(t, "mine data -o out/banded.jsonl --projection out/projection.safetensors --engine native --rule banded --band 0.5 --top 100 --json")), &summary); err != nil {
+	all := w.readNegatives(t, "out/wide.jsonl")
+	if err := json.Unmarshal([]byte(w.mustRun(t, "mine ./data -o ./out/banded.jsonl --projection ./out/projection.safetensors --engine native --rule banded --band 0.5 --top 100 --json")), &summary); err != nil {
 		t.Fatal(err)
 	}
 	if summary.Rule.Name != "banded" || *summary.Rule.Floor != [2]float64{1, -0.5} || *summary.Rule.Cap != [2]float64{1, 0} || summary.Rule.Eq6 {
 		t.Errorf("the summary has the rule %+v", summary.Rule)
 	}
 	taken, left := 0, 0
-	for i, p := range readNegatives(t, "out/banded.jsonl") {
+	for i, p := range w.readNegatives(t, "out/banded.jsonl") {
 		var want []string
 		for _, n := range all[i].Negatives {
 			if s, sQPD := 1-n.DQD, 1-p.DQPD; s > sQPD-0.5 && s <= sQPD {
@@ -70,7 +70,7 @@ func TestNewRule(t *testing.T) {
 	if taken == 0 || left == 0 {
 		t.Fatalf("%d documents lie in the band and %d do not: it shows nothing", taken, left)
 	}
-	m, err := negatives.LoadManifest("out/banded.manifest.json")
+	m, err := negatives.LoadManifest(w.path("out/banded.manifest.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

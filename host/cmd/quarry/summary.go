@@ -82,8 +82,8 @@ func shorten(text string, n int) string {
 	return cut + "…"
 }
 
-// word is text as a shell takes it for one word.
-func word(text string) string {
+// shellWord is text as a shell takes it for one word.
+func shellWord(text string) string {
 	special := func(r rune) bool {
 		return !(unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-./:=@%+,", r))
 	}

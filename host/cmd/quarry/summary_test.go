@@ -26,7 +26,8 @@ func strictly(t *testing.T, text string, v any) {
 
 // TestStats: times, engine, threads, folder and outputs are in the file of --stats, and in no other.
 func TestStats(t *testing.T) {
-	workFolder(t, sample())
+	t.Parallel()
+	w := workFolder(t, sample())
 	for _, row := range []struct {
 		flags, engine string
 		threads       int
@@ -35,21 +36,21 @@ func TestStats(t *testing.T) {
 	}{
 		{"--engine native --threads 3", "native", 3, "out/projection.safetensors out/n.jsonl out/n.manifest.json", "fit mine project pairs read write"},
 		{"--engine native", "native", runtime.GOMAXPROCS(0), "out/projection.safetensors out/n.jsonl out/n.manifest.json", "fit mine project pairs read write"},
-		{"--engine wasm --threads 1 --projection out/projection.safetensors", "wasm", 1, "out/n.jsonl out/n.manifest.json", "mine project pairs read write"},
+		{"--engine wasm --threads 1 --projection ./out/projection.safetensors", "wasm", 1, "out/n.jsonl out/n.manifest.json", "mine project pairs read write"},
 	} {
 		t.Run(row.flags, func(t *testing.T) {
-			summary := mineJSON(t, "mine data -o out/n.jsonl --force --stats out/s.json "+row.flags)
+			summary := w.mineJSON(t, "mine ./data -o ./out/n.jsonl --force --stats ./out/s.json "+row.flags)
 			var s runStats
-			made := tree(t)
+			made := w.tree(t)
 			strictly(t, made["out/s.json"], &s)
-			if s.Folder != "data" || s.Engine != row.engine || s.Threads != row.threads || strings.Join(s.Outputs, " ") != row.outputs || s.Tallies != summary.Tallies {
+			if s.Folder != w.path("data") || s.Engine != row.engine || s.Threads != row.threads || w.within(strings.Join(s.Outputs, " ")) != row.outputs || s.Tallies != summary.Tallies {
 				t.Errorf("the statistics are %+v, expected %+v and tallies %+v", s, row, summary.Tallies)
 			}
 			if stages := strings.Join(slices.Sorted(maps.Keys(s.Seconds)), " "); stages != row.stages {
 				t.Errorf("there are seconds of %s, expected %s", stages, row.stages)
 			}
-			for stage, seconds := range s.Seconds {
-				if seconds <= 0 || seconds > 60 {
+			for stage, seconds := range s.Seconds { // which may be as long as it takes
+				if seconds < 0 {
 					t.Errorf("%s took %v seconds", stage, seconds)
 				}
 			}
@@ -67,12 +68,13 @@ func TestStats(t *testing.T) {
 
 // TestSummaryAsJSON holds the summary against the files: each figure is counted again from the negatives.
 func TestSummaryAsJSON(t *testing.T) {
-	workFolder(t, sample())
+	t.Parallel()
+	w := workFolder(t, sample())
 	var s run.Summary
-	strictly(t, mustRun(t, mineLine+" --json --split all"), &s)
-	pairs := readNegatives(t, "out/n.jsonl")
+	strictly(t, w.mustRun(t, mineLine+" --json --split all"), &s)
+	pairs := w.readNegatives(t, "out/n.jsonl")
 	var manifest negatives.Manifest
-	strictly(t, tree(t)["out/n.manifest.json"], &manifest)
+	strictly(t, w.tree(t)["out/n.manifest.json"], &manifest)
 	tallies := negatives.Tallies{Documents: 8, Queries: 4, Pairs: len(pairs)}
 	distances := map[string][]float64{}
 	var with []negatives.Pair
@@ -123,10 +125,11 @@ func TestSummaryAsJSON(t *testing.T) {
 	}
 }
 
-// TestWord has words that a shell takes apart.
-func TestWord(t *testing.T) {
+// TestShellWord quotes words that a shell takes apart.
+func TestShellWord(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{"": "''", "s3://b/jobs/a": "s3://b/jobs/a", "./unï": "./unï", "a b": "'a b'", "it's": `'it'\''s'`, "$x": "'$x'", "\xff": "'\xff'"} {
-		if got := word(text); got != want {
+		if got := shellWord(text); got != want {
 			t.Errorf("%q is %s, expected %s", text, got, want)
 		}
 	}
@@ -134,8 +137,9 @@ func TestWord(t *testing.T) {
 
 // TestSummaryAsText has the tallies in words.
 func TestSummaryAsText(t *testing.T) {
-	workFolder(t, sample())
-	out := mustRun(t, mineLine+" --models a --no-pca")
+	t.Parallel()
+	w := workFolder(t, sample())
+	out := w.mustRun(t, mineLine+" --models a --no-pca")
 	for _, part := range []string{"3 pairs of split train against 8 documents, rule dual, 2 components", "3, for 1 pairs (33.3 %)", "1 pairs: no document in the rule's window",
 		"1 pairs: every document in the window is nearer to the positive (Eq. 6)", "query to positive", "Text of query 1", "written: out/projection.safetensors, out/n.jsonl, out/n.manifest.json"} {
 		if !strings.Contains(out, part) {
@@ -146,23 +150,24 @@ func TestSummaryAsText(t *testing.T) {
 
 // TestQuiet: --quiet leaves nothing to read but errors, and writes the same files.
 func TestQuiet(t *testing.T) {
-	for _, row := range append([]writing{{"demo -o out --engine native", "out/negatives.jsonl"}}, writings...) {
+	t.Parallel()
+	for _, row := range append([]writing{{"demo -o ./out --engine native", "out/negatives.jsonl"}}, writings...) {
 		if row.file == "out/s.json" {
 			continue // it has times
 		}
 		t.Run(row.line+"/"+row.file, func(t *testing.T) {
-			made(t)
-			if mustRun(t, row.line) == "" {
+			w := made(t)
+			if w.mustRun(t, row.line) == "" {
 				t.Error("nothing is said without --quiet")
 			}
-			want := tree(t)
+			want := w.tree(t)
 			for _, quiet := range []string{" --quiet", " -q"} {
-				if out := mustRun(t, row.line+" --force"+quiet); out != "" {
+				if out := w.mustRun(t, row.line+" --force"+quiet); out != "" {
 					t.Errorf("quarry %s%s says %q", row.line, quiet, out)
 				}
-				checkUnchanged(t, want)
+				w.checkUnchanged(t, want)
 			}
-			if o := quarry(t.Context(), "inspect nosuch --quiet"); o.code != exitInput || o.stderr == "" {
+			if o := w.quarry(t.Context(), "inspect ./nosuch --quiet"); o.code != exitInput || o.stderr == "" {
 				t.Errorf("an error with --quiet: exit %d, stderr %q", o.code, o.stderr)
 			}
 		})
@@ -171,26 +176,27 @@ func TestQuiet(t *testing.T) {
 
 // TestEverySummaryAsJSON: with --json each command prints one JSON value, whose figures are those of its files.
 func TestEverySummaryAsJSON(t *testing.T) {
-	made(t)
+	t.Parallel()
+	w := made(t)
 	for _, row := range []struct {
 		line string
 		want map[string]any
 	}{
-		{"fit data -o out/p.safetensors --components 2", map[string]any{"columns": 5., "components": 2., "rows": 8., "written": []any{"out/p.safetensors"}}},
+		{"fit ./data -o ./out/p.safetensors --components 2", map[string]any{"columns": 5., "components": 2., "rows": 8., "written": []any{"out/p.safetensors"}}},
 		{transformLine, map[string]any{"documents": 8., "queries": 4., "zero_rows": 0., "folder": "out"}},
-		{exportLine, map[string]any{"pairs": 3., "triplets": float64(strings.Count(tree(t)["n.jsonl"], `"rank"`)), "written": []any{"out/t.jsonl"}}},
-		{"demo -o out/demo --engine native", map[string]any{"split": "train"}},
+		{exportLine, map[string]any{"pairs": 3., "triplets": float64(strings.Count(w.tree(t)["n.jsonl"], `"rank"`)), "written": []any{"out/t.jsonl"}}},
+		{"demo -o ./out/demo --engine native", map[string]any{"split": "train"}},
 		{"version", map[string]any{"go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH, "abi": "1.0"}},
 	} {
 		var got map[string]any
-		strictly(t, mustRun(t, row.line+" --json"), &got)
+		strictly(t, w.mustRun(t, row.line+" --json"), &got)
 		for key, want := range row.want {
 			if !reflect.DeepEqual(got[key], want) {
 				t.Errorf("quarry %s: %s is %v, expected %v", row.line, key, got[key], want)
 			}
 		}
 	}
-	if lines := strings.Count(tree(t)["out/t.jsonl"], "\n"); lines != strings.Count(tree(t)["n.jsonl"], `"rank"`) || lines == 0 {
+	if lines := strings.Count(w.tree(t)["out/t.jsonl"], "\n"); lines != strings.Count(w.tree(t)["n.jsonl"], `"rank"`) || lines == 0 {
 		t.Errorf("%d triplets were written", lines)
 	}
 }

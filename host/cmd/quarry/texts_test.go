@@ -12,6 +12,7 @@ func onlyIDs(f files) {
 }
 
 func TestTextFilesThatAreNotSound(t *testing.T) {
+	t.Parallel()
 	zip := func(f files) {
 		f["corpus.jsonl.gz"] = zipped(f["corpus.jsonl"])
 		f.drop("corpus.jsonl")
@@ -78,24 +79,26 @@ func TestTextFilesThatAreNotSound(t *testing.T) {
 
 // TestIDsAlone mines a folder without texts: the negatives are those of the folder with texts, and only export needs more.
 func TestIDsAlone(t *testing.T) {
+	t.Parallel()
 	data := sample()
-	workFolder(t, data)
-	mustRun(t, mineLine)
+	w := workFolder(t, data)
+	w.mustRun(t, mineLine)
 	onlyIDs(data)
-	data.write(t, "bare")
-	mustRun(t, "mine bare -o out/bare.jsonl --engine native --projection out/projection.safetensors")
-	made := tree(t)
+	data.write(t, w.path("bare"))
+	w.mustRun(t, "mine ./bare -o ./out/bare.jsonl --engine native --projection ./out/projection.safetensors")
+	made := w.tree(t)
 	if made["out/bare.jsonl"] != made["out/n.jsonl"] {
 		t.Error("the negatives differ from those of the folder with texts")
 	}
-	failure{line: "export out/bare.jsonl bare -o out/t.jsonl", says: []string{"bare", "no texts, only ids", "corpus.jsonl and queries.jsonl"}}.run(t)
+	failure{line: "export ./out/bare.jsonl ./bare -o ./out/t.jsonl", says: []string{"bare", "no texts, only ids", "corpus.jsonl and queries.jsonl"}}.run(t, w)
 	// With queries' texts alone it is the corpus that is missing.
-	files{"queries.jsonl": sample()["queries.jsonl"]}.write(t, "bare")
-	failure{line: "export out/bare.jsonl bare -o out/t.jsonl", says: []string{"bare", "no texts, only ids"}}.run(t)
+	files{"queries.jsonl": sample()["queries.jsonl"]}.write(t, w.path("bare"))
+	failure{line: "export ./out/bare.jsonl ./bare -o ./out/t.jsonl", says: []string{"bare", "no texts, only ids"}}.run(t, w)
 }
 
 // TestSpellingsOfAFolder writes the same folder in other ways. What is mined is the same in all of them.
 func TestSpellingsOfAFolder(t *testing.T) {
+	t.Parallel()
 	texts := []string{"corpus.jsonl", "queries.jsonl"}
 	all := append([]string{"qrels/train.tsv", "qrels/test.tsv"}, texts...)
 	each := func(names []string, change func(content string) string) func(files) {
@@ -148,12 +151,12 @@ func TestSpellingsOfAFolder(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			data := sample()
-			workFolder(t, data)
+			w := workFolder(t, data)
 			row.change(data)
-			data.write(t, "other")
-			mustRun(t, mineLine+" --split all")
-			mustRun(t, "mine other -o out/other.jsonl --engine native --split all --projection out/projection.safetensors")
-			made := tree(t)
+			data.write(t, w.path("other"))
+			w.mustRun(t, mineLine+" --split all")
+			w.mustRun(t, "mine ./other -o ./out/other.jsonl --engine native --split all --projection ./out/projection.safetensors")
+			made := w.tree(t)
 			if made["out/other.jsonl"] != made["out/n.jsonl"] {
 				t.Errorf("the negatives differ:\n%s\nexpected\n%s", made["out/other.jsonl"], made["out/n.jsonl"])
 			}

@@ -11,7 +11,6 @@ import (
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
-	"github.com/quarry-hn/quarry/host/run"
 )
 
 func (a *app) transformCommand() *cobra.Command {
@@ -43,7 +42,7 @@ corpus or query file.`,
 			}
 			defer folder.Close()
 			if err := os.MkdirAll(output, 0o755); err != nil {
-				return fmt.Errorf("%w: %w", run.ErrWrite, err)
+				return fmt.Errorf("%w: %w", option.ErrWrite, err)
 			}
 			meter := a.newMeter()
 			if o.Compute, err = compute.options(e, meter); err != nil {

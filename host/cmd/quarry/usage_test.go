@@ -17,24 +17,24 @@ var mistakes = []usageRow{
 	{"bogus", []string{`"bogus"`}},
 	{"mien data", []string{`"mien"`, "mine"}}, // a suggestion
 	{"--bogus", []string{"--bogus"}},
-	{"mine data --bogus", []string{"--bogus"}},
-	{"mine -z data", []string{"'z'"}},
+	{"mine ./data --bogus", []string{"--bogus"}},
+	{"mine -z ./data", []string{"'z'"}},
 	{"mine", []string{"1 arg", "0"}},
-	{"mine data data", []string{"1 arg", "2"}},
+	{"mine ./data ./data", []string{"1 arg", "2"}},
 	{"fit", []string{"1 arg", "0"}},
-	{"fit data data", []string{"1 arg", "2"}},
-	{"transform --projection p -o out", []string{"1 arg", "0"}},
-	{"transform data data --projection p -o out", []string{"1 arg", "2"}},
-	{"transform data -o out", []string{"--projection"}},
-	{"transform data --projection p", []string{"--output"}},
-	{"export out/n.jsonl", []string{"2 arg", "1"}},
-	{"export out/n.jsonl data data", []string{"2 arg", "3"}},
+	{"fit ./data ./data", []string{"1 arg", "2"}},
+	{"transform --projection p -o ./out", []string{"1 arg", "0"}},
+	{"transform ./data ./data --projection p -o ./out", []string{"1 arg", "2"}},
+	{"transform ./data -o ./out", []string{"--projection"}},
+	{"transform ./data --projection p", []string{"--output"}},
+	{"export ./out/n.jsonl", []string{"2 arg", "1"}},
+	{"export ./out/n.jsonl ./data ./data", []string{"2 arg", "3"}},
 	{"inspect", []string{"1 arg", "0"}},
-	{"inspect data data", []string{"1 arg", "2"}},
-	{"demo data", []string{"data"}},
+	{"inspect ./data ./data", []string{"1 arg", "2"}},
+	{"demo ./data", []string{"data"}},
 	{"version data", []string{"data"}},
-	{"mine data -o", []string{"-o"}},
-	{"mine data --top", []string{"--top"}},
+	{"mine ./data -o", []string{"-o"}},
+	{"mine ./data --top", []string{"--top"}},
 	{mineLine + " --top x", []string{"--top", `"x"`}},
 	{mineLine + " --top 0", []string{"--top", "0"}},
 	{mineLine + " --top -1", []string{"top is -1", "1 to 4096"}},
@@ -52,7 +52,7 @@ var mistakes = []usageRow{
 	{mineLine + " --rule margin --margin=-0.1", []string{"margin is -0.1", "0 to 2"}},
 	{mineLine + " --perc 0.9", []string{"--perc", "perc or capped", "dual"}},
 	{mineLine + " --rule perc --margin 0.1", []string{"--margin", "--rule margin", "perc"}},
-	{"mine data -o - --engine native", []string{"--output", "./-"}},
+	{"mine ./data -o - --engine native", []string{"--output", "./-"}},
 	{"demo -o -", []string{"--output", "./-"}},
 	{mineLine + " --positives some", []string{`positives is "some"`, "each, all"}},
 	{mineLine + " --self maybe", []string{`self is "maybe"`, "exclude, keep"}},
@@ -60,14 +60,14 @@ var mistakes = []usageRow{
 	{mineLine + " --missing keep", []string{`missing is "keep"`, "error, skip"}},
 	{mineLine + " --threads 0", []string{"--threads", "0", "1 or more"}},
 	{mineLine + " --threads=-2", []string{"--threads", "-2", "1 or more"}},
-	{"fit data -o out/p --threads 0", []string{"--threads", "0", "1 or more"}},
-	{"fit data -o out/p --zero keep", []string{`zero is "keep"`, "error, skip"}},
-	{"demo -o out/demo --threads 0", []string{"--threads", "0", "1 or more"}},
-	{"transform data --projection p -o out --threads 0", []string{"--threads", "0", "1 or more"}},
-	{"transform data --projection p -o out --zero keep --engine native", []string{`zero is "keep"`, "error, skip"}},
-	{"mine data -o out/n.jsonl --engine bogus", []string{`--engine is "bogus"`, "wasm or native"}},
-	{"demo -o out/demo --engine bogus", []string{`--engine is "bogus"`, "wasm or native"}},
-	{"transform data --projection p -o out --engine bogus", []string{`--engine is "bogus"`, "wasm or native"}},
+	{"fit ./data -o ./out/p --threads 0", []string{"--threads", "0", "1 or more"}},
+	{"fit ./data -o ./out/p --zero keep", []string{`zero is "keep"`, "error, skip"}},
+	{"demo -o ./out/demo --threads 0", []string{"--threads", "0", "1 or more"}},
+	{"transform ./data --projection p -o ./out --threads 0", []string{"--threads", "0", "1 or more"}},
+	{"transform ./data --projection p -o ./out --zero keep --engine native", []string{`zero is "keep"`, "error, skip"}},
+	{"mine ./data -o ./out/n.jsonl --engine bogus", []string{`--engine is "bogus"`, "wasm or native"}},
+	{"demo -o ./out/demo --engine bogus", []string{`--engine is "bogus"`, "wasm or native"}},
+	{"transform ./data --projection p -o ./out --engine bogus", []string{`--engine is "bogus"`, "wasm or native"}},
 	{mineLine + " --variance 0", []string{"--variance", "0", "above 0 to 1"}},
 	{mineLine + " --variance 1.5", []string{"variance is 1.5", "above 0 to 1"}},
 	{mineLine + " --variance=-0.5", []string{"variance is -0.5", "above 0 to 1"}},
@@ -101,21 +101,22 @@ var mistakes = []usageRow{
 	{mineLine + " --models a=", []string{"--models", `""`, "not a number"}},
 	{mineLine + " --models a=1,b --variance 3 --components 2", []string{"variance is 3", "choose one"}},
 	// Outputs that there is no name for, or that would overwrite one another.
-	{"mine data --engine native --output=", []string{"--output", "empty"}},
-	{"fit data --output=", []string{"--output", "empty"}},
-	{"export out/n.jsonl data --output=", []string{"--output", "empty"}},
-	{"transform data --projection p --engine native --output=", []string{"--output", "empty"}},
+	{"mine ./data --engine native --output=", []string{"--output", "empty"}},
+	{"fit ./data --output=", []string{"--output", "empty"}},
+	{"export ./out/n.jsonl ./data --output=", []string{"--output", "empty"}},
+	{"transform ./data --projection p --engine native --output=", []string{"--output", "empty"}},
 	{"demo --engine native --output=", []string{"--output", "empty"}},
-	{"mine data --engine native -o out/projection.safetensors", []string{"out/projection.safetensors", "twice"}},
-	{mineLine + " --stats out/n.jsonl", []string{"out/n.jsonl", "--stats"}},
-	{mineLine + " --stats out/n.manifest.json --force", []string{"out/n.manifest.json", "--stats"}},
+	{"mine ./data --engine native -o ./out/projection.safetensors", []string{"out/projection.safetensors", "twice"}},
+	{mineLine + " --stats ./out/n.jsonl", []string{"out/n.jsonl", "--stats"}},
+	{mineLine + " --stats ./out/n.manifest.json --force", []string{"out/n.manifest.json", "--stats"}},
 }
 
 func TestUsage(t *testing.T) {
+	t.Parallel()
 	for _, row := range mistakes {
 		t.Run(row.line, func(t *testing.T) {
-			workFolder(t, sample())
-			failure{line: row.line, code: exitUsage, says: append(row.says, "--help")}.run(t)
+			w := workFolder(t, sample())
+			failure{line: row.line, code: exitUsage, says: append(row.says, "--help")}.run(t, w)
 		})
 	}
 }
@@ -123,35 +124,37 @@ func TestUsage(t *testing.T) {
 // TestUsageComesFirst has the same mistakes, and a folder that is not there: what the command line alone tells is told before a folder is
 // read, which takes minutes where it is large.
 func TestUsageComesFirst(t *testing.T) {
-	t.Chdir(t.TempDir())
+	t.Parallel()
+	w := newWorkspace(t)
 	for _, row := range mistakes {
 		line := strings.ReplaceAll(row.line, "out/", "")
-		o := quarry(t.Context(), line)
+		o := w.quarry(t.Context(), line)
 		if o.code != exitUsage {
 			t.Errorf("quarry %s: exit %d, expected %d:\n%s", line, o.code, exitUsage, o.stderr)
 		}
 	}
-	checkUnchanged(t, files{})
+	w.checkUnchanged(t, files{})
 }
 
 // TestUsageThatTheFolderTells are options that do not go with the folder that is given.
 func TestUsageThatTheFolderTells(t *testing.T) {
+	t.Parallel()
 	rows := []failure{
 		{line: mineLine + " --components 6", says: []string{"6 components", "5 columns"}},
-		{line: "fit data -o out/p --components 6", says: []string{"6 components", "5 columns"}},
-		{line: "fit data -o out/p --components 5 --fit-on sample:3", says: []string{"5 components", "only 2"}},
+		{line: "fit ./data -o ./out/p --components 6", says: []string{"6 components", "5 columns"}},
+		{line: "fit ./data -o ./out/p --components 5 --fit-on sample:3", says: []string{"5 components", "only 2"}},
 		{line: mineLine + " --fit-on sample:9", says: []string{"sample of 9", "8 documents"}},
 		{line: mineLine + " --models c", says: []string{`"c"`, "a, b"}},
 		{line: mineLine + " --models a,A", says: []string{`"A"`, "a, b"}},
 		{line: mineLine + " --models a/../b", says: []string{`"a/../b"`, "a, b"}},
-		{line: "fit data -o out/p --models a,c=2", says: []string{`"c"`, "a, b"}},
+		{line: "fit ./data -o ./out/p --models a,c=2", says: []string{`"c"`, "a, b"}},
 		{line: mineLine + " --memory 16MiB", says: []string{"too little memory", "16 MiB were given", "at least"}},
-		{line: "fit data -o out/p --memory 16MiB", says: []string{"too little memory", "at least"}},
+		{line: "fit ./data -o ./out/p --memory 16MiB", says: []string{"too little memory", "at least"}},
 		{line: mineLine + " --split dev", says: []string{"qrels/dev.tsv", "train, test or all"}},
 		{line: mineLine + " --split ../qrels/train", says: []string{"train, test or all"}},
 	}
 	// The covariance of so many columns is not held.
-	rows = append(rows, failure{line: "fit data -o out/p --variance 1", says: []string{"2053 columns", "--no-pca", "--variance"}, change: func(f files) {
+	rows = append(rows, failure{line: "fit ./data -o ./out/p --variance 1", says: []string{"2053 columns", "--no-pca", "--variance"}, change: func(f files) {
 		wide := make([]float64, 2048)
 		wide[0] = 1
 		f["vectors/wide/docs.npy"] = f4(slices.Repeat([][]float64{wide}, 8)...)
@@ -165,32 +168,33 @@ func TestUsageThatTheFolderTells(t *testing.T) {
 
 // TestHelp: every command has help with examples that begin with its name, and help is no failure.
 func TestHelp(t *testing.T) {
-	t.Chdir(t.TempDir())
+	t.Parallel()
+	w := newWorkspace(t)
 	for _, command := range []string{"", "mine", "fit", "transform", "export", "inspect", "demo", "version", "job", "job init", "job status", "job run", "job sweep", "job cancel", "job fetch"} {
 		for _, line := range []string{command + " --help", command + " -h", "help " + command} {
-			out := mustRun(t, line)
+			out := w.mustRun(t, line)
 			examples, flags, ok := strings.Cut(out, "Examples:\n")
 			if !ok || !strings.Contains(flags, "quarry "+command) || !strings.Contains(flags, "Flags:") || examples == "" {
 				t.Errorf("quarry %s lacks examples or flags:\n%s", line, out)
 			}
 		}
 	}
-	if mustRun(t, "") != mustRun(t, "--help") {
+	if w.mustRun(t, "") != w.mustRun(t, "--help") {
 		t.Error("quarry alone and quarry --help say different things")
 	}
-	if mustRun(t, "job") != mustRun(t, "job --help") {
+	if w.mustRun(t, "job") != w.mustRun(t, "job --help") {
 		t.Error("quarry job alone and quarry job --help say different things")
 	}
-	root := mustRun(t, "--help")
+	root := w.mustRun(t, "--help")
 	for _, part := range []string{"corpus.jsonl", "qrels/<split>.tsv", "vectors/<model>/docs.npy", "Exit codes: 0", "130 interrupted", "--force"} {
 		if !strings.Contains(root, part) {
 			t.Errorf("quarry --help lacks %q", part)
 		}
 	}
 	for _, line := range []string{"help bogus", "help job bogus"} {
-		if o := quarry(t.Context(), line); o.code != exitUsage {
+		if o := w.quarry(t.Context(), line); o.code != exitUsage {
 			t.Errorf("quarry %s: exit %d, expected %d", line, o.code, exitUsage)
 		}
 	}
-	checkUnchanged(t, files{})
+	w.checkUnchanged(t, files{})
 }

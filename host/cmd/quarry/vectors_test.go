@@ -29,6 +29,7 @@ func cut(name string, n int) func(files) {
 }
 
 func TestVectorFilesThatAreNotSound(t *testing.T) {
+	t.Parallel()
 	const docs, queries = "vectors/a/docs.npy", "vectors/a/queries.npy"
 	swap := func(f files) { f[docs], f[queries] = f[queries], f[docs] }
 	runFailures(t, []failure{
@@ -75,12 +76,13 @@ func TestVectorFilesThatAreNotSound(t *testing.T) {
 			f.drop(docs, queries, "vectors/b/docs.npy", "vectors/b/queries.npy")
 			f["vectors"] = "x"
 		}, says: []string{"data/vectors"}},
-		{name: "no such folder", line: "mine nosuch -o out/n.jsonl --engine native", says: []string{"nosuch", "no such file"}},
-		{name: "a file for the folder", line: "mine data/corpus.jsonl -o out/n.jsonl --engine native", says: []string{"data/corpus.jsonl", "not a folder"}},
+		{name: "no such folder", line: "mine ./nosuch -o ./out/n.jsonl --engine native", says: []string{"nosuch", "no such file"}},
+		{name: "a file for the folder", line: "mine ./data/corpus.jsonl -o ./out/n.jsonl --engine native", says: []string{"data/corpus.jsonl", "not a folder"}},
 	})
 }
 
 func TestVectorsWithValuesThatHaveNoCosine(t *testing.T) {
+	t.Parallel()
 	docs := func(row int, values ...float64) func(files) {
 		return func(f files) { f["vectors/a/docs.npy"] = f4(withRow(planar(documentDegrees), row, values...)...) }
 	}
@@ -114,27 +116,28 @@ func TestVectorsWithValuesThatHaveNoCosine(t *testing.T) {
 			f["vectors/a/queries.npy"] = f4([]float64{1, 2}, []float64{0, 0}, []float64{0, 0}, []float64{1, 2})
 		}, line: mineLine + " --zero skip",
 			says: []string{"data/qrels/train.tsv", "3 pairs", "zero"}},
-		{name: "fit: a zero document", change: docs(5, 0, 0), line: "fit data -o out/p.safetensors", says: []string{"data/vectors/a/docs.npy, row 5", "--zero skip"}},
-		{name: "fit on all: a zero query", change: queries(3, 0, 0), line: "fit data -o out/p.safetensors --fit-on all", says: []string{"data/vectors/a/queries.npy, row 3", "--zero skip"}},
+		{name: "fit: a zero document", change: docs(5, 0, 0), line: "fit ./data -o ./out/p.safetensors", says: []string{"data/vectors/a/docs.npy, row 5", "--zero skip"}},
+		{name: "fit on all: a zero query", change: queries(3, 0, 0), line: "fit ./data -o ./out/p.safetensors --fit-on all", says: []string{"data/vectors/a/queries.npy, row 3", "--zero skip"}},
 		{name: "fit: documents all the same", change: func(f files) {
 			f["vectors/a/docs.npy"] = f4(planar(make([]float64, 8))...)
 			f["vectors/b/docs.npy"] = f4([][]float64{{1, 0, 0}, {2, 0, 0}, {3, 0, 0}, {4, 0, 0}, {5, 0, 0}, {6, 0, 0}, {7, 0, 0}, {8, 0, 0}}...)
-		}, line: "fit data -o out/p.safetensors", says: []string{"nothing to fit", "variance of 8 rows is 0"}},
+		}, line: "fit ./data -o ./out/p.safetensors", says: []string{"nothing to fit", "variance of 8 rows is 0"}},
 	}
 	runFailures(t, rows)
 	t.Run("transform", func(t *testing.T) {
 		// The projection is fitted before the vectors go bad. The file that goes bad is the last, so that the others are there to clean up.
-		workFolder(t, sample())
-		mustRun(t, "fit data -o p.safetensors")
+		w := workFolder(t, sample())
+		w.mustRun(t, "fit ./data -o ./p.safetensors")
 		bad := files{}
 		queries(3, 0, 0)(bad)
-		bad.write(t, "data")
-		failure{line: "transform data --projection p.safetensors -o out --engine native", says: []string{"data/vectors/a/queries.npy, row 3", "zero", "--zero skip"}}.run(t)
+		bad.write(t, w.path("data"))
+		failure{line: "transform ./data --projection ./p.safetensors -o ./out --engine native", says: []string{"data/vectors/a/queries.npy, row 3", "zero", "--zero skip"}}.run(t, w)
 	})
 }
 
 // TestZeroSkip leaves zero vectors out, and counts them: d6 is a document and nothing else, d5 the positive of q2, q3 a query.
 func TestZeroSkip(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		name             string
 		documents        []int
@@ -159,13 +162,13 @@ func TestZeroSkip(t *testing.T) {
 					queries[i] = []float64{0, 0}
 				}
 				data["vectors/a/docs.npy"], data["vectors/a/queries.npy"] = f4(docs...), f4(queries...)
-				workFolder(t, data)
-				s := mineJSON(t, mineLine+" --zero skip --rule topk --top 8"+fitting)
+				w := workFolder(t, data)
+				s := w.mineJSON(t, mineLine+" --zero skip --rule topk --top 8"+fitting)
 				if s.Tallies.ZeroDocuments != row.zeroDocs || int64(s.Tallies.SkippedZero) != row.zeroed {
 					t.Errorf("skipped: %d documents and %d pairs, expected %d and %d", s.Tallies.ZeroDocuments, s.Tallies.SkippedZero, row.zeroDocs, row.zeroed)
 				}
 				var mined []string
-				for _, p := range readNegatives(t, "out/n.jsonl") {
+				for _, p := range w.readNegatives(t, "out/n.jsonl") {
 					mined = append(mined, p.QueryID)
 					// topk takes every document but the positive and what is zero.
 					if want := 7 - int(row.zeroDocs); len(p.Negatives) != want {
@@ -188,19 +191,19 @@ func TestZeroSkip(t *testing.T) {
 }
 
 // mineJSON runs a mine command with --json and returns its summary.
-func mineJSON(t *testing.T, line string) *run.Summary {
+func (w workspace) mineJSON(t *testing.T, line string) *run.Summary {
 	t.Helper()
 	var s run.Summary
-	if err := json.Unmarshal([]byte(mustRun(t, line+" --json")), &s); err != nil {
+	if err := json.Unmarshal([]byte(w.mustRun(t, line+" --json")), &s); err != nil {
 		t.Fatal(err)
 	}
 	return &s
 }
 
 // readNegatives reads a negatives file.
-func readNegatives(t *testing.T, path string) []negatives.Pair {
+func (w workspace) readNegatives(t *testing.T, path string) []negatives.Pair {
 	t.Helper()
-	pairs, err := negatives.Load(path)
+	pairs, err := negatives.Load(w.path(path))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/quarry-hn/quarry/host/internal/event"
 )
 
 // ErrExists is returned, wrapped, where the file is there already and may not be replaced.
@@ -88,13 +90,14 @@ func CreateIn(folder, path string, force bool, write func(io.Writer) error) (*Pe
 	if n := len(base); 200 < n && n <= 255 {
 		base = strings.ToValidUTF8(base[:200], "")
 	}
+	event.At("file create")
 	f, err := os.CreateTemp(folder, "."+base+".*.tmp")
 	if err != nil {
 		return nil, writeError(path, err)
 	}
 	if err := fill(f, path, write); err != nil {
 		_ = f.Close() // it may be closed already
-		if e := os.Remove(f.Name()); e != nil {
+		if e := remove(f.Name()); e != nil {
 			err = errors.Join(err, e)
 		}
 		return nil, err
@@ -105,7 +108,7 @@ func CreateIn(folder, path string, force bool, write func(io.Writer) error) (*Pe
 // fill writes, syncs and closes f, which is to become path. An error of write itself comes back as it is. An error of
 // the disk is an ErrWrite.
 func fill(f *os.File, path string, write func(io.Writer) error) error {
-	w := bufio.NewWriterSize(f, 1<<18)
+	w := bufio.NewWriterSize(writer{f}, 1<<18)
 	if err := write(w); err != nil && w.Flush() == nil {
 		return err
 	}
@@ -113,13 +116,22 @@ func fill(f *os.File, path string, write func(io.Writer) error) error {
 	// The kernel would give all files of a few milliseconds the same time. This time has nanoseconds, so it tells apart
 	// files that soon follow one another.
 	date := func() error { now := time.Now(); return os.Chtimes(f.Name(), now, now) }
+	sync := func() error { event.At("file sync"); return f.Sync() }
 	// A bufio.Writer that has failed fails again in Flush.
-	for _, step := range []func() error{w.Flush, chmod, date, f.Sync, f.Close} {
+	for _, step := range []func() error{w.Flush, chmod, date, sync, f.Close} {
 		if err := step(); err != nil {
 			return writeError(path, err)
 		}
 	}
 	return nil
+}
+
+// writer is a file whose writes are events.
+type writer struct{ to *os.File }
+
+func (w writer) Write(b []byte) (int, error) {
+	event.At("file write")
+	return w.to.Write(b)
 }
 
 // Commit gives the file its name. Without force it never replaces a file, even one that appeared since Create.
@@ -140,7 +152,7 @@ func (p *Pending) commit(name func() error) error {
 func (p *Pending) name() error {
 	if !p.force {
 		// To link fails where the name is taken; to rename would replace what is there.
-		if os.Link(p.temporary, p.path) == nil {
+		if link(p.temporary, p.path) == nil {
 			return p.removeTemporary()
 		}
 		// Some file systems have no links. There a last look must do, though another process may take the name after
@@ -149,6 +161,7 @@ func (p *Pending) name() error {
 			return err
 		}
 	}
+	event.At("file rename")
 	if err := os.Rename(p.temporary, p.path); err != nil {
 		return writeError(p.path, err)
 	}
@@ -156,7 +169,7 @@ func (p *Pending) name() error {
 }
 
 func (p *Pending) linkNew() error {
-	switch err := os.Link(p.temporary, p.path); {
+	switch err := link(p.temporary, p.path); {
 	case err == nil:
 		return p.removeTemporary()
 	case errors.Is(err, fs.ErrExist):
@@ -170,7 +183,7 @@ func (p *Pending) linkNew() error {
 
 // removeTemporary removes the temporary name of a file that has been linked to its own.
 func (p *Pending) removeTemporary() error {
-	if err := os.Remove(p.temporary); !errors.Is(err, fs.ErrNotExist) {
+	if err := remove(p.temporary); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -183,7 +196,17 @@ func (p *Pending) Discard() error {
 	}
 	temporary := p.temporary
 	p.temporary = ""
-	return os.Remove(temporary)
+	return remove(temporary)
+}
+
+func link(from, to string) error {
+	event.At("file link")
+	return os.Link(from, to)
+}
+
+func remove(path string) error {
+	event.At("file remove")
+	return os.Remove(path)
 }
 
 // Group is files that get their names one right after the other, once all of them are complete.
