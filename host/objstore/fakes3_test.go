@@ -16,15 +16,15 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// fakeS3 answers as S3 does for a bucket, from memory and without a socket. So it works under testing/synctest, whose
-// clock stands still while anything runs: a time-out of 30 s passes at once, and never too early. What S3 does beyond
-// that is tested against versitygw.
+// fakeS3 answers as S3 does for one bucket, from memory and without a socket. So it works under testing/synctest, whose
+// clock moves only while all goroutines wait: a time-out of 30 s passes at once, and never too early. What S3 does
+// beyond that is tested against versitygw.
 type fakeS3 struct {
 	mu      sync.Mutex
 	objects map[string][]byte // by path
 }
 
-// openFake opens a bucket of a fake S3 through a fault. The plain store goes without. Call it in a bubble of synctest.
+// openFake opens a bucket of a fake S3 twice: through a fault, and without it. Call it in a bubble of synctest.
 func openFake(t *testing.T, f fault) (through, plain objstore.Store, way *faulty) {
 	t.Helper()
 	server := &fakeS3{objects: map[string][]byte{}}
@@ -32,7 +32,7 @@ func openFake(t *testing.T, f fault) (through, plain objstore.Store, way *faulty
 	return openAt(t, "http://s3.test", way), openAt(t, "http://s3.test", server), way
 }
 
-// openAt opens the store below of a bucket, at an endpoint, with the default policy of retries.
+// openAt opens a bucket at an endpoint, below the prefix "below". Retries follow the default policy.
 func openAt(t *testing.T, endpoint string, transport http.RoundTripper) objstore.Store {
 	t.Helper()
 	for name, value := range map[string]string{
@@ -95,7 +95,8 @@ func (s *fakeS3) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 }
 
 func (s *fakeS3) put(w http.ResponseWriter, r *http.Request, body []byte, there bool) {
-	// The request is signed with its body's fingerprint: another body was read from another place, or not to the end.
+	// The request carries its body's fingerprint. Where the body is another, the client read it from the wrong place,
+	// or not to its end.
 	if sum := fmt.Sprintf("%x", sha256.Sum256(body)); r.Header.Get("X-Amz-Content-Sha256") != sum {
 		refuse(w, r, http.StatusBadRequest, "XAmzContentSHA256Mismatch")
 		return

@@ -19,7 +19,7 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore/storetest"
 )
 
-// The test binary is a process that puts, where this variable says what.
+// Where this variable is set, the test binary is a process that puts objects; its value says in which way.
 const childVariable = "QUARRY_OBJSTORE_CHILD"
 
 func TestMain(m *testing.M) {
@@ -36,7 +36,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// race puts its bytes under 20 keys, each once its standard input has another line, and prints those that it won.
+// race puts an object of its own bytes for each key that it reads from standard input, and prints whether it won or
+// lost.
 func race(dir, name string) int {
 	s, err := objstore.OpenFile(dir)
 	if err != nil {
@@ -59,7 +60,7 @@ func race(dir, name string) int {
 	return 0
 }
 
-// hang puts an object that never ends.
+// hang puts an object whose body never ends.
 func hang(dir string) int {
 	s, err := objstore.OpenFile(dir)
 	if err == nil {
@@ -82,7 +83,7 @@ func (e *endless) Read(p []byte) (int, error) {
 
 func (e *endless) Seek(int64, int) (int64, error) { return 0, nil }
 
-// child is a process of this test binary that has printed its first line.
+// child starts this test binary as a process, and returns once it has printed its first line.
 func child(t *testing.T, what string, arguments ...string) (*exec.Cmd, io.WriteCloser, *bufio.Scanner) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), os.Args[0], arguments...)
@@ -106,7 +107,8 @@ func child(t *testing.T, what string, arguments ...string) (*exec.Cmd, io.WriteC
 	return c, in, lines
 }
 
-// TestFileProcesses races processes for the same new keys: of each, exactly one wins, and its bytes are there whole.
+// TestFileProcesses has several processes put the same new keys. For each key exactly one process wins, and its bytes
+// are there whole.
 func TestFileProcesses(t *testing.T) {
 	const processes, keys = 6, 40
 	dir := t.TempDir()
@@ -150,7 +152,7 @@ func TestFileProcesses(t *testing.T) {
 	checkTemporary(t, dir, 0)
 }
 
-// checkTemporary counts the temporary files.
+// checkTemporary fails where there is another number of temporary files.
 func checkTemporary(t *testing.T, dir string, want int) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(dir, ".tmp"))
@@ -159,7 +161,8 @@ func checkTemporary(t *testing.T, dir string, want int) {
 	}
 }
 
-// TestFileKilled kills a process that writes: nothing is there, and what it left is removed once it is a day old.
+// TestFileKilled kills a process while it writes. No object is there, and the file that it left is removed once it is a
+// day old.
 func TestFileKilled(t *testing.T) {
 	dir := t.TempDir()
 	c, _, _ := child(t, "hang", dir)
@@ -187,7 +190,7 @@ func TestFileKilled(t *testing.T) {
 	checkTemporary(t, dir, 0)
 }
 
-// TestFileLeavesNothing has puts fail in every way that can be had.
+// TestFileLeavesNothing makes puts fail in several ways. No temporary file is left.
 func TestFileLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	s := openFile(t, dir)
@@ -207,7 +210,7 @@ func TestFileLeavesNothing(t *testing.T) {
 	if err := s.PutNew(t.Context(), "k", strings.NewReader("x")); !errors.Is(err, objstore.ErrExists) {
 		t.Error(err)
 	}
-	// In the way: a file where a folder has to be, a folder where the file has to be.
+	// A file is where a folder has to be, or a folder is where the file has to be.
 	for _, key := range []string{"k/l", "k/l/m", "a"} {
 		for _, put := range []func(context.Context, string, io.ReadSeeker) error{s.Put, s.PutNew} {
 			err := put(t.Context(), key, strings.NewReader("x"))
@@ -246,7 +249,8 @@ func (b *broken) Read(p []byte) (int, error) {
 	return 0, err
 }
 
-// TestFileForeign has things in the folder that no Put made: links, folders and pipes are no objects, files are.
+// TestFileForeign has things in the folder that no Put made. Files among them are objects; links, folders and pipes are
+// not.
 func TestFileForeign(t *testing.T) {
 	dir := t.TempDir()
 	s := openFile(t, dir)
@@ -286,7 +290,7 @@ func TestFileForeign(t *testing.T) {
 			t.Errorf("deleted, and no object: %v", err)
 		}
 	}
-	// What List would not find must not be put.
+	// Put refuses what List would not find.
 	for _, key := range []string{"linked/x", "linked/new/x"} {
 		for _, put := range []func(context.Context, string, io.ReadSeeker) error{s.Put, s.PutNew} {
 			if err := put(t.Context(), key, strings.NewReader("x")); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "linked")+" is a link") {
@@ -318,7 +322,7 @@ func TestFileForeign(t *testing.T) {
 	}
 }
 
-// TestFileEmptiedFolders deletes the last object of a folder while another is put into it.
+// TestFileEmptiedFolders deletes the last object of a folder while another object is put into it.
 func TestFileEmptiedFolders(t *testing.T) {
 	dir := t.TempDir()
 	storetest.DeleteBesidePut(t, openFile(t, dir))
@@ -328,8 +332,8 @@ func TestFileEmptiedFolders(t *testing.T) {
 	}
 }
 
-// TestFileFolderRemoved removes folders at every moment a Put reads its body. The object's is made again; where .tmp
-// goes each time, the Put fails and says so.
+// TestFileFolderRemoved removes folders each time a Put reads to its body's end. Put makes the object's folder again.
+// Where .tmp is removed each time, Put fails.
 func TestFileFolderRemoved(t *testing.T) {
 	dir := t.TempDir()
 	s := openFile(t, dir)
@@ -355,7 +359,7 @@ func TestFileFolderRemoved(t *testing.T) {
 	}
 }
 
-// TestFileDenied needs a user whom a file's mode stops.
+// TestFileDenied has files and folders whose mode denies the access. It needs a user other than root.
 func TestFileDenied(t *testing.T) {
 	if os.Getuid() <= 0 {
 		t.Skip("root, and Windows, are not stopped by a file's mode")

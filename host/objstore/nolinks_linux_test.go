@@ -11,8 +11,8 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// TestFolderWithoutLinks: Put works, and PutNew says what it lacks; it is no question of rights, though some systems
-// answer so.
+// TestFolderWithoutLinks has a file system without hard links. Put works, and PutNew says that it needs links. Some
+// systems answer that the permission is denied, which would mislead.
 func TestFolderWithoutLinks(t *testing.T) {
 	s, err := objstore.OpenFile(t.TempDir())
 	if err != nil {

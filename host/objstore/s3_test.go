@@ -27,10 +27,10 @@ const (
 	maxBackoff   = 20 * time.Second
 )
 
-// fault answers the nth request of a client, counted from 0, in place of the server or by way of it.
+// fault answers the nth request of a client, from 0. It may pass the request on to the server.
 type fault func(n int, r *http.Request, server http.RoundTripper) (*http.Response, error)
 
-// faulty is the way to a server, with a fault in it.
+// faulty is an HTTP transport to a server, with a fault in it.
 type faulty struct {
 	server http.RoundTripper
 	fault  fault
@@ -47,7 +47,7 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 	return f.fault(n, r, f.server)
 }
 
-// answers refuses a request after a few bytes of it, as a server does that is busy.
+// answers refuses a request after it has read a few bytes of it, as a busy server does.
 func answers(r *http.Request, status int, code string, header ...string) (*http.Response, error) {
 	if r.Body != nil {
 		_, _ = io.CopyN(io.Discard, r.Body, 10)
@@ -63,13 +63,13 @@ func answers(r *http.Request, status int, code string, header ...string) (*http.
 	return response, nil
 }
 
-// hangs waits as long as the client does.
+// hangs gives no answer: it waits until the client gives up.
 func hangs(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
 }
 
-// openThrough opens a bucket on a server through a fault. The plain store goes without.
+// openThrough makes a bucket on a server, and opens it twice: through a fault, and without it.
 func openThrough(t *testing.T, server *s3server.Server, f fault) (through, plain objstore.Store, way *faulty) {
 	t.Helper()
 	bucket := strings.ToLower(strings.Trim(strings.Map(func(r rune) rune {
@@ -90,18 +90,18 @@ func openThrough(t *testing.T, server *s3server.Server, f fault) (through, plain
 		}
 		return s
 	}
-	// The server may take its time: it is given up where the test would have to be.
+	// The machine may be busy: only a server that hangs is given up.
 	o := objstore.S3Options{HTTPClient: &http.Client{Transport: way}, MaxBackoff: time.Millisecond, StallTimeout: 10 * time.Minute}
 	return open(o), open(objstore.S3Options{StallTimeout: o.StallTimeout}), way
 }
 
-// operation is one of a store's.
+// operation is one of the operations of a store.
 type operation struct {
 	name string
 	do   func(ctx context.Context, s objstore.Store) error
 }
 
-// operations are all of a store's, for an object that is there as "k" with ten bytes.
+// operations are all operations of a store. Object "k" has to be there, with ten bytes.
 var operations = []operation{
 	{"head", func(ctx context.Context, s objstore.Store) error { _, err := s.Head(ctx, "k"); return err }},
 	{"get", func(ctx context.Context, s objstore.Store) error {
@@ -141,8 +141,8 @@ func putK(t *testing.T, s objstore.Store, content string) {
 	}
 }
 
-// TestS3Retries has faults that pass come twice, and then for ever: each operation gets through, or says what came and
-// how often. Between the attempts it pauses as long as the default policy allows.
+// TestS3Retries has faults of the kind that passes. Where a fault comes twice, each operation succeeds. Where it comes
+// always, the error says which fault and after how many attempts. The pauses are within the default policy.
 func TestS3Retries(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -208,7 +208,7 @@ func checkRetries(t *testing.T, op operation, bad func(r *http.Request) (*http.R
 	}
 }
 
-// TestS3Final has what does not pass: it is not tried again.
+// TestS3Final has errors that to try again would not mend: there is one request.
 func TestS3Final(t *testing.T) {
 	server := storetest.S3(t)
 	for _, c := range []struct {
@@ -244,7 +244,7 @@ func TestS3Final(t *testing.T) {
 	}
 }
 
-// onBoth runs a test against versitygw, and then against the fake S3, where a fault may be a stall.
+// onBoth runs a test against versitygw, unless its fault is a stall, and against the fake S3.
 func onBoth(t *testing.T, server *s3server.Server, stalls bool, f fault, test func(t *testing.T, s, plain objstore.Store, way *faulty)) {
 	t.Helper()
 	if !stalls {
@@ -261,7 +261,7 @@ func onBoth(t *testing.T, server *s3server.Server, stalls bool, f fault, test fu
 	})
 }
 
-// TestS3AnswerLost has a write done and its answer lost: the next attempt finds the object there, and it is the
+// TestS3AnswerLost loses the answer to a write that was done. The next attempt finds the object there, which is the
 // caller's own.
 func TestS3AnswerLost(t *testing.T) {
 	server := storetest.S3(t)
@@ -296,7 +296,7 @@ func TestS3AnswerLost(t *testing.T) {
 	}
 }
 
-// body has the nth answer's body replaced by what a function makes of it.
+// body is a fault that replaces the body of the nth answer by what a function makes of it.
 func body(of func(n int, r *http.Request, body io.Reader) io.Reader) fault {
 	return func(n int, r *http.Request, server http.RoundTripper) (*http.Response, error) {
 		response, err := server.RoundTrip(r)
@@ -326,8 +326,7 @@ func (c *cut) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestS3BodyCut has bodies that end early, by an error, without one, or by coming to a halt: a read fails, Fetch goes
-// on.
+// TestS3BodyCut has bodies that end early: by an error, without one, or by a stall. A read fails, and Fetch goes on.
 func TestS3BodyCut(t *testing.T) {
 	server := storetest.S3(t)
 	content := bytes.Repeat([]byte("0123456789"), 100_000)
@@ -371,7 +370,7 @@ func TestS3BodyCut(t *testing.T) {
 	}
 }
 
-// TestS3BodyChanged replaces the object between the parts of a Fetch.
+// TestS3BodyChanged replaces the object after a Fetch has read a part of it.
 func TestS3BodyChanged(t *testing.T) {
 	server := storetest.S3(t)
 	var plain objstore.Store
@@ -388,7 +387,7 @@ func TestS3BodyChanged(t *testing.T) {
 	}
 }
 
-// TestS3BodyWrong flips a bit on the way: the SDK compares what comes whole with the checksum that went with the Put.
+// TestS3BodyWrong flips a bit on the way. The SDK compares a whole body with the checksum that the Put stored.
 func TestS3BodyWrong(t *testing.T) {
 	server := storetest.S3(t)
 	s, plain, _ := openThrough(t, server, body(func(_ int, _ *http.Request, body io.Reader) io.Reader {
@@ -402,7 +401,7 @@ func TestS3BodyWrong(t *testing.T) {
 	}
 }
 
-// huge is a body of more than S3 takes at once.
+// huge is a body of one byte more than S3 takes in one request.
 type huge struct{ at int64 }
 
 func (h *huge) Read([]byte) (int, error) { return 0, errors.New("it was read") }
@@ -454,7 +453,7 @@ func TestS3WrongKeys(t *testing.T) {
 	}
 }
 
-// TestS3Environment has nothing in it, then all but a region.
+// TestS3Environment has an environment without credentials, and then one without a region.
 func TestS3Environment(t *testing.T) {
 	home := t.TempDir()
 	for name, value := range map[string]string{

@@ -11,8 +11,8 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// TestS3ListWithoutItsRest has an answer that says there is more, and not where: to take it for the whole would drop
-// objects in silence.
+// TestS3ListWithoutItsRest has an answer that says that there is more, and not where. To take it for the whole list
+// would leave objects out.
 func TestS3ListWithoutItsRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _, _ := openFake(t, func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
@@ -34,7 +34,7 @@ func TestS3ListWithoutItsRest(t *testing.T) {
 	})
 }
 
-// TestS3NoBucketAfterAFailure: a look for the bucket that failed is no bucket that was seen.
+// TestS3NoBucketAfterAFailure has the first look for the bucket fail. That does not count as a bucket that is there.
 func TestS3NoBucketAfterAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _, _ := openFake(t, func(n int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
@@ -53,7 +53,7 @@ func TestS3NoBucketAfterAFailure(t *testing.T) {
 	})
 }
 
-// TestS3UnknownSize has an answer that does not say how large the object is, which is then no empty one.
+// TestS3UnknownSize has an answer that does not say how large the object is. It must not pass for an empty object.
 func TestS3UnknownSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _, _ := openFake(t, func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
@@ -69,8 +69,8 @@ func TestS3UnknownSize(t *testing.T) {
 	})
 }
 
-// TestS3ForbiddenForAnotherReason: of an object that is archived, or a clock that is wrong, S3 says 403 too. Who is
-// denied may take an object for missing, and wait; these are there.
+// TestS3ForbiddenForAnotherReason has an archived object, and a wrong clock. S3 answers 403 for both, but neither is
+// ErrDenied: a caller may take ErrDenied for an object that is missing, and these objects are there.
 func TestS3ForbiddenForAnotherReason(t *testing.T) {
 	for _, code := range []string{"InvalidObjectState", "RequestTimeTooSkewed"} {
 		t.Run(code, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// slowBody gives one byte at a time, each just before a stall would be found. As a connection's, it fails once the
-// request is given up.
+// slowBody gives one byte at a time, each just before it would count as a stall. Like the body of a real connection, it
+// fails once the request is given up.
 type slowBody struct {
 	ctx context.Context
 	io.Reader
@@ -72,7 +72,7 @@ func newPipes(t *testing.T, serve func(c net.Conn)) *pipes {
 	return p
 }
 
-// TestS3StalledUpload has a server that takes the connection, and then reads nothing: each attempt is given up.
+// TestS3StalledUpload has a server that takes the connection, and then reads nothing. Each attempt is given up.
 func TestS3StalledUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
@@ -90,8 +90,8 @@ func TestS3StalledUpload(t *testing.T) {
 	})
 }
 
-// TestS3SlowUpload has a server that reads a few kilobytes at a time, with pauses that are no stall: the upload takes
-// much longer than the time-out, and succeeds at once.
+// TestS3SlowUpload has a server that reads a few kilobytes at a time, with pauses shorter than the time-out. The upload
+// takes much longer than the time-out, and its first attempt succeeds.
 func TestS3SlowUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		content := bytes.Repeat([]byte("0123456789abcdef"), 1<<14)

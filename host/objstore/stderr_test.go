@@ -9,7 +9,8 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore/storetest"
 )
 
-// TestS3SaysNothingItself: what fails is the caller's to tell; the SDK writes nothing to a command's stderr.
+// TestS3SaysNothingItself checks that the SDK writes nothing to stderr where a request fails: the caller reports
+// errors.
 func TestS3SaysNothingItself(t *testing.T) {
 	server := storetest.S3(t)
 	stderr, err := os.CreateTemp(t.TempDir(), "")

@@ -16,8 +16,8 @@ import (
 
 var errCut = errors.New("the line was cut")
 
-// flaky is a store whose reads end after so many bytes, each by the next error of a list; with none left they are
-// whole.
+// flaky is a store whose reads fail after some bytes, each with the next error of a list. Once the list is empty, reads
+// are whole.
 type flaky struct {
 	objstore.Store
 	after int64
@@ -64,7 +64,7 @@ func memoryWith(t *testing.T, content string) objstore.Store {
 	return s
 }
 
-// TestFetch cuts reads: the bytes are whole all the same, and none is read twice.
+// TestFetch cuts reads. All bytes come nevertheless, and none is read twice.
 func TestFetch(t *testing.T) {
 	const content = "0123456789"
 	for _, c := range []struct {
@@ -139,7 +139,7 @@ func TestFetchFails(t *testing.T) {
 	}
 }
 
-// TestFetchCancelled ends in a pause.
+// TestFetchCancelled ends the context during a pause.
 func TestFetchCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
@@ -183,8 +183,8 @@ func (n nameless) Get(ctx context.Context, key string, from int64, _ string) (io
 	return r, o, err
 }
 
-// TestFetchWithoutETag has an object replaced by a smaller one under way, where nothing tells them apart: a read does
-// not go on from the one in the other.
+// TestFetchWithoutETag replaces an object while it is read, in a store without ETags. Nothing tells the two objects
+// apart, so Fetch does not go on: it would join parts of both.
 func TestFetchWithoutETag(t *testing.T) {
 	for _, now := range []string{"ab", "abcdefghij"} {
 		synctest.Test(t, func(t *testing.T) {

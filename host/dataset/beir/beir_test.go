@@ -16,7 +16,7 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// TestFormat has folders in every layout that is read pass the suite for formats. The plain one is on disk.
+// TestFormat runs the suite for formats on folders of every layout. The folders of the plain layout are on disk.
 func TestFormat(t *testing.T) {
 	for name, layout := range map[string]layout{
 		"plain": {}, "compressed": {compressed: true}, "ids": {ids: "docs.ids"}, "ids of all models": {ids: "vectors/docs.ids"}, "ids of a model": {ids: "vectors/wide/docs.ids"},
@@ -38,13 +38,13 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// layout is one of the ways to lay a folder out.
+// layout is a way to lay a folder out. Zero is the plain one: texts in jsonl files, and no ids files.
 type layout struct {
 	compressed bool
 	ids        string // name of an ids file of the documents beside the texts, or none
 }
 
-// files are the folder's, by name.
+// files are the contents of the folder's files, by name.
 func (l layout) files(t *testing.T, c datasettest.Contents) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
@@ -108,7 +108,8 @@ func npyOf(rows [][]float32) []byte {
 	return b
 }
 
-// TestFolderMessages has folders that cannot be opened, and says of which file each error is and what it says.
+// TestFolderMessages opens folders that are not sound. Each error names the file and the line, and says what is wrong
+// and what to do.
 func TestFolderMessages(t *testing.T) {
 	sound := datasettest.Contents{
 		Documents: []dataset.Text{{ID: "d1"}, {ID: "d2"}}, Queries: []dataset.Text{{ID: "q"}},

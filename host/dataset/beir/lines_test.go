@@ -11,14 +11,14 @@ func oneFile(name string, data []byte) *folder {
 	return &folder{fstest.MapFS{name: &fstest.MapFile{Data: data}}, "dir"}
 }
 
-// line is a line of a text file that is not empty, and its number.
+// line is a line of a text file, which is not empty.
 type line struct {
 	number int
 	text   string
 }
 
-// simpleLines splits a text: lines end with a newline, before which there may be a CR, or two, as in a file that was
-// converted twice; empty ones do not count, nor does a byte order mark.
+// simpleLines splits a text into lines. A line ends with a newline, and one or two CR before it are left out: a file
+// that was converted twice has two. Empty lines are left out, and so is a byte order mark.
 func simpleLines(data []byte) (lines []line) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	for i, text := range strings.Split(string(data), "\n") {

@@ -14,8 +14,8 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset/datasettest"
 )
 
-// simpleQrels reads judgements by the README: query-id, corpus-id and a finite score, separated by tabs, each pair
-// once; the first line may be a header. All lines are UTF-8.
+// simpleQrels reads judgements as the README describes them: query-id, corpus-id and a finite score, separated by tabs,
+// in UTF-8. Each pair comes once. The first line may be a header.
 func simpleQrels(data []byte) (js []dataset.Judgement, fault int) {
 	for _, l := range simpleLines(data) {
 		fields := strings.Split(l.text, "\t")
@@ -36,7 +36,7 @@ func simpleQrels(data []byte) (js []dataset.Judgement, fault int) {
 	return js, good
 }
 
-// readJudgements reads files of qrels/, by name.
+// readJudgements reads a folder qrels/ of those files.
 func readJudgements(t testing.TB, files map[string][]byte) (qrels []*dataset.Qrels, err error) {
 	t.Helper()
 	fsys, size := fstest.MapFS{}, 0
@@ -66,7 +66,7 @@ func checkQrels(t testing.TB, data []byte) {
 	if !slices.Equal(qrels[0].Judgements, want) {
 		t.Fatalf("%v; expected %v", qrels[0].Judgements, want)
 	}
-	// The same pairs in another file are given twice: the error is in the file that is read second.
+	// The same pairs are now in two files. The error is in the file that is read second.
 	_, err = readJudgements(t, map[string][]byte{"train.tsv": data, "dev.tsv": data})
 	if len(want) == 0 {
 		if err != nil {
@@ -81,8 +81,9 @@ func checkQrels(t testing.TB, data []byte) {
 
 const someQrels = "query-id\tcorpus-id\tscore\r\nq1\td1\t1\n\nq1\td2\t0.5\nq é\td1\t-10\n"
 
-// TestQrelsCutAnywhere cuts judgements at every byte. A cut before the last field of a line has a character fails at
-// that line. A cut between lines, or within a number (10 becomes 1), leaves a sound file, which nothing else tells.
+// TestQrelsCutAnywhere cuts judgements at every byte. Where the cut leaves a line without a score, the error is at that
+// line. A cut between lines, or within a number (10 becomes 1), leaves a sound file, which cannot be told from a whole
+// one.
 func TestQrelsCutAnywhere(t *testing.T) {
 	datasettest.EachCut([]byte(someQrels), func(n int, cut []byte) {
 		checkQrels(t, cut)
@@ -94,7 +95,7 @@ func TestQrelsCutAnywhere(t *testing.T) {
 	})
 }
 
-// TestQrelsFiles reads the files in the order of their names, and leaves out what is no split.
+// TestQrelsFiles reads the files in the order of their names, and leaves out those that are not a split.
 func TestQrelsFiles(t *testing.T) {
 	qrels, err := readJudgements(t, map[string][]byte{"z.tsv": nil, "train.tsv": []byte("q\td\t1"), "a.tsv": []byte("q\te\t1"), "a.txt": []byte("no"), "b.tsv/c": nil})
 	if err != nil {

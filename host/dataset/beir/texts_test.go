@@ -16,10 +16,11 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset/datasettest"
 )
 
-// fault is where the simple reading stops: a line, or 0 where the file as a whole is at fault; good is -1.
+// good is the fault of a simple reading that finds none. Other faults are the number of the line at fault, or 0 for the
+// file as a whole.
 const good = -1
 
-// simpleIDs reads ids by the README: one in each line, which is UTF-8, each once, at least one.
+// simpleIDs reads ids as the README describes them: one in each line, in UTF-8, none twice, and at least one.
 func simpleIDs(data []byte, id func(text string) (string, bool)) (ids []string, fault int) {
 	for _, l := range simpleLines(data) {
 		s, ok := id(l.text)
@@ -36,7 +37,7 @@ func simpleIDs(data []byte, id func(text string) (string, bool)) (ids []string, 
 
 func wholeLine(text string) (string, bool) { return text, true }
 
-// simpleText reads one object key by key. As encoding/json does, it does not tell upper from lower case in names.
+// simpleText reads one JSON object key by key. Like encoding/json, it takes upper and lower case in keys for the same.
 func simpleText(text string) (t dataset.Text, ok bool) {
 	if !json.Valid([]byte(text)) {
 		return t, false
@@ -100,7 +101,7 @@ func readTexts(t testing.TB, name string, file []byte, uncompressed int) (ids *d
 	return ids, err
 }
 
-// zip compresses data in pieces, so that cuts fall between them too.
+// zip compresses data in pieces, so that a cut may also fall between two of them.
 func zip(t testing.TB, data []byte, piece int) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -123,10 +124,10 @@ const someTexts = "{\"_id\":\"d1\",\"title\":\"é\",\"text\":\"one\"}\n\n{\"_id\
 
 const someIDs = "\xef\xbb\xbfd1\r\n\nd2é\n d3 \nd\r4\r\r\n"
 
-// TestTextsCutAnywhere cuts files of texts at every byte. A plain file that is cut within a line fails at that line.
-// One that is cut between lines is a sound file of fewer texts, which only the vectors' number of rows tells; so is a
-// file of ids, cut in any place but within a character. A compressed file says how long it is: every cut fails, at the
-// line where the text ends.
+// TestTextsCutAnywhere cuts files at every byte. A plain file of texts that is cut within a line fails at that line.
+// One that is cut between lines is a sound file of fewer texts: only the vectors, which have more rows, show it. The
+// same holds for a file of ids, unless the cut is within a character. A compressed file says how long it is, so that
+// every cut fails, at the line where the text ends.
 func TestTextsCutAnywhere(t *testing.T) {
 	datasettest.EachCut([]byte(someTexts), func(n int, cut []byte) {
 		ids, err := readTexts(t, "corpus.jsonl", cut, n)

@@ -15,7 +15,7 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// npyFile is a .npy file of that version with any header and data.
+// npyFile is a .npy file of a format version, with any header and data.
 func npyFile(version byte, header string, data []byte) []byte {
 	b := append([]byte("\x93NUMPY"), version, 0)
 	if version == 1 {
@@ -39,8 +39,8 @@ func counting(n int) []byte {
 	return b
 }
 
-// simpleNpy reads a .npy file in one piece, taking its header for what Python would: a dictionary of exactly three
-// keys.
+// simpleNpy reads a .npy file in one piece. It reads the header as Python does: as a dictionary, which has exactly
+// three keys.
 func simpleNpy(b []byte) (descr string, rows, width int, data []byte, ok bool) {
 	begin := 10
 	length := int(binary.LittleEndian.Uint16(b[8:]))
@@ -90,7 +90,7 @@ func simpleNpy(b []byte) (descr string, rows, width int, data []byte, ok bool) {
 	return strings.Trim(values["descr"], "'"), rows, width, b[begin+length:], errRows == nil && errWidth == nil
 }
 
-// openNpy opens bytes as a file, within the memory that its size allows.
+// openNpy opens bytes as a file. It fails where that allocates more than the file's size allows.
 func openNpy(t testing.TB, b []byte) (n *File, err error) {
 	t.Helper()
 	datasettest.Allocates(t, 8*len(b)+1<<16, func() { n, err = Open(fstest.MapFS{"x.npy": {Data: b}}, "x.npy", "dir/x.npy") })
@@ -123,8 +123,8 @@ func checkNpy(t testing.TB, n *File, b []byte) {
 	}
 }
 
-// TestNpy reads every type and version, and cuts each file at every byte: the error tells the row that is not whole, or
-// that the header is not.
+// TestNpy reads files of every type and version, and cuts each file at every byte. The error names the first row that
+// is not whole, or says that the header is not whole.
 func TestNpy(t *testing.T) {
 	for version := byte(1); version <= 3; version++ {
 		for descr, size := range npySizes {
@@ -158,7 +158,7 @@ func TestNpy(t *testing.T) {
 	}
 }
 
-// TestNpyHeaders has headers that claim what the file does not hold, or that Python does not read as one array.
+// TestNpyHeaders has headers that claim more than the file holds, or that Python does not read as one array.
 func TestNpyHeaders(t *testing.T) {
 	whole := counting(24)
 	for text, says := range map[string]string{

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// content writes a text, long enough to pass the buffer where it is repeated.
+// content is a function that writes a text.
 func content(text string) func(io.Writer) error {
 	return func(w io.Writer) error {
 		_, err := io.WriteString(w, text)
@@ -22,7 +22,7 @@ func content(text string) func(io.Writer) error {
 	}
 }
 
-// folder is what a folder holds, by name; of temporary files the name is "tmp".
+// folder is the contents of a folder's files, by name. A temporary file has the name "tmp".
 func folder(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -58,7 +58,7 @@ func noError(t *testing.T, err error) {
 	}
 }
 
-// put makes a file in the ordinary way.
+// put writes a file without this package.
 func put(t *testing.T, path, text string) {
 	t.Helper()
 	noError(t, os.WriteFile(path, []byte(text), 0o600))
@@ -66,7 +66,7 @@ func put(t *testing.T, path, text string) {
 
 var long = strings.Repeat("0123456789abcdef", 1<<16)
 
-// TestCommit follows a file from Create to Commit or Discard, where there was none and where one is replaced.
+// TestCommit follows a file from Create to Commit or Discard, where the name is free and where a file is replaced.
 func TestCommit(t *testing.T) {
 	for _, old := range []string{"", "old"} {
 		for _, text := range []string{"", "new", long} {
@@ -102,7 +102,7 @@ func TestCommit(t *testing.T) {
 	}
 }
 
-// TestWriteThatFails has the caller's own error come back as it is, and leaves nothing.
+// TestWriteThatFails has the caller's function fail. Its error comes back as it is, and no file is left.
 func TestWriteThatFails(t *testing.T) {
 	mine := errors.New("mine")
 	for _, written := range []string{"", "half", long} {
@@ -124,8 +124,8 @@ func TestWriteThatFails(t *testing.T) {
 	}
 }
 
-// TestRefused has what Check refuses, Create and Write refuse, before anything is written; the error names the file
-// that was to be, and no other.
+// TestRefused has paths that Check refuses. Create and Write refuse them too, before anything is written. The error
+// names the file that was to be written, and no other.
 func TestRefused(t *testing.T) {
 	for what, row := range map[string]struct {
 		prepare func(t *testing.T, path string)
@@ -177,7 +177,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestCommitThatFails has a file's place taken, or lost, between Create and Commit.
+// TestCommitThatFails has another file take the name, or the temporary file removed, between Create and Commit.
 func TestCommitThatFails(t *testing.T) {
 	for what, row := range map[string]struct {
 		meanwhile func(t *testing.T, path string)
@@ -204,7 +204,7 @@ func TestCommitThatFails(t *testing.T) {
 			if !errors.Is(err, row.is) || err != nil && !strings.Contains(err.Error(), path) {
 				t.Errorf("%v; expected %v that names %s", err, row.is, path)
 			}
-			// What could not be removed is named, after that.
+			// Only a line after the first may name the temporary file, where it could not be removed.
 			if first, _, _ := strings.Cut(fmt.Sprint(err), "\n"); strings.Contains(first, ".tmp") {
 				t.Errorf("the error names the temporary file: %v", err)
 			}
@@ -220,8 +220,8 @@ func TestCommitThatFails(t *testing.T) {
 	}
 }
 
-// TestGroup commits three files of which one may fail: names are given in order, none after the first that fails, and
-// what has no name is gone once discarded.
+// TestGroup commits three files, of which one may fail. They get their names in order, none after the first that fails,
+// and Discard removes the rest.
 func TestGroup(t *testing.T) {
 	names := []string{"c", "a", "b"} // not the order of names
 	for fails := range len(names) + 1 {
@@ -249,7 +249,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestGroupDiscarded leaves nothing of files that were complete.
+// TestGroupDiscarded discards files that are complete, and none is left.
 func TestGroupDiscarded(t *testing.T) {
 	dir := t.TempDir()
 	var g Group
@@ -260,8 +260,8 @@ func TestGroupDiscarded(t *testing.T) {
 	checkFolder(t, "discarded", dir, map[string]string{})
 }
 
-// TestLongName has a name that leaves no room for what a temporary one adds, and is cut within a letter of two bytes
-// for it.
+// TestLongName has a name as long as names may be. The temporary name cannot be longer, so that the name is cut for it,
+// here within a letter of two bytes.
 func TestLongName(t *testing.T) {
 	dir := t.TempDir()
 	name := "x" + strings.Repeat("é", 127)
@@ -269,7 +269,7 @@ func TestLongName(t *testing.T) {
 	checkFolder(t, "afterwards", dir, map[string]string{name: "text"})
 }
 
-// TestCommitNew has the name taken between Create and CommitNew, whether another may replace it or not.
+// TestCommitNew has three files for one name. One gets it, with and without force.
 func TestCommitNew(t *testing.T) {
 	for _, force := range []bool{false, true} {
 		dir := t.TempDir()
@@ -290,7 +290,8 @@ func TestCommitNew(t *testing.T) {
 	}
 }
 
-// TestTimesDiffer writes files one after another: each has another time, though the kernel's clock may not have moved.
+// TestTimesDiffer writes files one right after the other. Each has another time, though the kernel's clock for files
+// may not have moved.
 func TestTimesDiffer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")
 	seen := map[int64]bool{}
@@ -324,8 +325,8 @@ func TestMakeFolders(t *testing.T) {
 	}
 }
 
-// TestMakeFoldersBesideRemove makes and removes the same folders at once: what fails, fails for want of a folder, and
-// never for a file that is said to be in the way.
+// TestMakeFoldersBesideRemove makes and removes the same folders at once. MakeFolders may fail since a folder is
+// missing, and never since a file is in the way: there is none.
 func TestMakeFoldersBesideRemove(t *testing.T) {
 	dir := t.TempDir()
 	rounds := 2000

@@ -10,8 +10,8 @@ import (
 	"github.com/quarry-hn/quarry/host/internal/nolinks"
 )
 
-// TestNoLinks writes where the file system has no hard links, which systems say in several ways: Commit does without,
-// CommitNew says so.
+// TestNoLinks has a file system without hard links, which systems say by several errors. Commit does without links, and
+// CommitNew says that it needs them.
 func TestNoLinks(t *testing.T) {
 	for _, with := range []syscall.Errno{syscall.EPERM, syscall.ENOTSUP, syscall.ENOSYS, syscall.EACCES} {
 		t.Run(with.Error(), func(t *testing.T) {
@@ -44,7 +44,8 @@ func TestNoLinks(t *testing.T) {
 	}
 }
 
-// TestNoLinksTaken has the name taken between Create and Commit, where there are no links: the last look sees it.
+// TestNoLinksTaken has another file take the name between Create and Commit, where there are no links. Commit looks
+// once more, and refuses.
 func TestNoLinksTaken(t *testing.T) {
 	dir := t.TempDir()
 	p, err := Create(filepath.Join(dir, "x"), false, content("new"))

@@ -13,7 +13,8 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// putNewRaced has 32 put their own bytes at once: one wins, all others are told, and the bytes are the winner's.
+// putNewRaced has 32 goroutines put their own bytes at once. One wins, all others get ErrExists, and the bytes are the
+// winner's.
 func putNewRaced(t *testing.T, s objstore.Store) {
 	const racers = 32
 	for round := range 4 {
@@ -51,8 +52,8 @@ func putNewRaced(t *testing.T, s objstore.Store) {
 
 func bytesOf(i int) string { return strings.Repeat(string(rune('A'+i)), 100_000+i) }
 
-// replacedWhileRead goes on with a read after a Put: what comes is the old object's, or an error, but not another's
-// bytes.
+// replacedWhileRead goes on with a read after the object was replaced. The read gives bytes of the old object or fails;
+// it never gives bytes of the new one.
 func replacedWhileRead(t *testing.T, s objstore.Store) {
 	old := strings.Repeat("o", 8<<20)
 	put(t, s, "k", old)
@@ -77,7 +78,7 @@ func replacedWhileRead(t *testing.T, s objstore.Store) {
 	fails(t, "what was replaced", err, objstore.ErrChanged)
 }
 
-// replacedWhole reads while two contents are put in turns.
+// replacedWhole reads an object while two contents are put in turns. Each read gives one of them whole.
 func replacedWhole(t *testing.T, s objstore.Store) {
 	contents := []string{strings.Repeat("x", 300_000), strings.Repeat("y", 200_000)}
 	put(t, s, "k", contents[0])
@@ -105,9 +106,9 @@ func replacedWhole(t *testing.T, s objstore.Store) {
 	readers.Wait()
 }
 
-// deleteBesidePut has neighbours deleted while objects are put: none of those is lost, and no Put fails. One object
-// stays: where a Delete removes the last object of a folder, versitygw 1.8.0 answers a Put beside it with 409
-// ExistingObjectIsDirectory, now and then; S3 has no folders.
+// deleteBesidePut deletes objects while others are put beside them. No Put fails, and no object is lost. One object of
+// the folder stays throughout: where a Delete removes the last object of a folder, versitygw 1.8.0 sometimes answers a
+// Put beside it with 409 ExistingObjectIsDirectory. S3 itself has no folders.
 func deleteBesidePut(t *testing.T, s objstore.Store) {
 	put(t, s, "deep/folder/stays", "x")
 	DeleteBesidePut(t, s)

@@ -10,7 +10,7 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// order has folders among files: a-b comes before a/b, which comes before a0, by their bytes.
+// order lists objects in folders among others. By their bytes, a-b comes before a/b, which comes before a0.
 func order(t *testing.T, s objstore.Store) {
 	want := []string{"A", "a!/z", "a-b", "a-b.c/d", "a.b", "a/b", "a/b-c/d", "a/b.c", "a/c/d/e", "a/c0", "a0", "aa/b", "b", "z/ä", "ä/a", "日", "\U00010000"}
 	for i := range want {

@@ -78,7 +78,7 @@ func put(t *testing.T, s objstore.Store, key, content string) {
 	}
 }
 
-// get is what an object holds from a byte on.
+// get reads an object from byte from on.
 func get(t *testing.T, s objstore.Store, key string, from int64, etag string) (string, objstore.Object) {
 	t.Helper()
 	r, o, err := s.Get(t.Context(), key, from, etag)
@@ -104,7 +104,7 @@ func list(t *testing.T, s objstore.Store, prefix, after string) []string {
 	return keys
 }
 
-// fails wants an error of a kind that names the operation and the object.
+// fails checks that err is of a kind, and that its text has all of names.
 func fails(t *testing.T, what string, err, kind error, names ...string) {
 	t.Helper()
 	if !errors.Is(err, kind) {
@@ -205,7 +205,7 @@ func invalidKeys(t *testing.T, s objstore.Store) {
 	}
 }
 
-// odd are keys that something on the way may take for something else.
+// odd are valid keys with characters that have a meaning in URLs, in XML or in file systems.
 var odd = []string{
 	"a b", " a", "a ", "a+b", "a%20b", "a%2Fb", "a%", "100%/x", "ünïcödé/日本語", "😀", "a&b=c;d", "a?b", "a#b", "'a'", "(a)", "a!*", "~a", "a@b:c,d$e",
 	"[a]", "{a}", "a^b|c`d", "a<b>\"c\"", "x=1/y=2.npy", "...", "a..b", ".hidden", "-", "a\tb", strings.Repeat("long", 60),
@@ -309,7 +309,7 @@ func bodyFromPosition(t *testing.T, s objstore.Store) {
 
 var errBody = errors.New("the body cannot be read")
 
-// failing is a body that fails in the middle.
+// failing is a body whose reads fail in the middle.
 type failing struct{ *bytes.Reader }
 
 func (f failing) Read(p []byte) (int, error) {
