@@ -18,7 +18,7 @@ import (
 type seeds struct {
 	manifest                    *Manifest
 	models                      []pca.Model
-	file, shard, pairs, partOf0 []byte
+	file, shard, group, partOf0 []byte
 }
 
 func newSeeds(t testing.TB) *seeds {
@@ -44,7 +44,7 @@ func newSeeds(t testing.TB) *seeds {
 	_, err = w.Shard(t.Context(), m.Shards[0].Name)
 	must(err)
 	s := &seeds{manifest: m, models: p.Models}
-	for key, to := range map[string]*[]byte{ManifestKey: &s.file, m.Shards[0].Name: &s.shard, m.Pairs[0].Name: &s.pairs} {
+	for key, to := range map[string]*[]byte{ManifestKey: &s.file, m.Shards[0].Name: &s.shard, m.Groups[0].Name: &s.group} {
 		*to, _, err = objstore.ReadAll(t.Context(), at.In, key, 1<<20)
 		must(err)
 	}
@@ -90,7 +90,7 @@ func FuzzManifest(f *testing.F) {
 		}
 		keys := map[string]bool{}
 		for shard := range m.Shards {
-			for group := range m.Pairs {
+			for group := range m.Groups {
 				keys[m.partKey(shard, group)] = true
 			}
 		}
@@ -126,13 +126,13 @@ func FuzzShard(f *testing.F) {
 	})
 }
 
-// FuzzPairs names all pairs of what is taken for a group.
-func FuzzPairs(f *testing.F) {
+// FuzzGroup names all pairs of what is taken for a group.
+func FuzzGroup(f *testing.F) {
 	s := newSeeds(f)
-	of := s.manifest.Pairs[0]
-	add(f, s.pairs)
+	of := s.manifest.Groups[0]
+	add(f, s.group)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := parsePairs(b, "id", of)
+		p, err := parseGroup(b, "id", of)
 		if err != nil {
 			return
 		}
@@ -158,7 +158,7 @@ func FuzzPart(f *testing.F) {
 				t.Fatal("an empty id")
 			}
 		}
-		if !p.same(p) {
+		if !p.sameResult(p) {
 			t.Fatal("it is not like itself")
 		}
 	})

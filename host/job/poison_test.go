@@ -313,7 +313,7 @@ func TestManifestsThatAreNotSound(t *testing.T) {
 		{"gap at the start", "a gap", func(m *job.Manifest) { m.Shards = m.Shards[1:] }},
 		{"last is missing", "result has", func(m *job.Manifest) { m.Shards = m.Shards[:3] }},
 		{"no shards", "result has", func(m *job.Manifest) { m.Shards = nil }},
-		{"no pairs", "the groups end", func(m *job.Manifest) { m.Pairs = nil }},
+		{"no pairs", "the groups end", func(m *job.Manifest) { m.Groups = nil }},
 		{"documents", "result has", func(m *job.Manifest) { m.Result.Tallies.Documents++ }},
 		{"pairs", "the groups end", func(m *job.Manifest) { m.Result.Tallies.Pairs-- }},
 		{"first is far", "a gap", func(m *job.Manifest) { m.Shards[3].First = math.MaxInt64 - 1 }},
@@ -336,7 +336,7 @@ func TestManifestsThatAreNotSound(t *testing.T) {
 		{"format", "its format is", func(m *job.Manifest) { m.Format = "quarry.job.v9" }},
 		{"abi", "plugin of ABI", func(m *job.Manifest) { m.Result.Plugin.ABI = "quarry.abi.v9" }},
 		{"plugin", "it is for plugin", func(m *job.Manifest) { m.Result.Plugin.SHA256 = strings.Repeat("0", 64) }},
-		{"positives", "make no sense", func(m *job.Manifest) { m.Pairs[0].Positives = 0 }},
+		{"positives", "make no sense", func(m *job.Manifest) { m.Groups[0].Positives = 0 }},
 		{"parts", "make 16008001 parts", many(4001)},
 	}
 	files := map[string][2]string{
@@ -379,12 +379,12 @@ func TestManifestsThatAreNotSound(t *testing.T) {
 // many makes a manifest of so many shards and groups of pairs, which are sound but for that.
 func many(n int) func(m *job.Manifest) {
 	return func(m *job.Manifest) {
-		shard, group := m.Shards[0], m.Pairs[0]
-		shard.Rows, group.Pairs, m.Shards, m.Pairs = 1, 1, nil, nil
+		shard, group := m.Shards[0], m.Groups[0]
+		shard.Rows, group.Pairs, m.Shards, m.Groups = 1, 1, nil, nil
 		for i := range n {
 			shard.Name, shard.First = fmt.Sprintf("shards/%d", i), int64(i)
 			group.Name, group.First, group.End = fmt.Sprintf("pairs/%d", i), i, i+1
-			m.Shards, m.Pairs = append(m.Shards, shard), append(m.Pairs, group)
+			m.Shards, m.Groups = append(m.Shards, shard), append(m.Groups, group)
 		}
 		m.Result.Tallies.Documents, m.Result.Tallies.Pairs = int64(n), n
 	}

@@ -51,7 +51,7 @@ func TestMergeKeepsNoPairs(t *testing.T) {
 	for _, name := range x.shards[:2] {
 		x.shard(name, job.Mined, "")
 	}
-	if there, err := os.ReadDir(filepath.Join(dir, must(t, dir))); err != nil || len(there) != len(x.manifest.Pairs) {
+	if there, err := os.ReadDir(filepath.Join(dir, must(t, dir))); err != nil || len(there) != len(x.manifest.Groups) {
 		t.Errorf("between two shards: %v, %v", there, err)
 	}
 	if _, err := x.w.Shard(t.Context(), x.shards[2]); err == nil || !strings.Contains(err.Error(), "the network is gone") {
@@ -93,7 +93,7 @@ func TestReplacedJobLeavesNothing(t *testing.T) {
 		for _, e := range entries {
 			kept = append(kept, e.Name())
 		}
-		for _, g := range m.Pairs {
+		for _, g := range m.Groups {
 			want = append(want, g.SHA256)
 		}
 		slices.Sort(want)
@@ -153,7 +153,7 @@ func TestMergeReadsTheFirstPartAlone(t *testing.T) {
 			mu.Unlock()
 			x.shard(name, job.Mined, "")
 		}
-		if len(begun) != len(x.manifest.Pairs) {
+		if len(begun) != len(x.manifest.Groups) {
 			t.Errorf("parts read: %v", begun)
 		}
 		x.check(t, x.at)

@@ -41,7 +41,7 @@ func (x *trial) took(shard, milliseconds, mib int) {
 		}
 		changed++
 	}
-	if changed != len(x.manifest.Pairs) {
+	if changed != len(x.manifest.Groups) {
 		x.t.Fatalf("shard %d has %d parts", shard, changed)
 	}
 }
@@ -52,8 +52,8 @@ func TestStatusAddsUp(t *testing.T) {
 	const gbSeconds, price = 1652.2275390625, 0.0220298106694 + 3*0.0000188
 	for groups, o := range map[int]mining.Options{1: {}, 2: grouped(t, mining.Options{}, 2)} {
 		x := newInputs(t, o, 5).on(t)
-		if len(x.manifest.Pairs) != groups {
-			t.Fatalf("%d groups of pairs", len(x.manifest.Pairs))
+		if len(x.manifest.Groups) != groups {
+			t.Fatalf("%d groups of pairs", len(x.manifest.Groups))
 		}
 		for shard, work := range [][2]int{{600_000, 2048}, {450_500, 1024}, {1_000, 1769}, {4_000, 0}} { // the fifth is not mined
 			x.shard(x.shards[shard], job.Mined, "")

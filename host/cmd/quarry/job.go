@@ -120,7 +120,7 @@ func few(names []string, most int) string {
 }
 
 // refusals writes what was refused, a problem and a hint for each.
-func refusals(w io.Writer, refused []job.Record, most int) {
+func refusals(w io.Writer, refused []job.Refusal, most int) {
 	for i, r := range refused {
 		if i == most {
 			fmt.Fprintf(w, "\tand %d more; --json lists all\n", len(refused)-most)

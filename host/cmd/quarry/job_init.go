@@ -172,13 +172,13 @@ type jobInitSummary struct {
 
 // summary is of a job of whose shards so many, of so many bytes, were uploaded now.
 func (f *jobInit) summary(at *job.Place, m *job.Manifest, uploaded int, bytes int64) *jobInitSummary {
-	s := &jobInitSummary{Job: at.Name, URL: at.In.URL(), Results: at.Out.URL(), Documents: m.Documents(), Pairs: m.Result.Tallies.Pairs, Groups: len(m.Pairs),
+	s := &jobInitSummary{Job: at.Name, URL: at.In.URL(), Results: at.Out.URL(), Documents: m.Documents(), Pairs: m.Result.Tallies.Pairs, Groups: len(m.Groups),
 		Shards: len(m.Shards), Components: m.Result.Projection.Components, Rule: m.Result.Rule, Split: m.Result.Split, Projection: m.Projection.SHA256,
 		Uploaded: uploaded, Bytes: m.Projection.Size + bytes}
 	for _, shard := range m.Shards {
 		s.Largest = max(s.Largest, shard.Size)
 	}
-	for _, pairs := range m.Pairs {
+	for _, pairs := range m.Groups {
 		s.Bytes += pairs.Size
 	}
 	s.place = word(s.URL) + f.place.again()

@@ -37,7 +37,7 @@ type jobWorkSummary struct {
 	Committed bool         `json:"result_written_here"`
 	ToMine    []string     `json:"uploaded_not_mined"`
 	Absent    []string     `json:"not_uploaded"`
-	Refused   []job.Record `json:"refused"`
+	Refused   []job.Refusal `json:"refused"`
 	Results   string       `json:"results"`
 }
 
@@ -55,7 +55,7 @@ func (a *app) withWorkers(cmd *cobra.Command, compute *computeFlags, do func(ope
 	}
 	show := options.Progress
 	return do(func(at *job.Place) (_ *jobWork, err error) {
-		w := &jobWork{at: at, meter: meter, did: jobWorkSummary{Job: at.Name, Results: at.Out.URL(), Refused: []job.Record{}}}
+		w := &jobWork{at: at, meter: meter, did: jobWorkSummary{Job: at.Name, Results: at.Out.URL(), Refused: []job.Refusal{}}}
 		own := options
 		own.Progress = func(_ string, done, total int64) {
 			show("mine", w.mined+int64(w.current)*done/max(total, 1), w.worker.Manifest().Documents())
@@ -74,7 +74,7 @@ func (w *jobWork) look(ctx context.Context) error {
 		return err
 	}
 	refused := func(name string) bool {
-		return slices.ContainsFunc(w.did.Refused, func(r job.Record) bool { return r.Name == name })
+		return slices.ContainsFunc(w.did.Refused, func(r job.Refusal) bool { return r.Name == name })
 	}
 	w.did.State, w.did.Problem = o.Action, o.Problem
 	w.did.ToMine, w.did.Absent = slices.DeleteFunc(append([]string{}, o.Uploaded...), refused), append([]string{}, o.Absent...)
@@ -109,12 +109,12 @@ func (w *jobWork) mine(ctx context.Context, names []string) (progress bool, err 
 			w.did.Shards++
 			w.did.Documents += int64(o.Rows)
 			w.did.Seconds += time.Since(began).Seconds()
-		case job.There:
+		case job.AlreadyMined:
 		case job.Refused:
 			if o.Refused != name { // every shard needs it
 				return progress, inputError(w.at.In.URL()+"/"+o.Refused, o.Hint, "%s", o.Problem)
 			}
-			w.did.Refused = append(w.did.Refused, job.Record{Name: name, Problem: o.Problem, Hint: o.Hint})
+			w.did.Refused = append(w.did.Refused, job.Refusal{Name: name, Problem: o.Problem, Hint: o.Hint})
 			continue
 		case job.Waits:
 			w.did.Problem = o.Problem
