@@ -14,7 +14,7 @@ import (
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
-// seeds are the files of a job of the small sample.
+// seeds are files of a job of the small sample: its manifest, and the first shard, group and part.
 type seeds struct {
 	manifest                    *Manifest
 	models                      []pca.Model
@@ -53,7 +53,7 @@ func newSeeds(t testing.TB) *seeds {
 	return s
 }
 
-// add gives a file, and some that are broken.
+// add adds a file and some broken ones to a target's corpus.
 func add(f *testing.F, b []byte) {
 	f.Add(b)
 	f.Add(b[:len(b)/2])
@@ -62,7 +62,7 @@ func add(f *testing.F, b []byte) {
 	f.Add([]byte{})
 }
 
-// FuzzManifest checks that what is taken for sound can be written and read again, and names its parts apart.
+// FuzzManifest checks that a manifest that is taken for sound can be written and read again, and has a key of its own for each part.
 func FuzzManifest(f *testing.F) {
 	s := newSeeds(f)
 	short := *s.manifest
@@ -100,7 +100,7 @@ func FuzzManifest(f *testing.F) {
 	})
 }
 
-// FuzzShard reads all of what is taken for a shard.
+// FuzzShard reads every row and id of what is taken for a shard.
 func FuzzShard(f *testing.F) {
 	s := newSeeds(f)
 	rows := s.manifest.Shards[0].Rows

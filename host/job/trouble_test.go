@@ -93,6 +93,7 @@ func (x *trial) next(shard int) job.Action {
 
 // TestCorruptInputs refuses shards whose projection or pairs are not the manifest's, and mines them once those are mended.
 func TestCorruptInputs(t *testing.T) {
+	t.Parallel()
 	i := newInputs(t, grouped(t, mining.Options{}, 2), 4)
 	for _, key := range []string{i.manifest.Projection.Name, i.manifest.Groups[0].Name, i.manifest.Groups[1].Name} {
 		for name, change := range map[string]func(b []byte) []byte{
@@ -189,6 +190,7 @@ func TestShardsBeforeTheManifest(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	i := newInputs(t, mining.Options{}, 4)
 	t.Run("under way", func(t *testing.T) {
 		x := i.on(t)
@@ -242,6 +244,7 @@ func TestCancel(t *testing.T) {
 
 // TestCorruptPart says which object is broken and what to do, which mends it.
 func TestCorruptPart(t *testing.T) {
+	t.Parallel()
 	i := newInputs(t, mining.Options{}, 4)
 	for name, change := range map[string]func(b []byte) []byte{
 		"cut":      func(b []byte) []byte { return b[:len(b)/2] },
@@ -343,6 +346,7 @@ func TestInitsAtTheSameTime(t *testing.T) {
 
 // TestNames has jobs and shards of odd names, in folders.
 func TestNames(t *testing.T) {
+	t.Parallel()
 	i := newInputs(t, mining.Options{}, 3)
 	for _, name := range []string{"a job", "a+b=c&d", "höhe-日本", "%2F", "über?#"} {
 		t.Run(name, func(t *testing.T) {
@@ -449,10 +453,14 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestMergeReadsFewPartsAtATime counts the reads that are open while 200 parts are merged.
+// TestMergeReadsFewPartsAtATime counts the reads that are open while many parts are merged.
 func TestMergeReadsFewPartsAtATime(t *testing.T) {
-	const shards = 200
-	s, at, l := newSample(t, mining.Options{}), place(), newLedger(0)
+	t.Parallel()
+	shards := 200
+	if testing.Short() {
+		shards = 50
+	}
+	s, at, l := newDemo(t, mining.Options{}), place(), newLedger(0)
 	m := s.init(t, at, shards)
 	at.Out = &counted{at.Out, l}
 	w := worker(t, at)
