@@ -15,8 +15,8 @@ import (
 // removePasses is how often a job's objects are listed and removed: until a list is empty, and at most so often.
 const removePasses = 5
 
-// claim makes sure that the name is this manifest's: either no other job has it, or with force what the other left is removed. A job
-// whose inputs were removed still has its name as long as it has results.
+// claim makes sure that the name is this manifest's: either no other job has it, or with force what the other left is
+// removed. A job whose inputs were removed still has its name as long as it has results.
 func (p *Place) claim(ctx context.Context, manifest []byte, force bool) error {
 	if force {
 		return p.replace(ctx, manifest)
@@ -69,9 +69,9 @@ func (p *Place) checkManifest(ctx context.Context, s objstore.Store, manifest []
 		s.URL(), run.ErrExists)
 }
 
-// replace removes all objects of the job that has the name, and puts the new manifest among the results, before a worker of the old job
-// can put the old one there. Until that is done the name is cancelled. So no worker begins, and where replace is cut short, no Init
-// without force takes what is left for its own.
+// replace removes all objects of the job that has the name, and puts the new manifest among the results, before a
+// worker of the old job can put the old one there. Until that is done the name is cancelled. So no worker begins, and
+// where replace is cut short, no Init without force takes what is left for its own.
 func (p *Place) replace(ctx context.Context, manifest []byte) error {
 	if err := p.putCancelled(ctx); err != nil {
 		return err

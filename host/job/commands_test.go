@@ -85,8 +85,8 @@ func (i *inputs) mined(t testing.TB, at *job.Place) {
 	i.check(t, at)
 }
 
-// whole fails where the result is neither job's, or where the status says finished and there is no result. It returns whose the result is, or
-// nil where there is none.
+// whole fails where the result is neither job's, or where the status says finished and there is no result. It returns
+// whose the result is, or nil where there is none.
 func (n *rivals) whole(t testing.TB, at *job.Place) (of *inputs) {
 	t.Helper()
 	var b bytes.Buffer
@@ -163,8 +163,8 @@ var outages = []outage{
 	{truncated, false},
 }
 
-// with runs a command on stores of which operation number has a fault; -1 is none. It returns how many operations the command made, and how
-// many faults it met.
+// with runs a command on stores of which operation number has a fault; -1 is none. It returns how many operations the
+// command made, and how many faults it met.
 func (c *call) with(ctx context.Context, at *job.Place, number int, o outage) (n, met int, err error) {
 	within, die := context.WithCancel(ctx)
 	defer die()
@@ -174,8 +174,9 @@ func (c *call) with(ctx context.Context, at *job.Place, number int, o outage) (n
 	return p.n, l.met[o.kind], err
 }
 
-// TestCommandsAtEveryOperation runs each command once for each of its operations, which fails, and then runs it again. In the end all is as if
-// nothing had failed, also where a worker goes on with what is there between the two. With -short each operation fails in some of the ways.
+// TestCommandsAtEveryOperation runs each command once for each of its operations, which fails, and then runs it again.
+// In the end all is as if nothing had failed, also where a worker goes on with what is there between the two. With
+// -short each operation fails in some of the ways.
 func TestCommandsAtEveryOperation(t *testing.T) {
 	n := newRivals(t)
 	all, ran := &total{}, 0

@@ -15,8 +15,8 @@ import (
 
 var errCancelled = errors.New("the job was cancelled meanwhile")
 
-// commit merges all parts and writes the result: the negatives, then their manifest. Both have the same bytes whichever worker writes
-// them. It reports whether this worker wrote the second, which makes the job finished.
+// commit merges all parts and writes the result: the negatives, then their manifest. Both have the same bytes whichever
+// worker writes them. It reports whether this worker wrote the second, which makes the job finished.
 func (w *Worker) commit(ctx context.Context) (bool, error) {
 	f, err := os.Create(filepath.Join(w.dir, negativesKey))
 	if err != nil {
@@ -42,8 +42,8 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 	return w.putResult(ctx, resultKey, bytes.NewReader(manifest.Bytes()))
 }
 
-// putResult puts an object of the result, if the job is still the same, and reports whether it put it. Where the object is there already it
-// must have the same bytes: another worker has put it.
+// putResult puts an object of the result, if the job is still the same, and reports whether it put it. Where the object
+// is there already it must have the same bytes: another worker has put it.
 func (w *Worker) putResult(ctx context.Context, key string, body io.ReadSeeker) (bool, error) {
 	if err := w.checkPinned(ctx); err != nil {
 		return false, err

@@ -9,8 +9,8 @@ import (
 	"github.com/quarry-hn/quarry/host/mining"
 )
 
-// TestConflicts has a worker find other bytes where it puts a part, the negatives and their manifest. The error names the object and says what to
-// do, and that mends the job.
+// TestConflicts has a worker find other bytes where it puts a part, the negatives and their manifest. The error names
+// the object and says what to do, and that mends the job.
 func TestConflicts(t *testing.T) {
 	i := newInputs(t, mining.Options{}, 3)
 	told := func(err error, key string) {

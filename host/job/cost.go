@@ -17,8 +17,9 @@ const (
 	keysOfAList     = 1000 // in one answer of S3
 )
 
-// dollars is about what parts have cost so far: their time and memory, invocations, messages and requests of S3. paid is how many
-// parts were made by workers that are paid for; all is how many parts the job has in the end, which each list goes through.
+// dollars is about what parts have cost so far: their time and memory, invocations, messages and requests of S3. paid
+// is how many parts were made by workers that are paid for; all is how many parts the job has in the end, which each
+// list goes through.
 func dollars(gbSeconds float64, paid, all int) float64 {
 	lists := (all + keysOfAList - 1) / keysOfAList
 	each := priceInvoke + messagesOfAPart*priceMessage + getsOfAPart*priceGet + float64(putsOfAPart+lists)*pricePut

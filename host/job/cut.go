@@ -12,8 +12,8 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 )
 
-// describeShards cuts the documents into shards of sizes as equal as can be, and describes these in the manifest. A shard's bytes are
-// made here for its fingerprint, and again when it is uploaded.
+// describeShards cuts the documents into shards of sizes as equal as can be, and describes these in the manifest. A
+// shard's bytes are made here for its fingerprint, and again when it is uploaded.
 func (i *initial) describeShards(ctx context.Context) error {
 	m, n, shards := i.manifest, i.plan.Documents(), i.options.Shards
 	for s := range shards {

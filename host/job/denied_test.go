@@ -12,7 +12,8 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// denied is a store as S3 shows it to those who may not list it: what is not there is denied. A locked one denies everything.
+// denied is a store as S3 shows it to those who may not list it: what is not there is denied. A locked one denies
+// everything.
 type denied struct {
 	objstore.Store
 	locked bool
@@ -40,8 +41,8 @@ func (d denied) List(ctx context.Context, prefix, after string) iter.Seq2[objsto
 	return d.Store.List(ctx, prefix, after)
 }
 
-// TestResultsThatAreDenied: a job begins whether S3 says of a missing object that it is missing, or that it is denied. A worker that may not read
-// the results at all fails with ErrDenied, instead of waiting for them.
+// TestResultsThatAreDenied: a job begins whether S3 says of a missing object that it is missing, or that it is denied.
+// A worker that may not read the results at all fails with ErrDenied, instead of waiting for them.
 func TestResultsThatAreDenied(t *testing.T) {
 	x := newInputs(t, mining.Options{}, 3).on(t)
 	plain := x.at

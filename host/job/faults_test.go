@@ -57,20 +57,21 @@ func newInputs(t testing.TB, o mining.Options, shards int) *inputs {
 	return i
 }
 
-// grouped returns options under which the pairs are in two groups or more, and at most so many: those with the least memory.
+// grouped returns options under which the pairs are in two groups or more, and at most so many: those with the least
+// memory.
 func grouped(t testing.TB, o mining.Options, most int) mining.Options {
 	t.Helper()
 	s := newSample(t, smallFolder(t, nil), o)
 	groups := func(memory int64) int {
 		o := s.options
 		o.Memory, o.Threads = option.ProcessBudget(memory), 1
-		j, err := mining.NewPlan(t.Context(), s.folder, s.projection, o)
+		plan, err := mining.NewPlan(t.Context(), s.folder, s.projection, o)
 		if err != nil {
 			return 1 << 20
 		}
-		defer func() { _ = j.Close(t.Context()) }()
+		defer func() { _ = plan.Close(t.Context()) }()
 		n := 0
-		for range j.Groups() {
+		for range plan.Groups() {
 			n++
 		}
 		return n
@@ -162,7 +163,8 @@ func (a *total) log(t testing.TB) {
 		a.schedules, a.events, a.processes, a.lost, sum, strings.Join(kinds, "; "))
 }
 
-// atATime is how many schedules run at once. On disks and servers they wait most of the time, so it is more than there are cores.
+// atATime is how many schedules run at once. On disks and servers they wait most of the time, so it is more than there
+// are cores.
 const atATime = 16
 
 // each runs n tests, several at once. After one has failed it starts no more.
@@ -186,8 +188,8 @@ func variant(all []*inputs, drawn []kind, number int) *inputs {
 	return all[(number+number/len(drawn))%len(all)]
 }
 
-// bubbles runs schedules under a clock that goes on where all wait, so that pauses take no time. Each meets one fault for sure, and others
-// that its seed draws.
+// bubbles runs schedules under a clock that goes on where all wait, so that pauses take no time. Each meets one fault
+// for sure, and others that its seed draws.
 func bubbles(t *testing.T, bare func(t testing.TB, number int) *job.Place) {
 	drawn := slices.Concat(creates, reads)
 	slices.Sort(drawn)
@@ -230,8 +232,8 @@ func folders(t testing.TB, number int) *job.Place {
 	return &job.Place{Name: strconv.Itoa(number), In: in, Out: out}
 }
 
-// killRun runs a fixed schedule of one worker, which is killed at an operation; then another goes on. It returns how many operations the first
-// worker made; killAt of -1 kills none.
+// killRun runs a fixed schedule of one worker, which is killed at an operation; then another goes on. It returns how
+// many operations the first worker made; killAt of -1 kills none.
 func (s *schedule) killRun(t *testing.T, killAt int, killed kind) (operations int) {
 	s.rate, s.writing, s.ledger, s.queue = 0, false, newLedger(0), newQueue(s.random(1))
 	ctx := t.Context()
@@ -291,11 +293,12 @@ func (s *schedule) sweep(ctx context.Context) {
 	}
 }
 
-// killStride is that of the sample of kills that -short takes. No number of ways to kill divides it, so that the sample has all of them.
+// killStride is the step of the sample of kills that -short takes. It has no factor in common with the numbers of ways
+// to kill, 2 and 3, so that the sample has kills in all ways.
 const killStride = 5
 
-// killEverywhere kills a worker at each of its operations, in each of those ways; with -short at some operation in one way. on makes a
-// schedule, and runs it.
+// killEverywhere kills a worker at each of its operations, in each of those ways; with -short at some operation in one
+// way. on makes a schedule, and runs it.
 func killEverywhere(t *testing.T, kinds []kind, on func(t *testing.T, i *inputs, number int, run func(t *testing.T, s *schedule))) {
 	for number, i := range []*inputs{newInputs(t, mining.Options{}, 4), newInputs(t, grouped(t, mining.Options{}, 2), 3)} {
 		sum, n := &total{}, 0
@@ -326,7 +329,8 @@ func killEverywhere(t *testing.T, kinds []kind, on func(t *testing.T, i *inputs,
 	}
 }
 
-// TestKillAtEveryOperation kills a worker before and after each of its operations on the stores, and in the middle of what it reads.
+// TestKillAtEveryOperation kills a worker before and after each of its operations on the stores, and in the middle of
+// what it reads.
 func TestKillAtEveryOperation(t *testing.T) {
 	for name, bare := range map[string]func(t testing.TB, number int) *job.Place{"memory": func(testing.TB, int) *job.Place { return place() }, "folders": folders} {
 		t.Run(name, func(t *testing.T) {

@@ -62,7 +62,8 @@ func add(f *testing.F, b []byte) {
 	f.Add([]byte{})
 }
 
-// FuzzManifest checks that a manifest that is taken for sound can be written and read again, and has a key of its own for each part.
+// FuzzManifest checks that a manifest that is taken for sound can be written and read again, and has a key of its own
+// for each part.
 func FuzzManifest(f *testing.F) {
 	s := newSeeds(f)
 	short := *s.manifest

@@ -29,8 +29,8 @@ func marshalGroup(g *mining.Group, queries, positives []string) ([]byte, error) 
 	return safetensors.Marshal(tensors, map[string]string{"format": groupFormat})
 }
 
-// parseGroup reads a group's file and checks that it is the one of the manifest, by the numbers that the manifest has of it. The plugin
-// checks the rest before it computes.
+// parseGroup reads a group's file and checks that it is the one of the manifest, by the numbers that the manifest has
+// of it. The plugin checks the rest before it computes.
 func parseGroup(b []byte, pairsID string, want Group) (*groupFile, error) {
 	f, err := safetensors.Parse(b, abi.MaxHeader)
 	if err != nil {
@@ -72,7 +72,8 @@ func rowsOf(f *safetensors.File, tensor string) int {
 	return t.Shape[0]
 }
 
-// check compares the group with the manifest's numbers, which workers plan their memory by, and its pairs with its queries and positives.
+// check compares the group with the manifest's numbers, which workers plan their memory by, and its pairs with its
+// queries and positives.
 func (g *groupFile) check(f *safetensors.File, want Group) error {
 	if n := want.End - want.First; len(g.pairQueries) != n || len(g.pairPositives) != n {
 		return fmt.Errorf("tensors pair_query and pair_positive have %d and %d values; the manifest has %d pairs", len(g.pairQueries), len(g.pairPositives), n)

@@ -28,8 +28,8 @@ type InitOptions struct {
 	Shards int            // how many shards the documents are cut into
 	Force  bool           // replace a job of that name, and its results
 
-	// Uploaded is called for each shard that was uploaded, by several goroutines at once; nil means nobody asks. A shard that is mined
-	// already is not uploaded.
+	// Uploaded is called for each shard that was uploaded, by several goroutines at once; nil means nobody asks. A
+	// shard that is mined already is not uploaded.
 	Uploaded func(shard File)
 }
 
@@ -43,10 +43,11 @@ type initial struct {
 	manifest   *Manifest
 }
 
-// Init makes a job of a folder. It selects and projects the pairs, and uploads them, the projection, the manifest and then the shards.
-// Where it was cut short it may be called again with the same inputs; it leaves what is there.
+// Init makes a job of a folder. It selects and projects the pairs, and uploads them, the projection, the manifest and
+// then the shards. Where it was cut short it may be called again with the same inputs; it leaves what is there.
 //
-// Errors: option.ErrOption for a number of shards that does not do; run.ErrExists where the name is another job's and Force is not set.
+// Errors: option.ErrOption for a number of shards that does not do; run.ErrExists where the name is another job's and
+// Force is not set.
 func Init(ctx context.Context, at *Place, folder *dataset.Folder, p *projection.Projection, o InitOptions) (m *Manifest, err error) {
 	plan, err := mining.NewPlan(ctx, folder, p, o.Mine)
 	if err != nil {
@@ -171,8 +172,8 @@ func (i *initial) report(stage string, shards int) {
 	}
 }
 
-// Fitted returns the projection of the job that is there, for projection.FitOptions. It returns nil where there is no job, or its
-// projection is not the one that its manifest names.
+// Fitted returns the projection of the job that is there, for projection.FitOptions. It returns nil where there is no
+// job, or its projection is not the one that its manifest names.
 func (p *Place) Fitted(ctx context.Context) (*projection.Projection, error) {
 	var manifest *Manifest
 	b, _, err := objstore.ReadAll(ctx, p.In, ManifestKey, maxManifest)

@@ -17,7 +17,8 @@ import (
 	"github.com/quarry-hn/quarry/host/projection"
 )
 
-// inputError is the error of an input that is not what the manifest says, or makes no sense. The worker records it as a Refusal.
+// inputError is the error of an input that is not what the manifest says, or makes no sense. The worker records it as a
+// Refusal.
 type inputError struct{ Refusal }
 
 func (e *inputError) Error() string { return e.Name + ": " + e.Problem }
@@ -47,8 +48,9 @@ func (w *checkedWriter) Write(p []byte) (int, error) {
 	return w.to.Write(p)
 }
 
-// fetchInput writes an input to a writer and checks its size and fingerprint. Where they are not the manifest's, it fetches the input
-// once more, since the bytes may have changed on their way, or been replaced a moment ago. reset empties the writer before that.
+// fetchInput writes an input to a writer and checks its size and fingerprint. Where they are not the manifest's, it
+// fetches the input once more, since the bytes may have changed on their way, or been replaced a moment ago. reset
+// empties the writer before that.
 func (w *Worker) fetchInput(ctx context.Context, f File, to io.Writer, reset func() error) error {
 	for try := 1; ; try++ {
 		checked := &checkedWriter{to: to, hash: sha256.New(), most: f.Size}
@@ -104,7 +106,8 @@ type localShard struct {
 
 func (s *localShard) remove() error { return removeFile(s.file) }
 
-// fetchShard downloads a shard and opens it. Where the disk is full it removes the groups that are kept there, and tries again.
+// fetchShard downloads a shard and opens it. Where the disk is full it removes the groups that are kept there, and
+// tries again.
 func (w *Worker) fetchShard(ctx context.Context, s Shard) (*localShard, error) {
 	file, err := w.downloadInput(ctx, s.File)
 	if errors.Is(err, syscall.ENOSPC) && w.kept.clear() {

@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 )
 
-// keptFiles are files that a worker keeps on its disk from one shard to the next, so that it fetches them once. Where one cannot be
-// written or read, it is fetched again, which only takes time.
+// keptFiles are files that a worker keeps on its disk from one shard to the next, so that it fetches them once. Where
+// one cannot be written or read, it is fetched again, which only takes time.
 type keptFiles struct {
 	dir   string
 	names map[string]bool
@@ -46,9 +46,9 @@ func (k *keptFiles) remove(name string) bool {
 }
 
 // clear removes all files, and reports whether there were any.
-func (k *keptFiles) clear() (any bool) {
+func (k *keptFiles) clear() (removed bool) {
 	for name := range k.names {
-		any = k.remove(name) || any
+		removed = k.remove(name) || removed
 	}
-	return any
+	return removed
 }

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// lane takes requests out of a test's bubble (package testing/synctest). The clock of a bubble goes on where all its goroutines wait for
-// each other or for the clock. One that waits for a lane waits for something outside, so the clock stands still however slow the server
-// is, and time-outs come where the test wants them alone. A request and its answer cross whole, without the bubble's contexts.
+// lane takes requests out of a test's bubble (package testing/synctest). The clock of a bubble goes on where all its
+// goroutines wait for each other or for the clock. One that waits for a lane waits for something outside, so the clock
+// stands still however slow the server is, and time-outs come where the test wants them alone. A request and its answer
+// cross whole, without the bubble's contexts.
 type lane struct {
 	requests chan *http.Request
 	answers  chan laneAnswer
@@ -82,8 +83,8 @@ func (free lanes) RoundTrip(r *http.Request) (*http.Response, error) {
 	return a.response, nil
 }
 
-// inServersTime runs a test in a bubble whose clock, which begins in the year 2000, is first set to the time outside: a server takes no
-// signatures of another time.
+// inServersTime runs a test in a bubble whose clock, which begins in the year 2000, is first set to the time outside: a
+// server takes no signatures of another time.
 func inServersTime(t *testing.T, run func(t *testing.T)) {
 	now := time.Now().Round(0) // without the clock that bubbles have another one of
 	synctest.Test(t, func(t *testing.T) {

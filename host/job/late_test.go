@@ -12,8 +12,8 @@ import (
 	"github.com/quarry-hn/quarry/host/mining"
 )
 
-// TestErrorsThatComeLate has errors come after the time to stop mining, or merging. They stay what they are, since more time would mend neither.
-// A merge that takes too long fails with ErrDeadline.
+// TestErrorsThatComeLate has errors come after the time to stop mining, or merging. They stay what they are, since more
+// time would mend neither. A merge that takes too long fails with ErrDeadline.
 func TestErrorsThatComeLate(t *testing.T) {
 	i := newInputs(t, mining.Options{}, 2)
 	dir := t.TempDir()

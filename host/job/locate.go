@@ -14,8 +14,8 @@ import (
 // Folder is the prefix of all jobs' keys, in both buckets.
 const Folder = "jobs/"
 
-// ResultsOf is the bucket of the results of a bucket's jobs, by convention: its name is followed by -results. A bucket is s3://name/prefix, or
-// a folder's path. A path that does not end in a name, such as . or .., is made absolute first.
+// ResultsOf is the bucket of the results of a bucket's jobs, by convention: its name is followed by -results. A bucket
+// is s3://name/prefix, or a folder's path. A path that does not end in a name, such as . or .., is made absolute first.
 func ResultsOf(bucket string) string {
 	if rest, ok := strings.CutPrefix(bucket, "s3://"); ok {
 		name, prefix, deeper := strings.Cut(rest, "/")
@@ -39,8 +39,8 @@ type Place struct {
 	In, Out objstore.Store
 }
 
-// Locate opens the stores of the job at a URL, such as s3://in/jobs/nightly. results is the bucket of the results; empty means ResultsOf the
-// bucket of the inputs. It fails with option.ErrOption where the URL is not a job's.
+// Locate opens the stores of the job at a URL, such as s3://in/jobs/nightly. results is the bucket of the results;
+// empty means ResultsOf the bucket of the inputs. It fails with option.ErrOption where the URL is not a job's.
 func Locate(ctx context.Context, url, results string) (*Place, error) {
 	trimmed := strings.TrimRight(url, "/")
 	i := strings.LastIndex(trimmed, "/"+Folder)
@@ -84,8 +84,8 @@ func Within(in, out objstore.Store, name string) *Place {
 	return &Place{name, objstore.Sub(in, Folder+name), objstore.Sub(out, Folder+name)}
 }
 
-// Names gives the names of a bucket's jobs, in order. In the bucket of results these are the jobs that have begun. bucket is the store of the
-// keys below Folder. An error ends the sequence.
+// Names gives the names of a bucket's jobs, in order. In the bucket of results these are the jobs that have begun.
+// bucket is the store of the keys below Folder. An error ends the sequence.
 func Names(ctx context.Context, bucket objstore.Store) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for after := ""; ; {
@@ -108,7 +108,8 @@ func Names(ctx context.Context, bucket objstore.Store) iter.Seq2[string, error] 
 	}
 }
 
-// maxName is the length of the longest name of a job, in bytes. A file system takes no longer name of a folder, and S3 takes keys of 1,024 bytes.
+// maxName is the length of the longest name of a job, in bytes. A file system takes no longer name of a folder, and S3
+// takes keys of 1,024 bytes.
 const maxName = 255
 
 // ValidJob reports whether a name can be a job's.
@@ -116,8 +117,8 @@ func ValidJob(name string) bool {
 	return ValidName(name) && !strings.Contains(name, "/") && len(name) <= maxName
 }
 
-// ParseKey splits the key of an input in a bucket into its job's name and its key below the job's. ok is false for a key that no job's inputs
-// have.
+// ParseKey splits the key of an input in a bucket into its job's name and its key below the job's. ok is false for a
+// key that no job's inputs have.
 func ParseKey(key string) (name, object string, ok bool) {
 	rest, ok := strings.CutPrefix(key, Folder)
 	if !ok || !ValidName(rest) {

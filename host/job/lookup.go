@@ -11,11 +11,12 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// concurrentRequests is how many small requests are under way at a time: look-ups, removals, reads of the start of an object.
+// concurrentRequests is how many small requests are under way at a time: look-ups, removals, reads of the start of an
+// object.
 const concurrentRequests = 16
 
-// notFound reports whether an error says that an object is not there, as far as the worker can know: S3 answers that an object is denied
-// where it is missing and the worker may get objects but not list them.
+// notFound reports whether an error says that an object is not there, as far as the worker can know: S3 answers that an
+// object is denied where it is missing and the worker may get objects but not list them.
 func notFound(err error) bool {
 	return errors.Is(err, objstore.ErrNotExist) || errors.Is(err, objstore.ErrDenied)
 }
@@ -59,7 +60,8 @@ func (w *Worker) missingInput(ctx context.Context) (problem string, err error) {
 	return "", nil
 }
 
-// unminedShards returns the names of the shards whose parts are not all among those keys: those that are uploaded, and those that are not.
+// unminedShards returns the names of the shards whose parts are not all among those keys: those that are uploaded, and
+// those that are not.
 func (w *Worker) unminedShards(ctx context.Context, parts map[string]bool) (uploaded, absent []string, err error) {
 	var files []File
 	for i, shard := range w.manifest.Shards {

@@ -28,8 +28,8 @@ const Format = "quarry.job.v1"
 // Manifest fixes a job: what is mined, from which bytes. It alone decides the result.
 type Manifest struct {
 	Format string `json:"format"`
-	// Result is the manifest of the negatives, as far as it is known before mining. The number of zero documents, what became of the
-	// pairs, and the fingerprint of the negatives are known after mining.
+	// Result is the manifest of the negatives, as far as it is known before mining. The number of zero documents, what
+	// became of the pairs, and the fingerprint of the negatives are known after mining.
 	Result     negatives.Manifest `json:"result"`
 	Projection File               `json:"projection"`
 	Groups     []Group            `json:"pairs"`  // in order
@@ -191,7 +191,8 @@ func (m *Manifest) checkShards(p *problems, names map[string]bool) {
 	p.check(len(m.Shards) > 0 && next == m.Documents(), "shards: they end at position %d; result has %d documents", next-1, m.Documents())
 }
 
-// check checks a file's name, size and fingerprint. Its name has to begin with prefix, and not to be among names, which it joins.
+// check checks a file's name, size and fingerprint. Its name has to begin with prefix, and not to be among names, which
+// it joins.
 func (f File) check(p *problems, what, prefix string, names map[string]bool) {
 	p.check(strings.HasPrefix(f.Name, prefix) && ValidName(f.Name), "%s: name %q; expected a path below %q without empty parts, . or ..", what, f.Name, prefix)
 	p.check(!names[f.Name], "%s: %q is named twice", what, f.Name)
@@ -200,8 +201,8 @@ func (f File) check(p *problems, what, prefix string, names map[string]bool) {
 	p.check(sha256Form.MatchString(f.SHA256), "%s: sha256 is %.70q; expected 64 hexadecimal digits", what, f.SHA256)
 }
 
-// ValidName reports whether every store takes a name as part of a key. Between its slashes nothing is empty, "." or "..", and it has no
-// control characters.
+// ValidName reports whether every store takes a name as part of a key. Between its slashes nothing is empty, "." or
+// "..", and it has no control characters.
 func ValidName(name string) bool {
 	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }) {
 		return false
@@ -215,7 +216,8 @@ func (m *Manifest) shard(name string) (number int, ok bool) {
 	return i, i >= 0
 }
 
-// pairsID is the name that parts have for a group's pairs. It is the one that they have where a job is mined on one machine.
+// pairsID is the name that parts have for a group's pairs. It is the one that they have where a job is mined on one
+// machine.
 func (m *Manifest) pairsID(group int) string {
 	return mining.PairsID(m.runID, m.Groups[group].First, m.Groups[group].End)
 }

@@ -2,7 +2,8 @@ package job_test
 
 import "syscall"
 
-// memoryFolder is a folder of files in memory. It is empty where there is none, or where it has too little room for all tests.
+// memoryFolder is a folder of files in memory. It is empty where there is none, or where it has too little room for all
+// tests.
 func memoryFolder() string {
 	const (
 		dir  = "/dev/shm"

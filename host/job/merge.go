@@ -15,7 +15,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
-// A merge reads some parts ahead: at most aheadParts, and at most as many as take aheadBytes, where all are as large as the largest so far.
+// A merge reads some parts ahead: at most aheadParts, and at most as many as take aheadBytes, where all are as large as
+// the largest so far.
 const (
 	aheadParts = 16
 	aheadBytes = 64 << 20
@@ -25,8 +26,8 @@ const maxPart = 1 << 31 // bytes of a part's object
 
 const hintRemovePart = "remove it, and sweep the job: the shard is mined again"
 
-// merge writes the negatives, group after group, and returns their manifest. However many shards there are, it holds the merged part of one
-// group and a few parts that are read ahead.
+// merge writes the negatives, group after group, and returns their manifest. However many shards there are, it holds
+// the merged part of one group and a few parts that are read ahead.
 func (w *Worker) merge(ctx context.Context, to io.Writer) (*negatives.Manifest, error) {
 	result := w.manifest.Result
 	sum := sha256.New()
@@ -100,8 +101,8 @@ type partRead struct {
 	err  error
 }
 
-// eachPart gives the parts of a group in the order of their shards, and reads some ahead. The first is read alone, since only a part that
-// has come tells how large parts are.
+// eachPart gives the parts of a group in the order of their shards, and reads some ahead. The first is read alone,
+// since only a part that has come tells how large parts are.
 func (w *Worker) eachPart(ctx context.Context, group int) iter.Seq2[*partObject, error] {
 	return func(yield func(*partObject, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)

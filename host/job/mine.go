@@ -17,8 +17,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
-// mineShard mines a shard for some groups, and puts a part for each. The outcome says whether the shard was mined, is refused, or waits
-// for an input.
+// mineShard mines a shard for some groups, and puts a part for each. The outcome says whether the shard was mined, is
+// refused, or waits for an input.
 func (w *Worker) mineShard(ctx context.Context, o *Outcome, shard int, groups []int) (*Outcome, error) {
 	began := time.Now()
 	s := w.manifest.Shards[shard]
@@ -44,8 +44,8 @@ func (w *Worker) mineShard(ctx context.Context, o *Outcome, shard int, groups []
 	return nil, fmt.Errorf("%s: %w", s.Name, err)
 }
 
-// mineGroups fetches a shard, mines it for some groups, and puts a part for each. Whatever comes before a put ends with timed, so that
-// there is time left for the put, which ends with ctx.
+// mineGroups fetches a shard, mines it for some groups, and puts a part for each. Whatever comes before a put ends with
+// timed, so that there is time left for the put, which ends with ctx.
 func (w *Worker) mineGroups(ctx, timed context.Context, o *Outcome, shard int, groups []int) (err error) {
 	began := time.Now()
 	s := w.manifest.Shards[shard]
@@ -152,20 +152,23 @@ func (w *Worker) progress(i, n int) option.Progress {
 	return func(stage string, done, total int64) { report(stage, int64(i)*total+done, int64(n)*total) }
 }
 
-// pluginRefusal finds an error of the plugin that its input is the cause of. Others are of the plugin itself, or of its memory.
+// pluginRefusal finds an error of the plugin that its input is the cause of. Others are of the plugin itself, or of its
+// memory.
 func pluginRefusal(err error) (*abi.Error, bool) {
 	e := (*abi.Error)(nil)
 	ok := errors.As(err, &e) && e.Code != abi.Internal && e.Code != abi.Memory
 	return e, ok
 }
 
-// refusalOf turns an error of mining a shard into a refusal, where an input is the cause: the shard, unless the error names another.
+// refusalOf turns an error of mining a shard into a refusal, where an input is the cause: the shard, unless the error
+// names another.
 func refusalOf(shard string, err error) (Refusal, bool) {
 	input, data := (*inputError)(nil), (*dataset.Error)(nil)
 	if errors.As(err, &input) {
 		return input.Refusal, true
 	}
-	// A dataset.Error is of the shard where it has no cause, or the plugin is the cause. Any other cause is of this worker's disk.
+	// A dataset.Error is of the shard where it has no cause, or the plugin is the cause. Any other cause is of this
+	// worker's disk.
 	if errors.As(err, &data) && (data.Err == nil || errors.As(data.Err, new(*abi.Error))) {
 		problem := *data
 		problem.Hint = "" // the refusal has it
@@ -177,11 +180,12 @@ func refusalOf(shard string, err error) (Refusal, bool) {
 	return Refusal{}, false
 }
 
-// errPut is in errors of putting a part. Where such an error says that something is denied, it is no input that is yet to come.
+// errPut is in errors of putting a part. Where such an error says that something is denied, it is no input that is yet
+// to come.
 var errPut = errors.New("put the part")
 
-// putPart puts a part's object. Where one is there already it must have the same result: it is another worker's, or this worker's own,
-// where the answer to its put was lost.
+// putPart puts a part's object. Where one is there already it must have the same result: it is another worker's, or
+// this worker's own, where the answer to its put was lost.
 func (w *Worker) putPart(ctx context.Context, shard, group int, object []byte) error {
 	key := w.manifest.partKey(shard, group)
 	err := w.out.PutNew(ctx, key, bytes.NewReader(object))
@@ -214,8 +218,8 @@ func (w *Worker) withoutReserve(ctx context.Context) (context.Context, context.C
 	return context.WithCancel(ctx)
 }
 
-// outOfTime reports whether an error came because timed has ended, and not ctx. An error of another cause stays what it is, even where it
-// comes after the end of timed: more time would not help.
+// outOfTime reports whether an error came because timed has ended, and not ctx. An error of another cause stays what it
+// is, even where it comes after the end of timed: more time would not help.
 func outOfTime(ctx, timed context.Context, err error) bool {
 	return ctx.Err() == nil && timed.Err() != nil && errors.Is(err, context.DeadlineExceeded)
 }

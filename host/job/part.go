@@ -12,9 +12,9 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// A part's object is a safetensors file. Its tensors are part, the bytes of a mine.Part, and positions, ids and ids_offsets, the ids of
-// the documents that the part names. Its metadata says which job, shard and group it is of, and what effort it took. The objects that
-// two workers make of one shard and one group differ in the effort alone.
+// A part's object is a safetensors file. Its tensors are part, the bytes of a mine.Part, and positions, ids and
+// ids_offsets, the ids of the documents that the part names. Its metadata says which job, shard and group it is of, and
+// what effort it took. The objects that two workers make of one shard and one group differ in the effort alone.
 const (
 	partFormat     = "quarry.job.part.v1"
 	partTensor     = "part"

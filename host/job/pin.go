@@ -9,10 +9,11 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// The manifest that a job goes by is the one among the results. The first worker copies it there from the inputs; then it is pinned:
-// whatever becomes of the one among the inputs, the job goes on with the copy.
+// The manifest that a job goes by is the one among the results. The first worker copies it there from the inputs; then
+// it is pinned: whatever becomes of the one among the inputs, the job goes on with the copy.
 
-// begin finds out whether there is anything to do, and loads the manifest. An outcome that is not nil says why there is nothing to do.
+// begin finds out whether there is anything to do, and loads the manifest. An outcome that is not nil says why there is
+// nothing to do.
 func (w *Worker) begin(ctx context.Context) (*Outcome, error) {
 	if there, err := exists(ctx, w.out, cancelledKey); err != nil {
 		return nil, err
@@ -40,9 +41,10 @@ func (w *Worker) begin(ctx context.Context) (*Outcome, error) {
 	return nil, w.loadPinned(ctx)
 }
 
-// deniedOrMissing finds out what it means that a look-up among the results was denied. It returns ErrNotExist where the list does not have
-// the object, and otherwise the error that it was given. S3 says that a missing object is denied to those who may not list it, and its
-// documentation does not say what it answers where a policy allows to list below a prefix.
+// deniedOrMissing finds out what it means that a look-up among the results was denied. It returns ErrNotExist where the
+// list does not have the object, and otherwise the error that it was given. S3 says that a missing object is denied to
+// those who may not list it, and its documentation does not say what it answers where a policy allows to list below a
+// prefix.
 func (w *Worker) deniedOrMissing(ctx context.Context, key string, denied error) error {
 	for object, err := range w.out.List(ctx, key, "") {
 		if err != nil {

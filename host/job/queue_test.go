@@ -88,8 +88,8 @@ func (q *queue) done(e *event, err error) {
 	q.changed.Broadcast()
 }
 
-// schedule is one run of a job. Its seed decides the uploads, the deliveries, and what each worker draws. In which order the workers come to
-// their operations varies.
+// schedule is one run of a job. Its seed decides the uploads, the deliveries, and what each worker draws. In which
+// order the workers come to their operations varies.
 type schedule struct {
 	t         testing.TB
 	seed      uint64
@@ -211,7 +211,8 @@ func (s *schedule) work(ctx context.Context) {
 	}
 }
 
-// maxTries ends an event that is never done. A schedule has fewer faults, so an event that fails more often fails without one.
+// maxTries ends an event that is never done. A schedule has fewer faults, so an event that fails more often fails
+// without one.
 const maxTries = 500
 
 // handle does what package lambda does with an event, and returns the shards whose turn comes again.

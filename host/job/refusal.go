@@ -81,9 +81,9 @@ func (w *Worker) readRefusals(ctx context.Context, mined map[string]bool) ([]Ref
 	return refusals, nil
 }
 
-// isMended reports whether an object that was refused is in order now. A shard is where it is mined, and the manifest where it is the
-// one that the job goes by. The projection and the groups are where they have the manifest's bytes. What the manifest does not name has
-// to be gone.
+// isMended reports whether an object that was refused is in order now. A shard is where it is mined, and the manifest
+// where it is the one that the job goes by. The projection and the groups are where they have the manifest's bytes.
+// What the manifest does not name has to be gone.
 func (w *Worker) isMended(ctx context.Context, r Refusal, mined map[string]bool) (bool, error) {
 	m := w.manifest
 	if _, ok := m.shard(r.Name); ok {

@@ -30,9 +30,9 @@ func (n *rivals) worker(t *testing.T, at *job.Place, before func(m moment)) (*jo
 	return w.Shard(t.Context(), n.old.shards[3])
 }
 
-// TestForceWhileAWorkerIsAtWork replaces a job at each operation of one of its workers, which mines and merges. Afterwards the result is the new
-// job's, or it is refused. It is refused where the old worker puts an object of its result right after it has looked whether the job is still
-// its own. Then init --force, again, mends the job.
+// TestForceWhileAWorkerIsAtWork replaces a job at each operation of one of its workers, which mines and merges.
+// Afterwards the result is the new job's, or it is refused. It is refused where the old worker puts an object of its
+// result right after it has looked whether the job is still its own. Then init --force, again, mends the job.
 func TestForceWhileAWorkerIsAtWork(t *testing.T) {
 	t.Parallel()
 	old := newInputs(t, mining.Options{}, 4)
@@ -74,8 +74,8 @@ func TestForceWhileAWorkerIsAtWork(t *testing.T) {
 	}
 }
 
-// replaced makes the new job, by force, at a moment of a worker of the old one, and mines it at that moment, or later. It reports whether the
-// result is the new job's without more ado.
+// replaced makes the new job, by force, at a moment of a worker of the old one, and mines it at that moment, or later.
+// It reports whether the result is the new job's without more ado.
 func (n *rivals) replaced(t *testing.T, at *job.Place, number int, mined bool) (m moment, ok bool) {
 	count, errs := 0, []error{}
 	o, err := n.worker(t, at, func(now moment) {
@@ -109,8 +109,9 @@ func (n *rivals) replaced(t *testing.T, at *job.Place, number int, mined bool) (
 	return m, false
 }
 
-// TestInitBesideALateWorker has objects of the old job come while Init replaces it. What comes while Init removes the others is removed too.
-// What comes later makes Init fail. Where there are results without inputs, Init fails before it uploads anything.
+// TestInitBesideALateWorker has objects of the old job come while Init replaces it. What comes while Init removes the
+// others is removed too. What comes later makes Init fail. Where there are results without inputs, Init fails before it
+// uploads anything.
 func TestInitBesideALateWorker(t *testing.T) {
 	t.Parallel()
 	n := newRivals(t)
@@ -182,8 +183,8 @@ func TestInitBesideALateWorker(t *testing.T) {
 	}
 }
 
-// TestForceSchedules replaces a job one to three times, by the new and the old one in turn, while workers mine and meet faults. Afterwards the
-// result is that of the last one, or there is none, and init --force, again, leads to one.
+// TestForceSchedules replaces a job one to three times, by the new and the old one in turn, while workers mine and meet
+// faults. Afterwards the result is that of the last one, or there is none, and init --force, again, leads to one.
 func TestForceSchedules(t *testing.T) {
 	n, dir, again := newRivals(t), t.TempDir(), 0
 	sum, mu := &total{}, sync.Mutex{}
@@ -216,8 +217,8 @@ func TestForceSchedules(t *testing.T) {
 	t.Logf("%d jobs had to be forced again", again)
 }
 
-// maxForced is how often a job is forced until it is made. A try fails by a fault, of which a schedule has half as many at most, or by an object
-// that a worker of the old job put in its way.
+// maxForced is how often a job is forced until it is made. A try fails by a fault, of which a schedule has half as many
+// at most, or by an object that a worker of the old job put in its way.
 const maxForced = 100
 
 // forces runs workers of a job, and replaces it meanwhile.

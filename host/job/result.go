@@ -18,15 +18,16 @@ import (
 var (
 	// ErrUnfinished is returned, wrapped, by Fetch where there is no result yet.
 	ErrUnfinished = errors.New("the job is not finished")
-	// ErrReplaced is returned, wrapped, where the result is of a job that this one replaced. A worker of that job put it afterwards.
+	// ErrReplaced is returned, wrapped, where the result is of a job that this one replaced. A worker of that job put
+	// it afterwards.
 	ErrReplaced = errors.New("it is of another job of this name, which was replaced while a worker of it was at work")
 )
 
 // hintInitAgain is the hint where a replaced job's object is in the way.
 const hintInitAgain = "make the job again with quarry job init --force"
 
-// Fetch writes the negatives to w and returns their manifest. After an error w may have been given some of them: ErrUnfinished,
-// ErrReplaced, negatives that are not the manifest's, or an error of a store.
+// Fetch writes the negatives to w and returns their manifest. After an error w may have been given some of them:
+// ErrUnfinished, ErrReplaced, negatives that are not the manifest's, or an error of a store.
 func Fetch(ctx context.Context, at *Place, w io.Writer) (*negatives.Manifest, error) {
 	m, err := readResult(ctx, at.In, at.Out)
 	if errors.Is(err, objstore.ErrNotExist) {
@@ -45,9 +46,10 @@ func Fetch(ctx context.Context, at *Place, w io.Writer) (*negatives.Manifest, er
 	return m, nil
 }
 
-// readResult reads the manifest of the negatives, and checks that it is the job's and that the negatives are there. They are not where a
-// worker put the negatives, the job was made anew, and the worker then put their manifest. Such a job is not finished: the next worker to
-// merge finishes it. The error is objstore.ErrNotExist where there is no result.
+// readResult reads the manifest of the negatives, and checks that it is the job's and that the negatives are there.
+// They are not where a worker put the negatives, the job was made anew, and the worker then put their manifest. Such a
+// job is not finished: the next worker to merge finishes it. The error is objstore.ErrNotExist where there is no
+// result.
 func readResult(ctx context.Context, in, out objstore.Store) (*negatives.Manifest, error) {
 	b, _, err := objstore.ReadAll(ctx, out, resultKey, maxManifest)
 	if err != nil {

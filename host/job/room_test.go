@@ -15,8 +15,8 @@ import (
 	"github.com/quarry-hn/quarry/host/mining"
 )
 
-// TestMergeKeepsNoPairs: when the result is put, a worker's disk has the negatives alone. They might not fit beside the files of all groups, each
-// of which a merge reads once.
+// TestMergeKeepsNoPairs: when the result is put, a worker's disk has the negatives alone. They might not fit beside the
+// files of all groups, each of which a merge reads once.
 func TestMergeKeepsNoPairs(t *testing.T) {
 	t.Parallel()
 	x := newInputs(t, grouped(t, mining.Options{}, 3), 3).on(t)
@@ -69,8 +69,8 @@ func TestMergeKeepsNoPairs(t *testing.T) {
 	x.check(t, x.at)
 }
 
-// TestReplacedJobLeavesNothing: a worker that goes from a job to the one that replaced it keeps nothing of the first on its disk. In a warm Lambda
-// process a worker may do so for hours.
+// TestReplacedJobLeavesNothing: a worker that goes from a job to the one that replaced it keeps nothing of the first on
+// its disk. In a warm Lambda process a worker may do so for hours.
 func TestReplacedJobLeavesNothing(t *testing.T) {
 	o := grouped(t, mining.Options{}, 3)
 	i := newInputs(t, o, 3)
@@ -115,7 +115,8 @@ func only(t *testing.T, dir string) string {
 	return entries[0].Name()
 }
 
-// TestMergeReadsTheFirstPartAlone: a merge reads no second part before the first has come, since only that tells how large parts are.
+// TestMergeReadsTheFirstPartAlone: a merge reads no second part before the first has come, since only that tells how
+// large parts are.
 func TestMergeReadsTheFirstPartAlone(t *testing.T) {
 	i := newInputs(t, grouped(t, mining.Options{}, 2), 5)
 	dir := t.TempDir()

@@ -12,8 +12,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// A shard is a safetensors file. Its tensors are documents/<model>, each model's vectors as they lie in the user's files, one row a
-// document, and ids and ids_offsets, the documents' ids.
+// A shard is a safetensors file. Its tensors are documents/<model>, each model's vectors as they lie in the user's
+// files, one row a document, and ids and ids_offsets, the documents' ids.
 const (
 	shardFormat = "quarry.shard.v1"
 	shardIDs    = "ids"
@@ -72,8 +72,8 @@ func rowsSection(begin int64, x dataset.Matrix, first, n int) section {
 	}}
 }
 
-// newShard is the file of rows first to first+n-1 of the models' matrices. documents are the ids of these rows, which the file holds
-// in memory; it reads the vectors when they are asked for.
+// newShard is the file of rows first to first+n-1 of the models' matrices. documents are the ids of these rows, which
+// the file holds in memory; it reads the vectors when they are asked for.
 func newShard(models []pca.Model, vectors []dataset.Matrix, first, n int, documents []string) (*io.SectionReader, error) {
 	tensors := idTensors(shardIDs, documents)
 	for i, x := range vectors {
@@ -111,8 +111,9 @@ type shardReader struct {
 	offsets map[string]int    // where each tensor's data begins, by name
 }
 
-// openShard checks that a file is a shard of so many rows with those models' vectors. It reads the ids, and leaves the vectors where
-// they are. What is wrong with the shard is a dataset.Error without a cause; one with a cause is of the disk.
+// openShard checks that a file is a shard of so many rows with those models' vectors. It reads the ids, and leaves the
+// vectors where they are. What is wrong with the shard is a dataset.Error without a cause; one with a cause is of the
+// disk.
 func openShard(f io.ReaderAt, size int64, name string, models []pca.Model, rows int) (*shardFile, error) {
 	r := &shardReader{file: f, size: size, name: name}
 	if err := r.readHeader(); err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// partStart is how many bytes of a part's object are read for its metadata. The header of any part that workers put fits them.
+// partStart is how many bytes of a part's object are read for its metadata. The header of any part that workers put
+// fits them.
 const partStart = 16 << 10
 
 // Status is how far a job is, as its two stores tell.
@@ -35,8 +36,8 @@ type Status struct {
 	Tallies   *negatives.Tallies `json:"tallies"`    // of a result that is there, even where the job was cancelled since; otherwise nil
 }
 
-// ReadStatus reads the manifest, the list of parts, the start of each part, and the records of what was refused. It only gets and lists
-// objects of both stores.
+// ReadStatus reads the manifest, the list of parts, the start of each part, and the records of what was refused. It
+// only gets and lists objects of both stores.
 func ReadStatus(ctx context.Context, at *Place) (*Status, error) {
 	s := &Status{Job: at.Name, State: Pending, Uploaded: []string{}, Absent: []string{}, Refused: []Refusal{}}
 	m, err := at.readManifest(ctx)

@@ -15,18 +15,19 @@ import (
 )
 
 var (
-	// ErrDeadline is returned, wrapped, where too little time is left for a shard, or for the merge. Nothing was put of the group of pairs
-	// that the worker was at, or of the result.
+	// ErrDeadline is returned, wrapped, where too little time is left for a shard, or for the merge. Nothing was put of
+	// the group of pairs that the worker was at, or of the result.
 	ErrDeadline = errors.New("too little time is left")
-	// ErrConflict is returned, wrapped, where two workers gave different bytes for the same object. Inputs cannot cause this; a worker of a
-	// replaced job can, and so can any other program that writes among the results.
+	// ErrConflict is returned, wrapped, where two workers gave different bytes for the same object. Inputs cannot cause
+	// this; a worker of a replaced job can, and so can any other program that writes among the results.
 	ErrConflict = errors.New("two workers gave different results")
 )
 
 // Options say how a worker works. They do not change the result.
 type Options struct {
 	mining.Compute
-	// Dir is the folder for the worker's files: the shard that it mines, and the groups. Default: the system's folder for temporary files.
+	// Dir is the folder for the worker's files: the shard that it mines, and the groups. Default: the system's folder
+	// for temporary files.
 	Dir string
 	// MaxShard is the size of the largest shard that the worker takes, in bytes. Default: any.
 	MaxShard int64
@@ -76,8 +77,8 @@ func (o *Outcome) count(part *mine.Part) {
 	}
 }
 
-// Worker mines shards of a job. It keeps the projection, the groups and the plugin's instances from one shard to the next. It is for one
-// goroutine at a time.
+// Worker mines shards of a job. It keeps the projection, the groups and the plugin's instances from one shard to the
+// next. It is for one goroutine at a time.
 type Worker struct {
 	in, out objstore.Store
 	options Options
@@ -90,8 +91,8 @@ type Worker struct {
 	miner        *mining.Miner
 }
 
-// NewWorker returns a worker of the job whose inputs are in one store and whose results are in the other. Close it after use. It fails
-// with run.ErrWrite where Options.Dir cannot be written to.
+// NewWorker returns a worker of the job whose inputs are in one store and whose results are in the other. Close it
+// after use. It fails with run.ErrWrite where Options.Dir cannot be written to.
 func NewWorker(in, out objstore.Store, o Options) (*Worker, error) {
 	dir, err := os.MkdirTemp(o.Dir, "quarry-job-")
 	if err != nil {
@@ -108,8 +109,9 @@ func (w *Worker) Close(ctx context.Context) error {
 	return errors.Join(w.stopMiner(ctx), os.RemoveAll(w.dir))
 }
 
-// Shard mines the shard of that name for the groups that have no part of it yet. Where all parts of the job are there then, it merges them
-// and commits the result. After an error the shard's turn must come again: ErrDeadline, ErrConflict, or an error of a store or the disk.
+// Shard mines the shard of that name for the groups that have no part of it yet. Where all parts of the job are there
+// then, it merges them and commits the result. After an error the shard's turn must come again: ErrDeadline,
+// ErrConflict, or an error of a store or the disk.
 func (w *Worker) Shard(ctx context.Context, name string) (*Outcome, error) {
 	o, err := w.begin(ctx)
 	if o != nil || err != nil {
@@ -156,8 +158,8 @@ func (w *Worker) unminedGroups(ctx context.Context, shard int) (groups []int, er
 	return groups, nil
 }
 
-// Sweep looks at the job as a whole. Where all parts are there it merges them and commits the result. Otherwise the outcome says which
-// shards are not mined.
+// Sweep looks at the job as a whole. Where all parts are there it merges them and commits the result. Otherwise the
+// outcome says which shards are not mined.
 func (w *Worker) Sweep(ctx context.Context) (*Outcome, error) {
 	o, err := w.begin(ctx)
 	if o != nil || err != nil {
