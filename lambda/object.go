@@ -189,8 +189,8 @@ func logOutcome(log *slog.Logger, o *job.Outcome, began time.Time) {
 	if o.Action == job.Mined {
 		log = log.With("pairs", o.Pairs, "negatives", o.Negatives, "documents", o.Rows, "bytes", o.Bytes)
 	}
-	if o.Of > 0 {
-		log = log.With("parts", o.Parts, "of", o.Of)
+	if o.PartsNeeded > 0 {
+		log = log.With("parts", o.Parts, "of", o.PartsNeeded)
 	}
 	if o.Committed {
 		log = log.With("committed", true)

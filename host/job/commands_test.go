@@ -13,15 +13,15 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 )
 
-// names are two jobs that want the same name.
-type names struct{ old, new *inputs }
+// rivals are two jobs that want the same name.
+type rivals struct{ old, new *inputs }
 
-func newNames(t testing.TB) *names {
+func newRivals(t testing.TB) *rivals {
 	t.Helper()
-	return &names{newInputs(t, mining.Options{}, 4), newInputs(t, grouped(t, mining.Options{Top: 2}, 2), 3)}
+	return &rivals{newInputs(t, mining.Options{}, 4), newInputs(t, grouped(t, mining.Options{Top: 2}, 2), 3)}
 }
 
-// copyPlace gives a place with the same objects.
+// copyPlace returns a new place with the same objects.
 func copyPlace(t testing.TB, from *job.Place) *job.Place {
 	t.Helper()
 	to := place()
@@ -31,9 +31,10 @@ func copyPlace(t testing.TB, from *job.Place) *job.Place {
 	return to
 }
 
-// uploaded, begun, finished and cancelled are states of a job.
+// uploaded returns the place of the job with all its inputs, of which none is mined.
 func (i *inputs) uploaded(t *testing.T) *job.Place { return i.on(t).at }
 
+// begun returns the place of the job with two shards mined.
 func (i *inputs) begun(t *testing.T) *job.Place {
 	x := i.on(t)
 	for _, name := range i.shards[:2] {
@@ -42,12 +43,14 @@ func (i *inputs) begun(t *testing.T) *job.Place {
 	return x.at
 }
 
+// finished returns the place of the job with its result.
 func (i *inputs) finished(t *testing.T) *job.Place {
 	x := i.on(t)
 	x.rest()
 	return x.at
 }
 
+// cancelled returns the place of the job, which was begun and cancelled.
 func (i *inputs) cancelled(t *testing.T) *job.Place {
 	at := i.begun(t)
 	if _, err := job.Cancel(t.Context(), at); err != nil {
@@ -56,13 +59,13 @@ func (i *inputs) cancelled(t *testing.T) *job.Place {
 	return at
 }
 
-// make is Init.
+// make calls Init for the job.
 func (i *inputs) make(ctx context.Context, at *job.Place, force bool) error {
 	_, err := job.Init(ctx, at, i.folder, i.projection, job.InitOptions{Mine: i.options, Shards: len(i.shards), Force: force})
 	return err
 }
 
-// goOn has a worker do what it can, whatever is there: a shard that it cannot mine is no failure here.
+// goOn has a worker sweep the job and mine what is uploaded. A shard that it cannot mine is no failure here.
 func goOn(t testing.TB, at *job.Place) {
 	t.Helper()
 	w := worker(t, at)
@@ -82,8 +85,9 @@ func (i *inputs) mined(t testing.TB, at *job.Place) {
 	i.check(t, at)
 }
 
-// whole fails where a result stands that is neither job's, or a job is said to be finished and has none. It says whose the result is.
-func (n *names) whole(t testing.TB, at *job.Place) (of *inputs) {
+// whole fails where the result is neither job's, or where the status says finished and there is no result. It returns
+// whose the result is, or nil where there is none.
+func (n *rivals) whole(t testing.TB, at *job.Place) (of *inputs) {
 	t.Helper()
 	var b bytes.Buffer
 	_, err := job.Fetch(t.Context(), at, &b)
@@ -102,16 +106,16 @@ func (n *names) whole(t testing.TB, at *job.Place) (of *inputs) {
 	return of
 }
 
-// call is what somebody asks of a job.
+// call is a command on a job.
 type call struct {
 	name   string
-	forced bool
-	before func(t *testing.T) *job.Place
+	forced bool                          // it is init --force
+	before func(t *testing.T) *job.Place // makes what is there before
 	do     func(ctx context.Context, at *job.Place) error
-	after  func(t *testing.T, at *job.Place) // checks what has to be once it is done
+	after  func(t *testing.T, at *job.Place) // checks what has to be there once the command has succeeded
 }
 
-func (n *names) calls() []call {
+func (n *rivals) calls() []call {
 	init := func(ctx context.Context, at *job.Place) error { return n.new.make(ctx, at, false) }
 	force := func(ctx context.Context, at *job.Place) error { return n.new.make(ctx, at, true) }
 	cancel := func(ctx context.Context, at *job.Place) error { _, err := job.Cancel(ctx, at); return err }
@@ -148,7 +152,7 @@ func (n *names) calls() []call {
 	}
 }
 
-// outage is a fault of one operation, or of all from there on.
+// outage is a fault of one operation, or where it lasts, of all operations from there on.
 type outage struct {
 	kind    kind
 	lasting bool
@@ -159,7 +163,8 @@ var outages = []outage{
 	{truncated, false},
 }
 
-// with does a call on stores with a fault, and says how many operations it took and how many faults it met.
+// with runs a command on stores of which operation number has a fault; -1 is none. It returns how many operations the
+// command made, and how many faults it met.
 func (c *call) with(ctx context.Context, at *job.Place, number int, o outage) (n, met int, err error) {
 	within, die := context.WithCancel(ctx)
 	defer die()
@@ -169,10 +174,12 @@ func (c *call) with(ctx context.Context, at *job.Place, number int, o outage) (n
 	return p.n, l.met[o.kind], err
 }
 
-// TestCommandsAtEveryOperation has each operation of a command fail, and the command again: in the end all is as if nothing had failed. Between the
-// two, a worker goes on with what is there.
+// TestCommandsAtEveryOperation runs each command once for each of its operations, which fails, and then runs it again.
+// In the end all is as if nothing had failed, also where a worker goes on with what is there between the two. With
+// -short each operation fails in some of the ways.
 func TestCommandsAtEveryOperation(t *testing.T) {
-	n := newNames(t)
+	n := newRivals(t)
+	all, ran := &total{}, 0
 	for _, c := range n.calls() {
 		t.Run(c.name, func(t *testing.T) {
 			before, operations, sum := c.before(t), 0, &total{}
@@ -183,19 +190,31 @@ func TestCommandsAtEveryOperation(t *testing.T) {
 			}
 			c.after(t, at)
 			each(t, operations, func(t *testing.T, number int) {
-				for _, o := range outages {
-					for _, meanwhile := range []bool{false, true} {
+				for k, o := range outages {
+					for m, meanwhile := range []bool{false, true} {
+						// With -short each operation meets two of the eight, one of them with a worker meanwhile.
+						if testing.Short() && (number+3*k+4*m)%len(outages) != 0 {
+							continue
+						}
 						synctest.Test(t, func(t *testing.T) { n.interrupted(t, &c, copyPlace(t, before), number, o, meanwhile, sum) })
 					}
 				}
 			})
 			t.Logf("%d operations", operations)
 			sum.log(t)
+			all.addAll(sum)
+			ran++
 		})
+	}
+	for _, o := range outages {
+		if all.met[o.kind] == 0 && ran == len(n.calls()) { // and not some that -run names
+			t.Errorf("no operation met %s", o.kind)
+		}
 	}
 }
 
-func (n *names) interrupted(t *testing.T, c *call, at *job.Place, number int, o outage, meanwhile bool, sum *total) {
+// interrupted runs a command that a fault may end, perhaps a worker, the command again, and then its check.
+func (n *rivals) interrupted(t *testing.T, c *call, at *job.Place, number int, o outage, meanwhile bool, sum *total) {
 	failed := func(format string, args ...any) {
 		t.Helper()
 		t.Errorf("%s %v at operation %d: %s", o.kind, o.lasting, number, fmt.Sprintf(format, args...))
@@ -224,8 +243,8 @@ func (n *names) interrupted(t *testing.T, c *call, at *job.Place, number int, o 
 	}
 }
 
-// forgotten is init without the --force that it had before: it is refused, or makes a sound job.
-func (n *names) forgotten(t *testing.T, at *job.Place) {
+// forgotten runs init without the --force that it had when it was cut short. It is refused, or makes a sound job.
+func (n *rivals) forgotten(t *testing.T, at *job.Place) {
 	switch err := n.new.make(t.Context(), at, false); {
 	case err == nil:
 		n.new.mined(t, at)

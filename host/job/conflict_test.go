@@ -9,8 +9,8 @@ import (
 	"github.com/quarry-hn/quarry/host/mining"
 )
 
-// TestConflicts has what another worker left, of a job that this one replaced or cut off, in the way of a part and of the result. The error says
-// which object it is and what to do, which mends it.
+// TestConflicts has a worker find other bytes where it puts a part, the negatives and their manifest. The error names
+// the object and says what to do, and that mends the job.
 func TestConflicts(t *testing.T) {
 	i := newInputs(t, mining.Options{}, 3)
 	told := func(err error, key string) {

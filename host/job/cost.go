@@ -9,17 +9,19 @@ const (
 	priceGet      = 0.0004 / 1e3
 )
 
-// What a part costs beside the time it takes, where nothing comes twice; docs/SCALE.md counts them.
+// What a part costs beside the time it takes, where no message and no request is repeated. docs/SCALE.md counts them.
 const (
-	getsOfAPart     = 6 // four to look, one for the shard, one when all are merged
-	putsOfAPart     = 2 // the shard's upload, the part
-	messagesOfAPart = 3 // sent, received, deleted
-	listPage        = 1000
+	getsOfAPart     = 6    // four look-ups, one for the shard, one for the merge
+	putsOfAPart     = 2    // the shard's upload, the part
+	messagesOfAPart = 3    // sent, received, deleted
+	keysOfAList     = 1000 // in one answer of S3
 )
 
-// dollars is about what parts cost so far: their time and memory, invocations, messages and requests of S3.
-func dollars(gbSeconds float64, paid, of int) float64 {
-	lists := (of + listPage - 1) / listPage
+// dollars is about what parts have cost so far: their time and memory, invocations, messages and requests of S3. paid
+// is how many parts were made by workers that are paid for; all is how many parts the job has in the end, which each
+// list goes through.
+func dollars(gbSeconds float64, paid, all int) float64 {
+	lists := (all + keysOfAList - 1) / keysOfAList
 	each := priceInvoke + messagesOfAPart*priceMessage + getsOfAPart*priceGet + float64(putsOfAPart+lists)*pricePut
 	return gbSeconds*priceGBSecond + float64(paid)*each
 }

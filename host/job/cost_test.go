@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestDollars: sums made by hand, from the prices of docs/SCALE.md. A part costs an invocation, 3 messages, 6 gets, 2 puts, and a list for every
-// thousand parts of the job: 0.2 + 1.2 + 2.4 + 10 + 5 millionths of a dollar.
+// TestDollars: sums made by hand, from the prices of docs/SCALE.md. A part costs an invocation, 3 messages, 6 gets, 2
+// puts, and a list for every thousand parts of the job: 0.2 + 1.2 + 2.4 + 10 + 5 millionths of a dollar.
 func TestDollars(t *testing.T) {
 	for _, row := range []struct {
 		gbSeconds float64

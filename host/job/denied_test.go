@@ -12,7 +12,8 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// denied is a store as S3 shows it to who may not list it, or as it takes his policy so: what is not there is denied. Where it is locked, all is.
+// denied is a store as S3 shows it to those who may not list it: what is not there is denied. A locked one denies
+// everything.
 type denied struct {
 	objstore.Store
 	locked bool
@@ -40,8 +41,8 @@ func (d denied) List(ctx context.Context, prefix, after string) iter.Seq2[objsto
 	return d.Store.List(ctx, prefix, after)
 }
 
-// TestResultsThatAreDenied: whether S3 says of a missing object that it is missing depends on how it takes a condition of the policy. The job
-// begins either way. Who may not read the results at all is told so, and does not wait.
+// TestResultsThatAreDenied: a job begins whether S3 says of a missing object that it is missing, or that it is denied.
+// A worker that may not read the results at all fails with ErrDenied, instead of waiting for them.
 func TestResultsThatAreDenied(t *testing.T) {
 	x := newInputs(t, mining.Options{}, 3).on(t)
 	plain := x.at
@@ -87,7 +88,7 @@ func (l lockedObject) Head(ctx context.Context, key string) (objstore.Object, er
 	return l.Store.Head(ctx, key)
 }
 
-// TestInitHasToList: where it cannot tell a job that is not there from one that it may not read, init puts nothing.
+// TestInitHasToList: where Init cannot tell a job that is not there from one that it may not read, it puts nothing.
 func TestInitHasToList(t *testing.T) {
 	i := newInputs(t, mining.Options{}, 3)
 	for _, which := range []string{"inputs", "results"} {

@@ -16,8 +16,8 @@ import (
 // onSmallDisk is the folder of a disk of its own, in the process that onDisk makes for a test.
 const onSmallDisk = "QUARRY_TEST_SMALL_DISK"
 
-// onDisk runs the test that calls it in another process, in a name space where a folder is a disk of so many KiB, and returns that folder there; in
-// this process it returns nothing.
+// onDisk runs the test that calls it in another process, in a name space where a folder is a disk of so many KiB, and
+// returns that folder there; in this process it returns nothing.
 func onDisk(t *testing.T, kib string) string {
 	t.Helper()
 	if dir := os.Getenv(onSmallDisk); dir != "" {

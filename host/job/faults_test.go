@@ -21,9 +21,12 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 )
 
-// schedules is how many are run on each store.
-func schedules(t testing.TB) int {
+// schedules is how many are run on each store: QUARRY_SCHEDULES, or 200, or with -short a few, the first of these.
+func schedules(t testing.TB, short int) int {
 	text := os.Getenv("QUARRY_SCHEDULES")
+	if text == "" && testing.Short() {
+		return short
+	}
 	if text == "" {
 		return 200
 	}
@@ -34,7 +37,7 @@ func schedules(t testing.TB) int {
 	return n
 }
 
-// inputs is a job, made once, whose objects schedules copy.
+// inputs is a job that Init made once. Schedules and trials copy its objects.
 type inputs struct {
 	*sample
 	from     objstore.Store
@@ -45,7 +48,7 @@ type inputs struct {
 func newInputs(t testing.TB, o mining.Options, shards int) *inputs {
 	t.Helper()
 	at := place()
-	s := newSampleOf(t, smallFolder(t, nil), o)
+	s := newSample(t, smallFolder(t, nil), o)
 	m := s.init(t, at, shards)
 	i := &inputs{sample: s, from: at.In, manifest: m}
 	for _, shard := range m.Shards {
@@ -54,20 +57,21 @@ func newInputs(t testing.TB, o mining.Options, shards int) *inputs {
 	return i
 }
 
-// grouped are options under which the pairs go through the documents in several groups: the least memory that makes so few.
+// grouped returns options under which the pairs are in two groups or more, and at most so many: those with the least
+// memory.
 func grouped(t testing.TB, o mining.Options, most int) mining.Options {
 	t.Helper()
-	s := newSampleOf(t, smallFolder(t, nil), o)
+	s := newSample(t, smallFolder(t, nil), o)
 	groups := func(memory int64) int {
 		o := s.options
 		o.Memory, o.Threads = option.ProcessBudget(memory), 1
-		j, err := mining.NewPlan(t.Context(), s.folder, s.projection, o)
+		plan, err := mining.NewPlan(t.Context(), s.folder, s.projection, o)
 		if err != nil {
 			return 1 << 20
 		}
-		defer func() { _ = j.Close(t.Context()) }()
+		defer func() { _ = plan.Close(t.Context()) }()
 		n := 0
-		for range j.Groups() {
+		for range plan.Groups() {
 			n++
 		}
 		return n
@@ -87,7 +91,7 @@ func grouped(t testing.TB, o mining.Options, most int) mining.Options {
 	return o
 }
 
-// variants are the jobs that schedules run.
+// variants are the jobs of schedules.
 func variants(t testing.TB) []*inputs {
 	return []*inputs{
 		newInputs(t, mining.Options{}, 5),
@@ -96,7 +100,7 @@ func variants(t testing.TB) []*inputs {
 	}
 }
 
-// newSchedule draws a schedule whose stores are bare.
+// newSchedule draws a schedule on those stores.
 func (i *inputs) newSchedule(t testing.TB, seed uint64, bare *job.Place, dir string) *schedule {
 	s := &schedule{t: t, seed: seed, from: i.from, shards: i.shards, dir: dir}
 	random := s.random(0)
@@ -110,7 +114,7 @@ func (i *inputs) newSchedule(t testing.TB, seed uint64, bare *job.Place, dir str
 	return s
 }
 
-// total adds up what schedules met, and logs it.
+// total adds up what schedules met.
 type total struct {
 	mu                                 sync.Mutex
 	schedules, events, processes, lost int
@@ -118,6 +122,9 @@ type total struct {
 }
 
 func (a *total) add(s *schedule) {
+	if k := s.ledger.planned; k != "" {
+		s.errorf("nothing met the planned fault, %s", k)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.schedules++
@@ -134,14 +141,19 @@ func (a *total) add(s *schedule) {
 	}
 }
 
-// log fails where many schedules never met one of the faults that they draw from.
-func (a *total) log(t testing.TB, drawn ...kind) {
-	t.Helper()
-	for _, k := range drawn {
-		if a.schedules >= 100 && a.met[k] < a.schedules/20 {
-			t.Errorf("%d schedules met %q %d times", a.schedules, k, a.met[k])
-		}
+// addAll adds what other schedules met.
+func (a *total) addAll(b *total) {
+	if a.met == nil {
+		a.met = map[kind]int{}
 	}
+	for k, n := range b.met {
+		a.met[k] += n
+	}
+}
+
+// log says what all schedules met.
+func (a *total) log(t testing.TB) {
+	t.Helper()
 	sum, kinds := 0, []string{}
 	for _, k := range slices.Sorted(maps.Keys(a.met)) {
 		sum += a.met[k]
@@ -151,10 +163,11 @@ func (a *total) log(t testing.TB, drawn ...kind) {
 		a.schedules, a.events, a.processes, a.lost, sum, strings.Join(kinds, "; "))
 }
 
-// atATime is how many schedules are run at once: on disks and servers they wait most of the time, and -parallel goes by cores.
+// atATime is how many schedules run at once. On disks and servers they wait most of the time, so it is more than there
+// are cores.
 const atATime = 16
 
-// each runs n schedules as tests of their own, and none any more once one has failed.
+// each runs n tests, several at once. After one has failed it starts no more.
 func each(t *testing.T, n int, run func(t *testing.T, number int)) {
 	t.Helper()
 	var group errgroup.Group
@@ -167,16 +180,26 @@ func each(t *testing.T, n int, run func(t *testing.T, number int)) {
 			return nil
 		})
 	}
-	_ = group.Wait() // there are none
+	_ = group.Wait() // no test returns an error
 }
 
-// bubbles runs schedules under a clock that goes on where all wait, so that pauses take no time.
+// variant is the job of a schedule. Each planned fault comes to each variant in turn.
+func variant(all []*inputs, drawn []kind, number int) *inputs {
+	return all[(number+number/len(drawn))%len(all)]
+}
+
+// bubbles runs schedules under a clock that goes on where all wait, so that pauses take no time. Each meets one fault
+// for sure, and others that its seed draws.
 func bubbles(t *testing.T, bare func(t testing.TB, number int) *job.Place) {
+	drawn := slices.Concat(creates, reads)
+	slices.Sort(drawn)
+	drawn = slices.Compact(drawn)
 	all, sum, dir := variants(t), &total{}, t.TempDir()
-	each(t, schedules(t), func(t *testing.T, number int) {
-		i, at := all[number%len(all)], bare(t, number)
+	each(t, schedules(t, len(all)*len(drawn)), func(t *testing.T, number int) {
+		i, at := variant(all, drawn, number), bare(t, number)
 		synctest.Test(t, func(t *testing.T) {
 			s := i.newSchedule(t, uint64(number), at, dir)
+			s.plan(drawn, number)
 			if number%2 == 0 {
 				s.latency = 5 * time.Millisecond
 			}
@@ -185,7 +208,7 @@ func bubbles(t *testing.T, bare func(t testing.TB, number int) *job.Place) {
 			sum.add(s)
 		})
 	})
-	sum.log(t, slices.Concat(creates, reads)...)
+	sum.log(t)
 }
 
 func TestFaultsOnMemory(t *testing.T) {
@@ -194,7 +217,7 @@ func TestFaultsOnMemory(t *testing.T) {
 
 func TestFaultsOnFiles(t *testing.T) { bubbles(t, folders) }
 
-// folders are a place in folders.
+// folders is a place in two new folders.
 func folders(t testing.TB, number int) *job.Place {
 	t.Helper()
 	dir := t.TempDir()
@@ -209,7 +232,8 @@ func folders(t testing.TB, number int) *job.Place {
 	return &job.Place{Name: strconv.Itoa(number), In: in, Out: out}
 }
 
-// killRun is a fixed schedule of one worker, which is killed at an operation; another goes on.
+// killRun runs a fixed schedule of one worker, which is killed at an operation; then another goes on. It returns how
+// many operations the first worker made; killAt of -1 kills none.
 func (s *schedule) killRun(t *testing.T, killAt int, killed kind) (operations int) {
 	s.rate, s.writing, s.ledger, s.queue = 0, false, newLedger(0), newQueue(s.random(1))
 	ctx := t.Context()
@@ -254,7 +278,7 @@ func (s *schedule) killRun(t *testing.T, killAt int, killed kind) (operations in
 	return operations
 }
 
-// sweep ends a job as a fresh worker does: it looks, mines what is missing, and finds the result.
+// sweep has a new worker sweep the job and mine what is missing, after which the job is finished.
 func (s *schedule) sweep(ctx context.Context) {
 	p, w, within := s.process(ctx)
 	defer func() { p.die(); _ = w.Close(ctx) }()
@@ -269,7 +293,12 @@ func (s *schedule) sweep(ctx context.Context) {
 	}
 }
 
-// killEverywhere kills a worker at each of its operations, in each of those ways. on makes a schedule, and runs it.
+// killStride is the step of the sample of kills that -short takes. It has no factor in common with the numbers of ways
+// to kill, 2 and 3, so that the sample has kills in all ways.
+const killStride = 5
+
+// killEverywhere kills a worker at each of its operations, in each of those ways; with -short at some operation in one
+// way. on makes a schedule, and runs it.
 func killEverywhere(t *testing.T, kinds []kind, on func(t *testing.T, i *inputs, number int, run func(t *testing.T, s *schedule))) {
 	for number, i := range []*inputs{newInputs(t, mining.Options{}, 4), newInputs(t, grouped(t, mining.Options{}, 2), 3)} {
 		sum, n := &total{}, 0
@@ -279,7 +308,12 @@ func killEverywhere(t *testing.T, kinds []kind, on func(t *testing.T, i *inputs,
 			}
 			s.verify(i.sample)
 		})
-		each(t, n*len(kinds), func(t *testing.T, k int) {
+		stride := 1
+		if testing.Short() {
+			stride = killStride
+		}
+		each(t, (n*len(kinds)+stride-1)/stride, func(t *testing.T, k int) {
+			k *= stride
 			at, killed := k/len(kinds), kinds[k%len(kinds)]
 			on(t, i, 1000*number+1+k, func(t *testing.T, s *schedule) {
 				s.killRun(t, at, killed)
@@ -295,7 +329,8 @@ func killEverywhere(t *testing.T, kinds []kind, on func(t *testing.T, i *inputs,
 	}
 }
 
-// TestKillAtEveryOperation kills a worker before and after each of its operations on the stores, and in the middle of what it reads.
+// TestKillAtEveryOperation kills a worker before and after each of its operations on the stores, and in the middle of
+// what it reads.
 func TestKillAtEveryOperation(t *testing.T) {
 	for name, bare := range map[string]func(t testing.TB, number int) *job.Place{"memory": func(testing.TB, int) *job.Place { return place() }, "folders": folders} {
 		t.Run(name, func(t *testing.T) {

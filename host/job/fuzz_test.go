@@ -15,11 +15,11 @@ import (
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
-// seeds are the files of a job of the small sample.
+// seeds are files of a job of the small sample: its manifest, and the first shard, group and part.
 type seeds struct {
 	manifest                    *Manifest
 	models                      []pca.Model
-	file, shard, pairs, partOf0 []byte
+	file, shard, group, partOf0 []byte
 }
 
 func newSeeds(t testing.TB) *seeds {
@@ -45,7 +45,7 @@ func newSeeds(t testing.TB) *seeds {
 	_, err = w.Shard(t.Context(), m.Shards[0].Name)
 	must(err)
 	s := &seeds{manifest: m, models: p.Models}
-	for key, to := range map[string]*[]byte{ManifestKey: &s.file, m.Shards[0].Name: &s.shard, m.Pairs[0].Name: &s.pairs} {
+	for key, to := range map[string]*[]byte{ManifestKey: &s.file, m.Shards[0].Name: &s.shard, m.Groups[0].Name: &s.group} {
 		*to, _, err = objstore.ReadAll(t.Context(), at.In, key, 1<<20)
 		must(err)
 	}
@@ -54,7 +54,7 @@ func newSeeds(t testing.TB) *seeds {
 	return s
 }
 
-// add gives a file, and some that are broken.
+// add adds a file and some broken ones to a target's corpus.
 func add(f *testing.F, b []byte) {
 	f.Add(b)
 	f.Add(b[:len(b)/2])
@@ -63,7 +63,8 @@ func add(f *testing.F, b []byte) {
 	f.Add([]byte{})
 }
 
-// FuzzManifest checks that what is taken for sound can be written and read again, and names its parts apart.
+// FuzzManifest checks that a manifest that is taken for sound can be written and read again, and has a key of its own
+// for each part.
 func FuzzManifest(f *testing.F) {
 	s := newSeeds(f)
 	short := *s.manifest
@@ -91,7 +92,7 @@ func FuzzManifest(f *testing.F) {
 		}
 		keys := map[string]bool{}
 		for shard := range m.Shards {
-			for group := range m.Pairs {
+			for group := range m.Groups {
 				keys[m.partKey(shard, group)] = true
 			}
 		}
@@ -101,7 +102,7 @@ func FuzzManifest(f *testing.F) {
 	})
 }
 
-// FuzzShard reads all of what is taken for a shard.
+// FuzzShard reads every row and id of what is taken for a shard.
 func FuzzShard(f *testing.F) {
 	s := newSeeds(f)
 	rows := s.manifest.Shards[0].Rows
@@ -127,13 +128,13 @@ func FuzzShard(f *testing.F) {
 	})
 }
 
-// FuzzPairs names all pairs of what is taken for a group.
-func FuzzPairs(f *testing.F) {
+// FuzzGroup names all pairs of what is taken for a group.
+func FuzzGroup(f *testing.F) {
 	s := newSeeds(f)
-	of := s.manifest.Pairs[0]
-	add(f, s.pairs)
+	of := s.manifest.Groups[0]
+	add(f, s.group)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := parsePairs(b, "id", of)
+		p, err := parseGroup(b, "id", of)
 		if err != nil {
 			return
 		}
@@ -159,7 +160,7 @@ func FuzzPart(f *testing.F) {
 				t.Fatal("an empty id")
 			}
 		}
-		if !p.same(p) {
+		if !p.sameResult(p) {
 			t.Fatal("it is not like itself")
 		}
 	})

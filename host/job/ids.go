@@ -8,7 +8,7 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// idTensors lays ids out as name, their bytes one after another, and name_offsets, where each begins.
+// idTensors lays ids out as two tensors: name has their bytes one after another, name_offsets has where each begins.
 func idTensors(name string, ids []string) []safetensors.Tensor {
 	offsets, blob := make([]int64, 1, len(ids)+1), []byte{}
 	for _, id := range ids {
@@ -21,13 +21,13 @@ func idTensors(name string, ids []string) []safetensors.Tensor {
 	}
 }
 
-// ids are ids as a file has them.
+// ids are the ids of queries or documents in the layout of idTensors.
 type ids struct {
 	blob    []byte
 	offsets []int64
 }
 
-// newIDs checks n ids; n of -1 is any number.
+// newIDs checks that two tensors are n ids, of which none is empty and all are UTF-8.
 func newIDs(name string, blob safetensors.Tensor, offsets safetensors.Tensor, n int) (*ids, error) {
 	ids := &ids{blob: blob.Data, offsets: safetensors.Int64s(offsets.Data)}
 	if blob.DType != safetensors.U8 || offsets.DType != safetensors.I64 {
@@ -35,7 +35,7 @@ func newIDs(name string, blob safetensors.Tensor, offsets safetensors.Tensor, n 
 	}
 	last := len(ids.offsets) - 1
 	switch {
-	case last < 0 || n >= 0 && last != n:
+	case last < 0 || last != n:
 		return nil, fmt.Errorf("tensor %s_offsets has %d values; %d ids take %d", name, last+1, n, n+1)
 	case ids.offsets[0] != 0 || ids.offsets[last] != int64(len(ids.blob)) || !slices.IsSorted(ids.offsets):
 		return nil, fmt.Errorf("tensor %s_offsets does not ascend from 0 to the %d bytes of %s", name, len(ids.blob), name)
@@ -48,7 +48,7 @@ func newIDs(name string, blob safetensors.Tensor, offsets safetensors.Tensor, n 
 	return ids, nil
 }
 
-// idsOf takes ids out of a parsed file.
+// idsOf reads the n ids of that name out of a parsed file.
 func idsOf(f *safetensors.File, name string, n int) (*ids, error) {
 	blob, _ := f.Tensor(name)
 	offsets, _ := f.Tensor(name + "_offsets")
@@ -57,4 +57,5 @@ func idsOf(f *safetensors.File, name string, n int) (*ids, error) {
 
 func (s *ids) len() int { return len(s.offsets) - 1 }
 
+// at is id i.
 func (s *ids) at(i int) string { return string(s.blob[s.offsets[i]:s.offsets[i+1]]) }

@@ -13,7 +13,8 @@ import (
 	"github.com/quarry-hn/quarry/host/projection"
 )
 
-// TestShardsThatAreTooLarge: of a job with a shard that S3 does not take nothing is put, and as many shards as the hint says do.
+// TestShardsThatAreTooLarge: of a job with a shard that S3 does not take nothing is put, and as many shards as the hint
+// says do.
 func TestShardsThatAreTooLarge(t *testing.T) {
 	folder, err := beir.OpenFS(Small(t), "small")
 	if err != nil {

@@ -2,7 +2,9 @@ package job_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -19,7 +21,7 @@ import (
 
 var native = engine.Native(engine.Options{})
 
-// sample is the demo's folder, a projection of it, and what mining it on one machine gives.
+// sample is a folder, a projection of it, and what mining it on one machine gives.
 type sample struct {
 	folder     *dataset.Dataset
 	projection *projection.Projection
@@ -28,25 +30,46 @@ type sample struct {
 	manifest   []byte
 }
 
-func newSample(t testing.TB, o mining.Options) *sample {
+// fittedDemo is the projection of the demo, which takes most of a second.
+var fittedDemo = sync.OnceValues(func() (*projection.Projection, error) {
+	folder, err := demo.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = folder.Close() }()
+	return projection.Fit(context.Background(), folder, projection.FitOptions{})
+})
+
+// newDemo mines the demo.
+func newDemo(t testing.TB, o mining.Options) *sample {
 	t.Helper()
 	folder, err := demo.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = folder.Close() })
-	return newSampleOf(t, folder, o)
-}
-
-func newSampleOf(t testing.TB, folder *dataset.Dataset, o mining.Options) *sample {
-	t.Helper()
-	s := &sample{folder: folder, options: o}
-	s.options.Engine = native
-	var err error
-	if s.projection, err = projection.Fit(t.Context(), folder, projection.FitOptions{Zero: o.Zero}); err != nil {
+	p, err := fittedDemo()
+	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := mining.Mine(t.Context(), folder, s.projection, s.options)
+	return mineSample(t, folder, p, o)
+}
+
+// newSample fits and mines a folder.
+func newSample(t testing.TB, folder *dataset.Dataset, o mining.Options) *sample {
+	t.Helper()
+	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{Zero: o.Zero})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mineSample(t, folder, p, o)
+}
+
+func mineSample(t testing.TB, folder *dataset.Dataset, p *projection.Projection, o mining.Options) *sample {
+	t.Helper()
+	s := &sample{folder: folder, projection: p, options: o}
+	s.options.Engine = native
+	r, err := mining.Mine(t.Context(), folder, p, s.options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,9 +126,13 @@ func worker(t testing.TB, at *job.Place) *job.Worker {
 
 // TestJobGivesWhatOneMachineGives mines jobs of several rules, shards and groups of pairs, in an odd order.
 func TestJobGivesWhatOneMachineGives(t *testing.T) {
-	for _, o := range []mining.Options{{}, {Split: "all", Counts: true, Rule: "capped"}, {Rule: "margin", Zero: option.ZeroSkip, Positives: mining.PositivesAll}} {
-		s := newSample(t, o)
-		for _, shards := range []int{1, 7, 40} {
+	t.Parallel()
+	for n, o := range []mining.Options{{}, {Split: "all", Counts: true, Rule: "capped"}, {Rule: "margin", Zero: option.ZeroSkip, Positives: mining.PositivesAll}} {
+		s := newDemo(t, o)
+		for m, shards := range []int{1, 7, 40} {
+			if testing.Short() && n != m {
+				continue
+			}
 			at := place()
 			m := s.init(t, at, shards)
 			w := worker(t, at)

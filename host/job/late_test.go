@@ -12,15 +12,15 @@ import (
 	"github.com/quarry-hn/quarry/host/mining"
 )
 
-// TestErrorsThatComeLate: past the time to stop mining, or merging, an error is still its own, and what is refused is recorded. More time would
-// mend neither.
+// TestErrorsThatComeLate has errors come after the time to stop mining, or merging. They stay what they are, since more
+// time would mend neither. A merge that takes too long fails with ErrDeadline.
 func TestErrorsThatComeLate(t *testing.T) {
 	i := newInputs(t, mining.Options{}, 2)
 	dir := t.TempDir()
 	gone := errors.New("the disk of the store is gone")
 	synctest.Test(t, func(t *testing.T) {
 		x := i.on(t)
-		// late has each read or write of some objects take until the time is up.
+		// late has an operation on some objects take until the time is up, and then return an error.
 		late := func(what string, then error) *hooked {
 			return &hooked{x.at.Out, func(op, key string) error {
 				if op+" "+key[:min(len(key), 6)] != what {

@@ -11,11 +11,11 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 )
 
-// Folder is where jobs are, in both buckets.
+// Folder is the prefix of all jobs' keys, in both buckets.
 const Folder = "jobs/"
 
-// ResultsOf is where the results of a bucket's jobs go by convention: the bucket's name, followed by -results. A bucket is s3://name/prefix, or a
-// folder's path; one that ends in no name, as . and .. do, goes by its absolute path.
+// ResultsOf is the bucket of the results of a bucket's jobs, by convention: its name is followed by -results. A bucket
+// is s3://name/prefix, or a folder's path. A path that does not end in a name, such as . or .., is made absolute first.
 func ResultsOf(bucket string) string {
 	if rest, ok := strings.CutPrefix(bucket, "s3://"); ok {
 		name, prefix, deeper := strings.Cut(rest, "/")
@@ -33,13 +33,14 @@ func ResultsOf(bucket string) string {
 	return bucket + "-results"
 }
 
-// Place is a job's two stores.
+// Place is a job's name and its two stores, whose keys are below the job's: In has its inputs, Out its results.
 type Place struct {
 	Name    string
 	In, Out objstore.Store
 }
 
-// Locate opens the stores of the job at a URL, such as s3://in/jobs/nightly. results is the bucket of the results; empty means ResultsOf.
+// Locate opens the stores of the job at a URL, such as s3://in/jobs/nightly. results is the bucket of the results;
+// empty means ResultsOf the bucket of the inputs. It fails with option.ErrOption where the URL is not a job's.
 func Locate(ctx context.Context, url, results string) (*Place, error) {
 	trimmed := strings.TrimRight(url, "/")
 	i := strings.LastIndex(trimmed, "/"+Folder)
@@ -52,7 +53,7 @@ func Locate(ctx context.Context, url, results string) (*Place, error) {
 	return At(ctx, trimmed[:i], results, trimmed[i+1+len(Folder):])
 }
 
-// At opens the stores of a bucket's job.
+// At opens the stores of the job of that name in a bucket. It fails with option.ErrOption where the name is not valid.
 func At(ctx context.Context, bucket, results, name string) (*Place, error) {
 	if !ValidJob(name) {
 		return nil, fmt.Errorf("%w: job name %q; it has no slash, at most %d bytes, and is neither empty nor \".\" nor \"..\"", option.ErrOption, name, maxName)
@@ -64,7 +65,7 @@ func At(ctx context.Context, bucket, results, name string) (*Place, error) {
 	return Within(in, out, name), nil
 }
 
-// OpenBuckets opens a bucket and that of its results; empty means ResultsOf.
+// OpenBuckets opens a bucket and that of its results; empty results mean ResultsOf the bucket.
 func OpenBuckets(ctx context.Context, bucket, results string) (in, out objstore.Store, err error) {
 	if results == "" {
 		results = ResultsOf(bucket)
@@ -78,12 +79,13 @@ func OpenBuckets(ctx context.Context, bucket, results string) (in, out objstore.
 	return in, out, nil
 }
 
-// Within is a job's place in two buckets that are open.
+// Within is the place of the job of that name in two buckets that are open.
 func Within(in, out objstore.Store, name string) *Place {
 	return &Place{name, objstore.Sub(in, Folder+name), objstore.Sub(out, Folder+name)}
 }
 
-// Names gives the names of a bucket's jobs, in order; in the results' bucket those that have begun. bucket is its jobs' folder. An error ends it.
+// Names gives the names of a bucket's jobs, in order. In the bucket of results these are the jobs that have begun.
+// bucket is the store of the keys below Folder. An error ends the sequence.
 func Names(ctx context.Context, bucket objstore.Store) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for after := ""; ; {
@@ -93,7 +95,7 @@ func Names(ctx context.Context, bucket objstore.Store) iter.Seq2[string, error] 
 					yield("", err)
 					return
 				}
-				if first, _, inside := strings.Cut(object.Key, "/"); inside { // others are no job's
+				if first, _, inside := strings.Cut(object.Key, "/"); inside { // an object beside the jobs' folders is of no job
 					name = first
 					break
 				}
@@ -106,7 +108,8 @@ func Names(ctx context.Context, bucket objstore.Store) iter.Seq2[string, error] 
 	}
 }
 
-// maxName is the longest name of a job, in bytes: its folder's name, and part of keys, of which S3 takes 1,024 bytes.
+// maxName is the length of the longest name of a job, in bytes. A file system takes no longer name of a folder, and S3
+// takes keys of 1,024 bytes.
 const maxName = 255
 
 // ValidJob reports whether a name can be a job's.
@@ -114,13 +117,14 @@ func ValidJob(name string) bool {
 	return ValidName(name) && !strings.Contains(name, "/") && len(name) <= maxName
 }
 
-// ParseKey splits an object's key into the job that it is of and its name there. A key that is no job's is foreign.
+// ParseKey splits the key of an input in a bucket into its job's name and its key below the job's. ok is false for a
+// key that no job's inputs have.
 func ParseKey(key string) (name, object string, ok bool) {
 	rest, ok := strings.CutPrefix(key, Folder)
 	if !ok || !ValidName(rest) {
 		return "", "", false
 	}
 	name, object, ok = strings.Cut(rest, "/")
-	ok = ok && len(name) <= maxName && (object == ManifestKey || object == projectionKey || strings.HasPrefix(object, pairsPrefix) || strings.HasPrefix(object, ShardsPrefix))
+	ok = ok && len(name) <= maxName && (object == ManifestKey || object == projectionKey || strings.HasPrefix(object, groupsPrefix) || strings.HasPrefix(object, ShardsPrefix))
 	return name, object, ok
 }

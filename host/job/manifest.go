@@ -25,59 +25,62 @@ import (
 // Format is what a job's manifest of this version gives as its format.
 const Format = "quarry.job.v1"
 
-// Manifest fixes a job: what is mined, from which bytes. Nothing but it decides the result.
+// Manifest fixes a job: what is mined, from which bytes. It alone decides the result.
 type Manifest struct {
 	Format string `json:"format"`
-	// Result is the manifest of the negatives, as far as it is known before mining: all but zero documents, what became of the pairs, and
-	// the fingerprint of the negatives.
+	// Result is the manifest of the negatives, as far as it is known before mining. The number of zero documents, what
+	// became of the pairs, and the fingerprint of the negatives are known after mining.
 	Result     negatives.Manifest `json:"result"`
 	Projection File               `json:"projection"`
-	Pairs      []Pairs            `json:"pairs"`  // groups, in order
+	Groups     []Group            `json:"pairs"`  // in order
 	Shards     []Shard            `json:"shards"` // by first position
 
-	identity string // SHA-256 of the manifest's bytes
-	run      string // fingerprint of Result, which parts name
+	manifestSHA string // SHA-256 of the manifest's bytes
+	runID       string // fingerprint of Result, which parts name
 }
 
-// File is an object of the job: its key below the job's, its bytes.
+// File is an object of the job's inputs.
 type File struct {
-	Name   string `json:"name"`
-	Size   int64  `json:"size"`
+	Name   string `json:"name"` // its key, below the job's
+	Size   int64  `json:"size"` // bytes
 	SHA256 string `json:"sha256"`
 }
 
-// Pairs is a group of pairs that go through the documents together: First to End-1 of all.
-type Pairs struct {
+// Group is pairs First to End-1 of all pairs of the job. They are mined together.
+type Group struct {
 	File
 	First int `json:"first"`
 	End   int `json:"end"`
 	mining.GroupSize
 }
 
-// Shard is documents First to First+Rows-1.
+// Shard is documents First to First+Rows-1, by their positions in the corpus.
 type Shard struct {
 	File
 	First int64 `json:"first"`
 	Rows  int   `json:"rows"`
 }
 
-// Keys of a job, below its own; docs/JOBS.md.
+// Keys of a job's objects, below the job's own key. docs/JOBS.md describes the objects.
 const (
 	ManifestKey   = "manifest.json"
 	projectionKey = "projection.safetensors"
-	pairsPrefix   = "pairs/"
+	groupsPrefix  = "pairs/"
 	ShardsPrefix  = "shards/"
 
 	partsPrefix   = "parts/"
 	refusedPrefix = "refused/"
 	cancelledKey  = "cancelled.json"
 	negativesKey  = "negatives.jsonl"
-	resultKey     = "negatives.manifest.json" // the last to be written: where it is, the job is finished
-	maxManifest   = 256 << 20
-	maxParts      = 10_000_000 // each is looked for in a list, each time
+	resultKey     = "negatives.manifest.json" // it is written last: where it is, the job is finished
 )
 
-// ErrManifest is returned, wrapped, for a manifest that is not sound. All that is wrong with it is reported together, up to ten problems.
+const (
+	maxManifest = 256 << 20  // bytes
+	maxParts    = 10_000_000 // a worker looks for each of them in a list, after each shard
+)
+
+// ErrManifest is returned, wrapped, for a manifest that is not sound. Up to ten of its problems are reported together.
 var ErrManifest = errors.New("not a job's manifest")
 
 // ParseManifest reads a manifest and checks it throughout.
@@ -97,8 +100,7 @@ func ParseManifest(b []byte) (*Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrManifest, err)
 	}
-	sum := sha256.Sum256(b)
-	m.identity, m.run = hex.EncodeToString(sum[:]), m.Result.RunID()
+	m.manifestSHA, m.runID = shaOf(b), m.Result.RunID()
 	slices.SortStableFunc(m.Shards, func(a, b Shard) int { return cmp.Compare(a.First, b.First) })
 	return m, m.validate()
 }
@@ -116,8 +118,8 @@ func (m *Manifest) marshal() ([]byte, error) {
 // Documents is how many documents all shards hold.
 func (m *Manifest) Documents() int64 { return m.Result.Tallies.Documents }
 
-// Parts is how many parts make the result: one for each shard and group of pairs.
-func (m *Manifest) Parts() int { return len(m.Shards) * len(m.Pairs) }
+// Parts is how many parts the job needs: one for each shard and each group of pairs.
+func (m *Manifest) Parts() int { return len(m.Shards) * len(m.Groups) }
 
 // problems collects what is wrong with a manifest.
 type problems []string
@@ -130,6 +132,7 @@ func (p *problems) check(ok bool, format string, args ...any) {
 
 var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
+// validate checks all that does not take the inputs themselves.
 func (m *Manifest) validate() error {
 	var p problems
 	r := m.Result
@@ -149,9 +152,9 @@ func (m *Manifest) validate() error {
 	names := map[string]bool{}
 	p.check(m.Projection.Name == projectionKey, "projection: name %q; expected %q", m.Projection.Name, projectionKey)
 	m.Projection.check(&p, "projection", "", names)
-	m.checkPairs(&p, names)
+	m.checkGroups(&p, names)
 	m.checkShards(&p, names)
-	p.check(m.Parts() <= maxParts, "%d shards and %d groups of pairs make %d parts; %d are the most", len(m.Shards), len(m.Pairs), m.Parts(), maxParts)
+	p.check(m.Parts() <= maxParts, "%d shards and %d groups of pairs make %d parts; %d are the most", len(m.Shards), len(m.Groups), m.Parts(), maxParts)
 	if len(p) == 0 {
 		return nil
 	}
@@ -161,18 +164,20 @@ func (m *Manifest) validate() error {
 	return fmt.Errorf("%w: %s", ErrManifest, strings.Join(p, "; "))
 }
 
-func (m *Manifest) checkPairs(p *problems, names map[string]bool) {
+// checkGroups checks that the groups follow one another and hold all pairs.
+func (m *Manifest) checkGroups(p *problems, names map[string]bool) {
 	next := 0
-	for i, g := range m.Pairs {
+	for i, g := range m.Groups {
 		what := fmt.Sprintf("pairs %d", i)
-		g.check(p, what, pairsPrefix, names)
+		g.check(p, what, groupsPrefix, names)
 		p.check(g.First == next && g.End > g.First && g.End-g.First == g.Pairs, "%s: pairs %d to %d, %d of them; expected to go on from %d", what, g.First, g.End-1, g.Pairs, next)
 		p.check(g.Positives >= 1 && g.Excluded >= 0, "%s: %d positives and %d excluded documents make no sense", what, g.Positives, g.Excluded)
 		next = g.End
 	}
-	p.check(len(m.Pairs) > 0 && next == m.Result.Tallies.Pairs, "pairs: the groups end at pair %d; result has %d", next-1, m.Result.Tallies.Pairs)
+	p.check(len(m.Groups) > 0 && next == m.Result.Tallies.Pairs, "pairs: the groups end at pair %d; result has %d", next-1, m.Result.Tallies.Pairs)
 }
 
+// checkShards checks that the shards hold every document once.
 func (m *Manifest) checkShards(p *problems, names map[string]bool) {
 	next, last := int64(0), "the start"
 	for _, s := range m.Shards {
@@ -186,7 +191,8 @@ func (m *Manifest) checkShards(p *problems, names map[string]bool) {
 	p.check(len(m.Shards) > 0 && next == m.Documents(), "shards: they end at position %d; result has %d documents", next-1, m.Documents())
 }
 
-// check checks a name, size and fingerprint. Names are below prefix, and differ.
+// check checks a file's name, size and fingerprint. Its name has to begin with prefix, and not to be among names, which
+// it joins.
 func (f File) check(p *problems, what, prefix string, names map[string]bool) {
 	p.check(strings.HasPrefix(f.Name, prefix) && ValidName(f.Name), "%s: name %q; expected a path below %q without empty parts, . or ..", what, f.Name, prefix)
 	p.check(!names[f.Name], "%s: %q is named twice", what, f.Name)
@@ -195,7 +201,8 @@ func (f File) check(p *problems, what, prefix string, names map[string]bool) {
 	p.check(sha256Form.MatchString(f.SHA256), "%s: sha256 is %.70q; expected 64 hexadecimal digits", what, f.SHA256)
 }
 
-// ValidName reports whether a name can be a key's part on every store: parts that are not empty, "." or "..", and no control characters.
+// ValidName reports whether every store takes a name as part of a key. Between its slashes nothing is empty, "." or
+// "..", and it has no control characters.
 func ValidName(name string) bool {
 	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }) {
 		return false
@@ -203,43 +210,67 @@ func ValidName(name string) bool {
 	return !slices.ContainsFunc(strings.Split(name, "/"), func(part string) bool { return part == "" || part == "." || part == ".." })
 }
 
-// shard finds a shard by its name, and its number.
-func (m *Manifest) shard(name string) (int, bool) {
+// shard returns the number of the shard of that name.
+func (m *Manifest) shard(name string) (number int, ok bool) {
 	i := slices.IndexFunc(m.Shards, func(s Shard) bool { return s.Name == name })
 	return i, i >= 0
 }
 
-// pairsID names a group of pairs, in parts: as it is named where a job is mined on one machine.
+// pairsID is the name that parts have for a group's pairs. It is the one that they have where a job is mined on one
+// machine.
 func (m *Manifest) pairsID(group int) string {
-	return mining.PairsID(m.run, m.Pairs[group].First, m.Pairs[group].End)
+	return mining.PairsID(m.runID, m.Groups[group].First, m.Groups[group].End)
 }
 
-// partKey is where the part of a shard and a group goes: under the identities of job and shard.
+// partKey is the key of the part of a shard and a group. It has the fingerprints of the manifest and the shard.
 func (m *Manifest) partKey(shard, group int) string {
-	return fmt.Sprintf("%s%.16s/%05d-%07d-%.16s.safetensors", partsPrefix, m.identity, group, shard, m.Shards[shard].SHA256)
+	return fmt.Sprintf("%s%05d-%07d-%.16s.safetensors", m.partsKey(), group, shard, m.Shards[shard].SHA256)
 }
 
-// partsOf is what the keys of all parts of the job begin with.
-func (m *Manifest) partsOf() string { return fmt.Sprintf("%s%.16s/", partsPrefix, m.identity) }
+// partsKey is what the keys of all parts of the job begin with.
+func (m *Manifest) partsKey() string { return fmt.Sprintf("%s%.16s/", partsPrefix, m.manifestSHA) }
 
 // listParts returns the keys of the job's parts that are there.
 func (m *Manifest) listParts(ctx context.Context, out objstore.Store) (map[string]bool, error) {
-	there := map[string]bool{}
-	for object, err := range out.List(ctx, m.partsOf(), "") {
+	parts := map[string]bool{}
+	for object, err := range out.List(ctx, m.partsKey(), "") {
 		if err != nil {
 			return nil, err
 		}
-		there[object.Key] = true
+		parts[object.Key] = true
 	}
-	return there, nil
+	return parts, nil
 }
 
-// mined reports whether all parts of a shard are among those.
-func (m *Manifest) mined(shard int, there map[string]bool) bool {
-	for g := range m.Pairs {
-		if !there[m.partKey(shard, g)] {
+// mined reports whether the parts of a shard for all groups are among those keys.
+func (m *Manifest) mined(shard int, parts map[string]bool) bool {
+	for g := range m.Groups {
+		if !parts[m.partKey(shard, g)] {
 			return false
 		}
 	}
 	return true
+}
+
+// count is how many of the job's parts are among those keys. Others below partsKey are none of the job's.
+func (m *Manifest) count(parts map[string]bool) (n int) {
+	for s := range m.Shards {
+		for g := range m.Groups {
+			if parts[m.partKey(s, g)] {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// shaOf is the SHA-256 of some bytes, in hexadecimal digits.
+func shaOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// fileOf describes an object of those bytes.
+func fileOf(name string, b []byte) File {
+	return File{Name: name, Size: int64(len(b)), SHA256: shaOf(b)}
 }

@@ -2,15 +2,12 @@ package job
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
+	"iter"
 	"slices"
 
 	"github.com/quarry-hn/quarry/host/negatives"
@@ -18,113 +15,40 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
-// Parts are read some at a time, and no more than take this memory, as far as those that came tell.
+// A merge reads some parts ahead: at most aheadParts, and at most as many as take aheadBytes, where all are as large as
+// the largest so far.
 const (
 	aheadParts = 16
 	aheadBytes = 64 << 20
 )
 
-const removePart = "remove it, and sweep the job: the shard is mined again"
+const maxPart = 1 << 31 // bytes of a part's object
 
-var errCancelled = errors.New("the job was cancelled meanwhile")
+const hintRemovePart = "remove it, and sweep the job: the shard is mined again"
 
-// commit merges all parts and writes the result: the negatives, then their manifest. Both are the same bytes whoever writes them; it reports whether
-// this worker did.
-func (w *Worker) commit(ctx context.Context) (bool, error) {
-	f, err := os.Create(filepath.Join(w.dir, negativesKey))
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = f.Close(); _ = os.Remove(f.Name()) }() // it is the worker's own, and goes with its folder
-	limited, cancel := w.limit(ctx)
-	defer cancel()
-	result, err := w.merge(limited, f)
-	if late(limited, ctx, err) {
-		return false, fmt.Errorf("merge of %d parts: %w\n  hint: give workers more time, or run quarry job sweep where there is no deadline", w.manifest.Parts(), ErrDeadline)
-	}
-	if err != nil {
-		return false, err
-	}
-	var manifest bytes.Buffer
-	if err := result.Write(&manifest); err != nil {
-		return false, err
-	}
-	if err := w.current(ctx); err != nil {
-		return false, err
-	}
-	if _, err := w.putResult(ctx, negativesKey, f); err != nil {
-		return false, err
-	}
-	if err := w.current(ctx); err != nil { // they may be many, and took their time
-		return false, err
-	}
-	return w.putResult(ctx, resultKey, bytes.NewReader(manifest.Bytes()))
-}
-
-// current fails where the job was cancelled, or is another one by now.
-func (w *Worker) current(ctx context.Context) error {
-	if there, err := w.has(ctx, w.out, cancelledKey); err != nil {
-		return err
-	} else if there {
-		return errCancelled
-	}
-	if now, err := w.out.Head(ctx, ManifestKey); err != nil && !absent(err) {
-		return err
-	} else if err != nil || now.ETag != w.manifestETag {
-		return fmt.Errorf("%s is not the job that was merged any more: it was made anew meanwhile", w.out.URL())
-	}
-	return nil
-}
-
-// putResult puts an object that every worker would put alike, and reports whether it was this one.
-func (w *Worker) putResult(ctx context.Context, key string, body io.ReadSeeker) (bool, error) {
-	if _, err := body.Seek(0, io.SeekStart); err != nil {
-		return false, err
-	}
-	err := w.out.PutNew(ctx, key, body)
-	if !errors.Is(err, objstore.ErrExists) {
-		return err == nil, err
-	}
-	own, there := sha256.New(), sha256.New()
-	if _, err := body.Seek(0, io.SeekStart); err != nil {
-		return false, err
-	}
-	if _, err := io.Copy(own, body); err != nil {
-		return false, err
-	}
-	if _, err := objstore.Fetch(ctx, w.out, key, there); err != nil {
-		return false, err
-	}
-	if !bytes.Equal(own.Sum(nil), there.Sum(nil)) {
-		return false, fmt.Errorf("%w: %s/%s is there with other bytes, as a worker leaves it of a job that was replaced\n  hint: remove it, and sweep the job",
-			ErrConflict, w.out.URL(), key)
-	}
-	return false, nil
-}
-
-// merge writes the negatives, group by group of pairs, and returns their manifest. It holds one group's merged part and a few that are read ahead,
-// however many shards there are.
+// merge writes the negatives, group after group, and returns their manifest. However many shards there are, it holds
+// the merged part of one group and a few parts that are read ahead.
 func (w *Worker) merge(ctx context.Context, to io.Writer) (*negatives.Manifest, error) {
 	result := w.manifest.Result
 	sum := sha256.New()
 	buffer := bufio.NewWriterSize(io.MultiWriter(to, sum), 1<<18)
 	lines := negatives.NewPairEncoder(buffer)
-	for g := range w.manifest.Pairs {
-		pairs, err := w.pairs(ctx, g, false) // the negatives may take all the disk there is
+	for number := range w.manifest.Groups {
+		group, err := w.loadGroup(ctx, number, false) // the negatives may need all the disk there is
 		if err != nil {
 			return nil, err
 		}
-		part, names, err := w.mergeGroup(ctx, g)
+		part, documents, err := w.mergeGroup(ctx, number)
 		if err != nil {
 			return nil, err
 		}
-		result.Tallies.ZeroDocuments = part.Skipped // of all documents, in each group
-		if len(part.Found) != len(pairs.pairQuery) {
-			return nil, fmt.Errorf("%w: parts of %d pairs; group %d has %d", ErrConflict, len(part.Found), g, len(pairs.pairQuery))
+		result.Tallies.ZeroDocuments = part.Skipped // of all documents: each group has the same number
+		if len(part.Found) != len(group.pairQueries) {
+			return nil, fmt.Errorf("%w: parts of %d pairs; group %d has %d", ErrConflict, len(part.Found), number, len(group.pairQueries))
 		}
 		for i := range part.Found {
-			query, positive := pairs.pair(i)
-			pair := negatives.OfPart(part, i, query, positive, func(position int64) string { return names[position] })
+			query, positive := group.pair(i)
+			pair := negatives.OfPart(part, i, query, positive, func(position int64) string { return documents[position] })
 			result.Tallies.Add(&pair)
 			if err := lines.Encode(&pair); err != nil {
 				return nil, err
@@ -138,91 +62,97 @@ func (w *Worker) merge(ctx context.Context, to io.Writer) (*negatives.Manifest, 
 	return &result, nil
 }
 
-// mergeGroup merges the parts of a group of pairs, and returns the ids of the documents in it.
-func (w *Worker) mergeGroup(ctx context.Context, group int) (*mine.Part, map[int64]string, error) {
-	var merged *mine.Part
-	names := map[int64]string{}
-	for object, err := range w.eachPart(ctx, group) {
+// mergeGroup merges the parts of a group. It returns the ids, by position, of the documents that the merged part names.
+func (w *Worker) mergeGroup(ctx context.Context, group int) (merged *mine.Part, documents map[int64]string, err error) {
+	documents = map[int64]string{}
+	for part, err := range w.eachPart(ctx, group) {
 		if err != nil {
 			return nil, nil, err
 		}
 		if merged == nil {
-			merged = object.Part
-		} else if merged, err = mine.Merge(merged, object.Part); err != nil {
+			merged = part.Part
+		} else if merged, err = mine.Merge(merged, part.Part); err != nil {
 			return nil, nil, fmt.Errorf("merge the parts: %w", err)
 		}
-		for i, position := range object.positions {
-			names[position] = object.ids.at(i)
+		for i, position := range part.positions {
+			documents[position] = part.ids.at(i)
 		}
-		if len(names) > 2*len(merged.Found)*merged.Top {
-			names = namesOf(merged, names)
+		if len(documents) > 2*len(merged.Found)*merged.Top {
+			documents = idsOfPart(merged, documents)
 		}
 	}
-	return merged, namesOf(merged, names), nil
+	return merged, idsOfPart(merged, documents), nil
 }
 
-// namesOf keeps the names of those documents that a part still has.
-func namesOf(part *mine.Part, names map[int64]string) map[int64]string {
+// idsOfPart returns the ids of those documents that a part names.
+func idsOfPart(part *mine.Part, documents map[int64]string) map[int64]string {
 	kept := map[int64]string{}
 	for _, found := range part.Found {
 		for _, n := range found {
-			kept[n.Position] = names[n.Position]
+			kept[n.Position] = documents[n.Position]
 		}
 	}
 	return kept
 }
 
-// eachPart reads the parts of a group in the order of their shards, some ahead.
-func (w *Worker) eachPart(ctx context.Context, group int) func(yield func(*partObject, error) bool) {
-	type read struct {
-		object *partObject
-		err    error
-	}
+// partRead is a part that is read by another goroutine.
+type partRead struct {
+	part *partObject
+	err  error
+}
+
+// eachPart gives the parts of a group in the order of their shards, and reads some ahead. The first is read alone,
+// since only a part that has come tells how large parts are.
+func (w *Worker) eachPart(ctx context.Context, group int) iter.Seq2[*partObject, error] {
 	return func(yield func(*partObject, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		shards := len(w.manifest.Shards)
 		ahead, largest := 1, 1
-		var queue []chan read
+		var reads []chan partRead // that have begun, in order
 		defer func() {
 			cancel()
-			for _, to := range queue { // reads that go on would meet the worker's next manifest
-				<-to
+			for _, read := range reads { // one that went on would meet the worker's next manifest
+				<-read
 			}
 		}()
 		next := 0
-		for done := range shards {
-			for ; next < shards && next < done+ahead; next++ {
-				to := make(chan read, 1)
-				queue = append(queue, to)
-				go func(shard int) {
-					object, err := w.part(ctx, shard, group)
-					to <- read{object, err}
-				}(next)
+		for shard := range shards {
+			for ; next < shards && next < shard+ahead; next++ {
+				reads = append(reads, w.startRead(ctx, next, group))
 			}
-			r := <-queue[0]
-			queue = slices.Delete(queue, 0, 1)
-			if r.err == nil {
-				largest = max(largest, r.object.size)
+			read := <-reads[0]
+			reads = slices.Delete(reads, 0, 1)
+			if read.err == nil {
+				largest = max(largest, read.part.size)
 				ahead = max(1, min(aheadParts, aheadBytes/largest))
 			}
-			if !yield(r.object, r.err) || r.err != nil {
+			if !yield(read.part, read.err) || read.err != nil {
 				return
 			}
 		}
 	}
 }
 
-// part reads a part that is there.
-func (w *Worker) part(ctx context.Context, shard, group int) (*partObject, error) {
+// startRead reads a part in a goroutine of its own.
+func (w *Worker) startRead(ctx context.Context, shard, group int) chan partRead {
+	done := make(chan partRead, 1)
+	go func() {
+		part, err := w.readPart(ctx, shard, group)
+		done <- partRead{part, err}
+	}()
+	return done
+}
+
+// readPart reads a part that is there.
+func (w *Worker) readPart(ctx context.Context, shard, group int) (*partObject, error) {
 	key := w.manifest.partKey(shard, group)
-	b, _, err := objstore.ReadAll(ctx, w.out, key, 1<<31)
+	b, _, err := objstore.ReadAll(ctx, w.out, key, maxPart)
 	if err != nil {
 		return nil, err
 	}
 	p, err := w.manifest.parsePart(b, shard, group)
 	if err != nil {
-		return nil, fmt.Errorf("%s/%s: not the part that was put: %w\n  hint: %s", w.out.URL(), key, err, removePart)
+		return nil, fmt.Errorf("%s/%s: not the part that was put: %w\n  hint: %s", w.out.URL(), key, err, hintRemovePart)
 	}
-	p.size = len(b)
 	return p, nil
 }

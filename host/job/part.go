@@ -12,41 +12,43 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// A part's object is a safetensors file: part, the bytes of a mine.Part; positions, ids and ids_offsets, the ids of the documents that it names;
-// and, in the metadata, what it is of, and work, what it took to make. Two workers' objects for one shard differ in work alone.
+// A part's object is a safetensors file. Its tensors are part, the bytes of a mine.Part, and positions, ids and
+// ids_offsets, the ids of the documents that the part names. Its metadata says which job, shard and group it is of, and
+// what effort it took. The objects that two workers make of one shard and one group differ in the effort alone.
 const (
-	partFormat    = "quarry.job.part.v1"
-	partTensor    = "part"
-	partPositions = "positions"
-	partIDs       = "ids"
-	workMetadata  = "work"
+	partFormat     = "quarry.job.part.v1"
+	partTensor     = "part"
+	partPositions  = "positions"
+	partIDs        = "ids"
+	effortMetadata = "work"
 )
 
-// Work is what a part took.
-type Work struct {
+// Effort is what it took to make a part.
+type Effort struct {
 	Milliseconds int64 `json:"milliseconds"`
-	MemoryMiB    int   `json:"memory_mib"` // that the worker was given; 0 where it is not paid for by memory and time
-	Rows         int   `json:"rows"`
-	Bytes        int64 `json:"bytes"` // of the shard
+	MemoryMiB    int   `json:"memory_mib"` // that the worker was given; 0 where its time is not paid for
+	Rows         int   `json:"rows"`       // documents of the shard
+	Bytes        int64 `json:"bytes"`      // of the shard
 }
 
-// partObject is a part with the ids it needs.
+// partObject is a part as its object has it.
 type partObject struct {
 	*mine.Part
-	positions []int64 // ascending
-	ids       *ids
+	positions []int64 // of the documents that the part names, ascending
+	ids       *ids    // of these documents
 	file      *safetensors.File
-	work      Work
+	effort    Effort
 	size      int // of the object, in bytes
 }
 
+// partMetadata is what a part's object says of where it belongs.
 func (m *Manifest) partMetadata(shard, group int) map[string]string {
 	s := m.Shards[shard]
-	return map[string]string{"format": partFormat, "job": m.identity, "shard": s.Name, "shard_sha256": s.SHA256, "group": strconv.Itoa(group)}
+	return map[string]string{"format": partFormat, "job": m.manifestSHA, "shard": s.Name, "shard_sha256": s.SHA256, "group": strconv.Itoa(group)}
 }
 
-// marshalPart returns the bytes of a part's object.
-func (m *Manifest) marshalPart(shard, group int, part *mine.Part, documents *ids, work Work) ([]byte, error) {
+// marshalPart returns the bytes of a part's object. documents are the ids of all documents of the shard.
+func (m *Manifest) marshalPart(shard, group int, part *mine.Part, documents *ids, effort Effort) ([]byte, error) {
 	file, err := part.Marshal()
 	if err != nil {
 		return nil, err
@@ -64,11 +66,11 @@ func (m *Manifest) marshalPart(shard, group int, part *mine.Part, documents *ids
 		names[i] = documents.at(int(position - m.Shards[shard].First))
 	}
 	metadata := m.partMetadata(shard, group)
-	b, err := json.Marshal(work)
+	b, err := json.Marshal(effort)
 	if err != nil {
 		return nil, err
 	}
-	metadata[workMetadata] = string(b)
+	metadata[effortMetadata] = string(b)
 	tensors := append(idTensors(partIDs, names), safetensors.OfInt64(partPositions, positions, len(positions)),
 		safetensors.Tensor{Name: partTensor, DType: safetensors.U8, Shape: []int{len(file)}, Data: file})
 	return safetensors.Marshal(tensors, metadata)
@@ -85,8 +87,8 @@ func (m *Manifest) parsePart(b []byte, shard, group int) (*partObject, error) {
 			return nil, fmt.Errorf("its %s is %q; expected %q", key, got, want)
 		}
 	}
-	p := &partObject{file: f}
-	if p.work, err = parseWork(f.Metadata[workMetadata]); err != nil {
+	p := &partObject{file: f, size: len(b)}
+	if p.effort, err = parseEffort(f.Metadata[effortMetadata]); err != nil {
 		return nil, err
 	}
 	file, _ := f.Tensor(partTensor)
@@ -97,35 +99,41 @@ func (m *Manifest) parsePart(b []byte, shard, group int) (*partObject, error) {
 	if want := (mine.Range{First: s.First, End: s.First + int64(s.Rows)}); !slices.Equal(p.Ranges, []mine.Range{want}) || p.PairsID != m.pairsID(group) {
 		return nil, fmt.Errorf("it is of documents %v and pairs %q; expected %v and %q", p.Ranges, p.PairsID, want, m.pairsID(group))
 	}
-	positions, _ := f.Tensor(partPositions)
+	return p, p.readIDs()
+}
+
+// readIDs reads the ids of the documents that the part names, and checks that none is missing.
+func (p *partObject) readIDs() (err error) {
+	positions, _ := p.file.Tensor(partPositions)
 	if positions.DType == safetensors.I64 {
 		p.positions = safetensors.Int64s(positions.Data)
 	}
-	if p.ids, err = idsOf(f, partIDs, len(p.positions)); err != nil {
-		return nil, err
+	if p.ids, err = idsOf(p.file, partIDs, len(p.positions)); err != nil {
+		return err
 	}
 	if !slices.IsSorted(p.positions) {
-		return nil, fmt.Errorf("its positions do not ascend")
+		return fmt.Errorf("its positions do not ascend")
 	}
 	for _, found := range p.Found {
 		for _, n := range found {
 			if _, ok := slices.BinarySearch(p.positions, n.Position); !ok {
-				return nil, fmt.Errorf("it has no id for position %d", n.Position)
+				return fmt.Errorf("it has no id for position %d", n.Position)
 			}
 		}
 	}
-	return p, nil
+	return nil
 }
 
-func parseWork(text string) (w Work, err error) {
-	if err := json.Unmarshal([]byte(text), &w); err != nil {
-		return w, fmt.Errorf("its work is %.100q: %w", text, err)
+// parseEffort reads what a part's metadata says of its effort.
+func parseEffort(text string) (e Effort, err error) {
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		return e, fmt.Errorf("its work is %.100q: %w", text, err)
 	}
-	return w, nil
+	return e, nil
 }
 
-// same reports whether two objects say the same of the same shard.
-func (p *partObject) same(o *partObject) bool {
+// sameResult reports whether two objects have the same tensors: they may differ in their effort alone.
+func (p *partObject) sameResult(o *partObject) bool {
 	return slices.EqualFunc(p.file.Tensors, o.file.Tensors, func(a, b safetensors.Tensor) bool {
 		return a.Name == b.Name && a.DType == b.DType && bytes.Equal(a.Data, b.Data)
 	})

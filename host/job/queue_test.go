@@ -22,7 +22,7 @@ type event struct {
 	tries int
 }
 
-// queue delivers events in any order. It is drained where none is left, none is at work, and no more are to come.
+// queue delivers events in a random order. It is drained where no event waits, none is handled, and no more are uploaded.
 type queue struct {
 	mu            sync.Mutex
 	changed       *sync.Cond
@@ -57,7 +57,7 @@ func (q *queue) uploaded() {
 	q.changed.Broadcast()
 }
 
-// take waits for an event; nil ends the work.
+// take waits for an event. It returns nil where the queue is drained.
 func (q *queue) take() *event {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -74,8 +74,8 @@ func (q *queue) take() *event {
 	return e
 }
 
-// settle ends the handling of an event that was taken; one that failed comes back.
-func (q *queue) settle(e *event, err error) {
+// done ends the handling of an event that was taken. After an error the event comes back.
+func (q *queue) done(e *event, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.busy--
@@ -88,20 +88,21 @@ func (q *queue) settle(e *event, err error) {
 	q.changed.Broadcast()
 }
 
-// schedule is one run of a job: its seed decides uploads, deliveries and faults. What goroutines and stores make of them varies.
+// schedule is one run of a job. Its seed decides the uploads, the deliveries, and what each worker draws. In which
+// order the workers come to their operations varies.
 type schedule struct {
 	t         testing.TB
 	seed      uint64
 	from      objstore.Store // a job's inputs, complete
 	shards    []string
-	clean     *job.Place // its stores, without faults
-	place     func(p *process) (in, out objstore.Store)
+	clean     *job.Place                                // its stores, without faults
+	place     func(p *process) (in, out objstore.Store) // its stores as a process sees them
 	workers   int
-	rate      float64
+	dir       string
+	rate      float64 // these four are as in process
 	writing   bool
 	latency   time.Duration
 	lags      bool
-	dir       string
 	anyInputs bool // pairs and projection come in any order too
 
 	ledger    *ledger
@@ -118,7 +119,7 @@ func (s *schedule) errorf(format string, args ...any) {
 	s.t.Errorf("schedule %d: %s", s.seed, fmt.Sprintf(format, args...))
 }
 
-// run uploads the job and works on it until the queue is drained.
+// run uploads the job and has workers handle the events until the queue is drained.
 func (s *schedule) run(ctx context.Context) {
 	s.queue = newQueue(s.random(1))
 	var all sync.WaitGroup
@@ -132,7 +133,7 @@ func (s *schedule) run(ctx context.Context) {
 	}
 }
 
-// upload puts the manifest before, after or among the shards.
+// upload uploads the job in a random order, with the manifest before, after or among the shards.
 func (s *schedule) upload(ctx context.Context) {
 	random := s.random(2)
 	defer s.queue.uploaded()
@@ -186,7 +187,7 @@ func (s *schedule) process(ctx context.Context) (*process, *job.Worker, context.
 	return p, w, ctx
 }
 
-// work handles events. A worker that was killed is replaced.
+// work handles events. After a kill another worker goes on.
 func (s *schedule) work(ctx context.Context) {
 	p, w, within := s.process(ctx)
 	defer func() { p.die(); _ = w.Close(ctx) }()
@@ -195,20 +196,24 @@ func (s *schedule) work(ctx context.Context) {
 		switch {
 		case errors.Is(err, job.ErrConflict):
 			s.errorf("%s: %v", e.key, err)
-		case e.tries == 500:
+		case e.tries == maxTries:
 			s.errorf("%s is never done: %v", e.key, err)
 			err = nil
 		}
 		for _, key := range again {
 			s.queue.push(key)
 		}
-		s.queue.settle(e, err)
+		s.queue.done(e, err)
 		if p.isDead() {
 			_ = w.Close(ctx)
 			p, w, within = s.process(ctx)
 		}
 	}
 }
+
+// maxTries ends an event that is never done. A schedule has fewer faults, so an event that fails more often fails
+// without one.
+const maxTries = 500
 
 // handle does what package lambda does with an event, and returns the shards whose turn comes again.
 func (s *schedule) handle(ctx context.Context, p *process, w *job.Worker, key string) (again []string, err error) {

@@ -11,7 +11,8 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 )
 
-// TestInitOfAJobWhoseInputsAreGone: a job whose inputs were removed to save room keeps its name, and its result is not taken for another's.
+// TestInitOfAJobWhoseInputsAreGone: a job whose inputs were removed, as they may be to save room, keeps its name and
+// its result.
 func TestInitOfAJobWhoseInputsAreGone(t *testing.T) {
 	i := newInputs(t, mining.Options{}, 4)
 	x := i.on(t)

@@ -18,14 +18,16 @@ import (
 var (
 	// ErrUnfinished is returned, wrapped, by Fetch where there is no result yet.
 	ErrUnfinished = errors.New("the job is not finished")
-	// ErrReplaced is returned, wrapped, where the result is not this job's: it is of one that this one replaced, whose worker was about to put it.
+	// ErrReplaced is returned, wrapped, where the result is of a job that this one replaced. A worker of that job put
+	// it afterwards.
 	ErrReplaced = errors.New("it is of another job of this name, which was replaced while a worker of it was at work")
 )
 
-// initAgain is the hint where an object of a job that was replaced is in the way.
-const initAgain = "make the job again with quarry job init --force"
+// hintInitAgain is the hint where a replaced job's object is in the way.
+const hintInitAgain = "make the job again with quarry job init --force"
 
-// Fetch writes the negatives to w and returns their manifest. What was written is checked against it.
+// Fetch writes the negatives to w and returns their manifest. After an error w may have been given some of them:
+// ErrUnfinished, ErrReplaced, negatives that are not the manifest's, or an error of a store.
 func Fetch(ctx context.Context, at *Place, w io.Writer) (*negatives.Manifest, error) {
 	m, err := readResult(ctx, at.In, at.Out)
 	if errors.Is(err, objstore.ErrNotExist) {
@@ -39,13 +41,15 @@ func Fetch(ctx context.Context, at *Place, w io.Writer) (*negatives.Manifest, er
 		return nil, err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != m.Negatives {
-		return nil, fmt.Errorf("%s/%s: its sha256 is %s; its manifest says %s\n  hint: %s", at.Out.URL(), negativesKey, got, m.Negatives, initAgain)
+		return nil, fmt.Errorf("%s/%s: its sha256 is %s; its manifest says %s\n  hint: %s", at.Out.URL(), negativesKey, got, m.Negatives, hintInitAgain)
 	}
 	return m, nil
 }
 
-// readResult reads the negatives' manifest, and checks that it is of the job, and that the negatives are there: a worker that had put them may have put
-// their manifest after the same job was made anew. Then the job is not finished; the next worker to merge makes it so.
+// readResult reads the manifest of the negatives, and checks that it is the job's and that the negatives are there.
+// They are not where a worker put the negatives, the job was made anew, and the worker then put their manifest. Such a
+// job is not finished: the next worker to merge finishes it. The error is objstore.ErrNotExist where there is no
+// result.
 func readResult(ctx context.Context, in, out objstore.Store) (*negatives.Manifest, error) {
 	b, _, err := objstore.ReadAll(ctx, out, resultKey, maxManifest)
 	if err != nil {
@@ -57,25 +61,33 @@ func readResult(ctx context.Context, in, out objstore.Store) (*negatives.Manifes
 	if err := d.Decode(result); err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", out.URL(), resultKey, err)
 	}
-	for _, s := range []objstore.Store{out, in} {
-		b, _, err := objstore.ReadAll(ctx, s, ManifestKey, maxManifest)
-		if absent(err) {
-			continue
-		}
-		var of struct {
-			Result negatives.Manifest `json:"result"`
-		}
-		if err == nil {
-			err = json.Unmarshal(b, &of)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s/%s: %w", s.URL(), ManifestKey, err)
-		}
-		if !reflect.DeepEqual(*result.Unmined(), of.Result) {
-			return nil, fmt.Errorf("%s/%s: %w\n  hint: %s", out.URL(), resultKey, ErrReplaced, initAgain)
-		}
-		break
+	if err := checkResult(ctx, in, out, result); err != nil {
+		return nil, err
 	}
 	_, err = out.Head(ctx, negativesKey)
 	return result, err
+}
+
+// checkResult compares a result with the manifest among the results, or with that of the inputs where there is none.
+func checkResult(ctx context.Context, in, out objstore.Store, result *negatives.Manifest) error {
+	for _, s := range []objstore.Store{out, in} {
+		b, _, err := objstore.ReadAll(ctx, s, ManifestKey, maxManifest)
+		if notFound(err) {
+			continue
+		}
+		var job struct { // the manifest may be one that this program does not take, but it says whose the result is
+			Result negatives.Manifest `json:"result"`
+		}
+		if err == nil {
+			err = json.Unmarshal(b, &job)
+		}
+		if err != nil {
+			return fmt.Errorf("%s/%s: %w", s.URL(), ManifestKey, err)
+		}
+		if !reflect.DeepEqual(*result.Unmined(), job.Result) {
+			return fmt.Errorf("%s/%s: %w\n  hint: %s", out.URL(), resultKey, ErrReplaced, hintInitAgain)
+		}
+		return nil
+	}
+	return nil
 }

@@ -15,9 +15,10 @@ import (
 	"github.com/quarry-hn/quarry/host/mining"
 )
 
-// TestMergeKeepsNoPairs: where the result is put, a worker's disk has the negatives alone. They would not fit beside the pairs of many groups,
-// each of which a merge reads once.
+// TestMergeKeepsNoPairs: when the result is put, a worker's disk has the negatives alone. They might not fit beside the
+// files of all groups, each of which a merge reads once.
 func TestMergeKeepsNoPairs(t *testing.T) {
+	t.Parallel()
 	x := newInputs(t, grouped(t, mining.Options{}, 3), 3).on(t)
 	dir := t.TempDir()
 	var kept []string
@@ -51,7 +52,7 @@ func TestMergeKeepsNoPairs(t *testing.T) {
 	for _, name := range x.shards[:2] {
 		x.shard(name, job.Mined, "")
 	}
-	if there, err := os.ReadDir(filepath.Join(dir, must(t, dir))); err != nil || len(there) != len(x.manifest.Pairs) {
+	if there, err := os.ReadDir(filepath.Join(dir, only(t, dir))); err != nil || len(there) != len(x.manifest.Groups) {
 		t.Errorf("between two shards: %v, %v", there, err)
 	}
 	if _, err := x.w.Shard(t.Context(), x.shards[2]); err == nil || !strings.Contains(err.Error(), "the network is gone") {
@@ -68,8 +69,8 @@ func TestMergeKeepsNoPairs(t *testing.T) {
 	x.check(t, x.at)
 }
 
-// TestReplacedJobLeavesNothing: a worker that goes from a job to the one that replaced it, as one in a warm Lambda process may do for hours, keeps
-// nothing of the first on its disk.
+// TestReplacedJobLeavesNothing: a worker that goes from a job to the one that replaced it keeps nothing of the first on
+// its disk. In a warm Lambda process a worker may do so for hours.
 func TestReplacedJobLeavesNothing(t *testing.T) {
 	o := grouped(t, mining.Options{}, 3)
 	i := newInputs(t, o, 3)
@@ -89,11 +90,11 @@ func TestReplacedJobLeavesNothing(t *testing.T) {
 		}
 		x.shard(x.shards[0], job.Mined, "")
 		var kept, want []string
-		entries, err := os.ReadDir(filepath.Join(dir, must(t, dir)))
+		entries, err := os.ReadDir(filepath.Join(dir, only(t, dir)))
 		for _, e := range entries {
 			kept = append(kept, e.Name())
 		}
-		for _, g := range m.Pairs {
+		for _, g := range m.Groups {
 			want = append(want, g.SHA256)
 		}
 		slices.Sort(want)
@@ -104,8 +105,8 @@ func TestReplacedJobLeavesNothing(t *testing.T) {
 	x.rest()
 }
 
-// must is the name of the only entry of a folder.
-func must(t *testing.T, dir string) string {
+// only is the name of the only entry of a folder.
+func only(t *testing.T, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
@@ -114,7 +115,8 @@ func must(t *testing.T, dir string) string {
 	return entries[0].Name()
 }
 
-// TestMergeReadsTheFirstPartAlone: until one has come, nothing tells how large parts are, and many large ones at once would not fit a worker.
+// TestMergeReadsTheFirstPartAlone: a merge reads no second part before the first has come, since only that tells how
+// large parts are.
 func TestMergeReadsTheFirstPartAlone(t *testing.T) {
 	i := newInputs(t, grouped(t, mining.Options{}, 2), 5)
 	dir := t.TempDir()
@@ -153,7 +155,7 @@ func TestMergeReadsTheFirstPartAlone(t *testing.T) {
 			mu.Unlock()
 			x.shard(name, job.Mined, "")
 		}
-		if len(begun) != len(x.manifest.Pairs) {
+		if len(begun) != len(x.manifest.Groups) {
 			t.Errorf("parts read: %v", begun)
 		}
 		x.check(t, x.at)

@@ -1,7 +1,6 @@
 package job_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,13 +28,13 @@ const (
 	stalledBody  kind = "body that stops"
 )
 
-// connections are those of all schedules to the server.
-var connections = &http.Transport{MaxIdleConnsPerHost: 10 * atATime}
+// quiet is how long an attempt may see no byte move. It is time of a bubble: only faults that the test makes take so long.
+const quiet = 30 * time.Second
 
-// transport is a process's way to the server.
+// transport is a process's way to the server. Its faults are those of requests.
 type transport struct {
 	*process
-	quiet time.Duration
+	next lanes
 }
 
 func (f *transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -49,13 +48,9 @@ func (f *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	case r.Method == http.MethodGet:
 		kinds = append(kinds, cutBody, cutBody, slowBody, slowBody, stalledBody, hangs)
 	}
-	k := f.next(kinds)
+	k := f.process.next(kinds)
 	done := func() (*http.Response, error) {
-		to := r
-		if conditional { // whether it was done is learnt, however slow the machine
-			to = r.WithContext(context.WithoutCancel(r.Context()))
-		}
-		a, err := connections.RoundTrip(to)
+		a, err := f.next.RoundTrip(r)
 		if err == nil && conditional && a.StatusCode == http.StatusOK {
 			f.created(r.URL.Path, k)
 		}
@@ -96,9 +91,14 @@ func (f *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	}
 	a, err := done()
-	if err != nil || a.ContentLength == 0 {
-		return a, err
+	if err == nil && a.ContentLength != 0 {
+		f.spoil(r, a, k)
 	}
+	return a, err
+}
+
+// spoil gives an answer's body its fault.
+func (f *transport) spoil(r *http.Request, a *http.Response, k kind) {
 	size := int(min(a.ContentLength, 1<<20))
 	if size < 0 { // it is not known
 		size = 1 << 10
@@ -108,10 +108,9 @@ func (f *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		a.Body = &cut{a.Body, f.intN(size), func() error { return io.ErrUnexpectedEOF }}
 	case stalledBody:
 		a.Body = &cut{a.Body, f.intN(size), func() error { <-r.Context().Done(); return r.Context().Err() }}
-	case slowBody: // it takes longer in all than may pass without a byte
-		a.Body = &drip{a.Body, f.quiet / 8, 1 + size/10}
+	case slowBody: // in all it takes longer than may pass without a byte
+		a.Body = &drip{a.Body, quiet / 8, 1 + size/10}
 	}
-	return a, nil
 }
 
 // created counts what a conditional write made.
@@ -166,29 +165,34 @@ func (d *drip) Read(p []byte) (int, error) {
 
 // TestFaultsOnS3 runs schedules on an S3 server whose answers are tampered with.
 func TestFaultsOnS3(t *testing.T) {
-	buckets(t)
-	all, sum, dir := variants(t), &total{}, t.TempDir()
-	each(t, schedules(t), func(t *testing.T, number int) {
-		i := all[number%len(all)]
-		s := onS3(t, i, uint64(number), dir)
-		s.run(t.Context())
-		s.verify(i.sample)
-		sum.add(s)
+	b, all, sum, dir := newBuckets(t), variants(t), &total{}, t.TempDir()
+	drawn := []kind{killedBefore, killedAfter, slowDown, error500, error500Done, error409, exists412, hangs, hangsDone, cutBody, slowBody, stalledBody}
+	each(t, schedules(t, 2*len(drawn)), func(t *testing.T, number int) {
+		inServersTime(t, func(t *testing.T) {
+			i := variant(all, drawn, number)
+			s := b.newSchedule(t, i, uint64(number), dir)
+			s.plan(drawn, number)
+			s.run(t.Context())
+			s.verify(i.sample)
+			sum.add(s)
+		})
 	})
-	sum.log(t, killedBefore, killedAfter, slowDown, error500, error500Done, error409, exists412, hangs, hangsDone, cutBody, slowBody, stalledBody)
+	sum.log(t)
 }
 
 // TestKillAtEveryRequest kills a worker before and after each of its requests to an S3 server.
 func TestKillAtEveryRequest(t *testing.T) {
-	buckets(t)
-	dir := t.TempDir()
+	b, dir := newBuckets(t), t.TempDir()
 	killEverywhere(t, []kind{killedBefore, killedAfter}, func(t *testing.T, i *inputs, number int, run func(t *testing.T, s *schedule)) {
-		run(t, onS3(t, i, uint64(number), dir))
+		inServersTime(t, func(t *testing.T) { run(t, b.newSchedule(t, i, uint64(number), dir)) })
 	})
 }
 
-// buckets starts a server with two buckets.
-func buckets(t *testing.T) {
+// buckets are those of an S3 server, and the ways to it.
+type buckets struct{ lanes }
+
+// newBuckets starts a server with two buckets.
+func newBuckets(t *testing.T) buckets {
 	t.Helper()
 	server := storetest.S3(t)
 	for _, bucket := range []string{"work", "work-results"} {
@@ -196,24 +200,29 @@ func buckets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	return buckets{newLanes(t, atATime)}
 }
 
-// onS3 is a schedule in two buckets, below a prefix of its own.
-func onS3(t *testing.T, i *inputs, seed uint64, dir string) *schedule {
-	const quiet = 250 * time.Millisecond
-	open := func(bucket string, o objstore.S3Options) objstore.Store {
+// open opens both buckets below a prefix of a schedule's own.
+func (b buckets) open(t testing.TB, seed uint64, o objstore.S3Options) (in, out objstore.Store) {
+	var stores [2]objstore.Store
+	for i, bucket := range []string{"work", "work-results"} {
 		s, err := objstore.OpenS3(t.Context(), bucket, job.Folder+strconv.FormatUint(seed, 10), o)
 		if err != nil {
-			panic(err)
+			panic(err) // goroutines of the schedule may not end the test
 		}
-		return s
+		stores[i] = s
 	}
-	plain := &job.Place{Name: "nightly", In: open("work", objstore.S3Options{}), Out: open("work-results", objstore.S3Options{})}
-	s := i.newSchedule(t, seed, plain, dir)
+	return stores[0], stores[1]
+}
+
+func (b buckets) newSchedule(t *testing.T, i *inputs, seed uint64, dir string) *schedule {
+	in, out := b.open(t, seed, objstore.S3Options{HTTPClient: &http.Client{Transport: b.lanes}})
+	s := i.newSchedule(t, seed, &job.Place{Name: "nightly", In: in, Out: out}, dir)
 	s.ledger = newLedger(s.random(3).IntN(60))
 	s.place = func(p *process) (in, out objstore.Store) {
-		o := objstore.S3Options{HTTPClient: &http.Client{Transport: &transport{p, quiet}}, Attempts: 3, MaxBackoff: 5 * time.Millisecond, StallTimeout: quiet}
-		return open("work", o), open("work-results", o)
+		client := &http.Client{Transport: &transport{p, b.lanes}}
+		return b.open(t, seed, objstore.S3Options{HTTPClient: client, Attempts: 3, MaxBackoff: 5 * time.Millisecond, StallTimeout: quiet})
 	}
 	return s
 }

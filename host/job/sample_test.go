@@ -12,11 +12,11 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset/demo"
 )
 
-// What a small sample, which the tests of both packages use, has of the demo: so many judgements, documents beside the judged ones, and columns of each model's vectors.
+// What the small sample has of the demo. The tests of package job and of job_test use it.
 const (
 	smallJudgements = 24
-	smallDocuments  = 70
-	SmallWidth      = 24
+	smallDocuments  = 70 // of the corpus's first ones, beside those that are judged
+	SmallWidth      = 24 // columns of each model's vectors
 )
 
 // Small is a part of the demo that is mined in a millisecond.

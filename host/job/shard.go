@@ -12,8 +12,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// A shard is a safetensors file: documents/<model>, the vectors of each model as they lie in the user's files, one row a document; ids and
-// ids_offsets, the documents' ids one after another and where each begins.
+// A shard is a safetensors file. Its tensors are documents/<model>, each model's vectors as they lie in the user's
+// files, one row a document, and ids and ids_offsets, the documents' ids.
 const (
 	shardFormat = "quarry.shard.v1"
 	shardIDs    = "ids"
@@ -21,22 +21,22 @@ const (
 
 func vectorTensor(model string) string { return "documents/" + model }
 
-// section is a stretch of a file that is made as it is read.
+// section is bytes begin to end-1 of a file whose bytes are made as they are read.
 type section struct {
 	begin, end int64
-	read       func(p []byte, at int64) error // len(p) bytes from at, counted from begin
+	read       func(p []byte, at int64) error // reads len(p) bytes from at, counted from begin
 }
 
-// made is a file of sections, in order and without gaps.
-type made []section
+// sections are a file, in order and without gaps.
+type sections []section
 
 // ReadAt reads across sections.
-func (m made) ReadAt(p []byte, at int64) (n int, err error) {
-	for _, s := range m {
-		if at+int64(n) < s.begin || at+int64(n) >= s.end {
+func (f sections) ReadAt(p []byte, at int64) (n int, err error) {
+	for _, s := range f {
+		from := at + int64(n)
+		if from < s.begin || from >= s.end {
 			continue
 		}
-		from := at + int64(n)
 		take := min(int64(len(p)-n), s.end-from)
 		if err := s.read(p[n:n+int(take)], from-s.begin); err != nil {
 			return n, err
@@ -48,6 +48,7 @@ func (m made) ReadAt(p []byte, at int64) (n int, err error) {
 	return n, io.EOF
 }
 
+// bytesSection is a section of bytes that are in memory.
 func bytesSection(begin int64, b []byte) section {
 	return section{begin, begin + int64(len(b)), func(p []byte, at int64) error {
 		copy(p, b[at:])
@@ -55,113 +56,155 @@ func bytesSection(begin int64, b []byte) section {
 	}}
 }
 
-// newShard is the file of rows first to first+n-1 of the models' matrices, and their ids. It holds only the ids in memory.
-func newShard(models []pca.Model, documents []dataset.Matrix, first, n int, names []string) (*io.SectionReader, error) {
-	tensors := idTensors(shardIDs, names)
-	for i, x := range documents {
+// rowsSection is a section of n rows of a matrix, from row first on.
+func rowsSection(begin int64, x dataset.Matrix, first, n int) section {
+	stride := int64(x.Width() * x.DType().Size())
+	return section{begin, begin + int64(n)*stride, func(p []byte, at int64) error {
+		row, skip := at/stride, at%stride
+		rows := (skip + int64(len(p)) + stride - 1) / stride
+		if skip == 0 && rows*stride == int64(len(p)) {
+			return x.ReadRows(p, first+int(row), int(rows))
+		}
+		buffer := make([]byte, rows*stride) // the stretch begins or ends within a row
+		err := x.ReadRows(buffer, first+int(row), int(rows))
+		copy(p, buffer[skip:])
+		return err
+	}}
+}
+
+// newShard is the file of rows first to first+n-1 of the models' matrices. documents are the ids of these rows, which
+// the file holds in memory; it reads the vectors when they are asked for.
+func newShard(models []pca.Model, vectors []dataset.Matrix, first, n int, documents []string) (*io.SectionReader, error) {
+	tensors := idTensors(shardIDs, documents)
+	for i, x := range vectors {
 		tensors = append(tensors, safetensors.Tensor{Name: vectorTensor(models[i].Name), DType: x.DType(), Shape: []int{n, x.Width()}})
 	}
 	layout, err := safetensors.Lay(tensors, map[string]string{"format": shardFormat})
 	if err != nil {
 		return nil, err
 	}
-	file := made{bytesSection(0, layout.Header)}
+	file := sections{bytesSection(0, layout.Header)}
 	for _, t := range tensors {
-		begin := int64(layout.Offsets[t.Name])
 		if t.Data != nil {
-			file = append(file, bytesSection(begin, t.Data))
+			file = append(file, bytesSection(int64(layout.Offsets[t.Name]), t.Data))
 		}
 	}
-	for i, x := range documents {
-		begin, stride := int64(layout.Offsets[vectorTensor(models[i].Name)]), int64(x.Width()*x.DType().Size())
-		file = append(file, section{begin, begin + int64(n)*stride, func(p []byte, at int64) error {
-			row, skip := at/stride, at%stride
-			rows := (skip + int64(len(p)) + stride - 1) / stride
-			if skip == 0 && rows*stride == int64(len(p)) {
-				return x.ReadRows(p, first+int(row), int(rows))
-			}
-			buffer := make([]byte, rows*stride)
-			err := x.ReadRows(buffer, first+int(row), int(rows))
-			copy(p, buffer[skip:])
-			return err
-		}})
+	for i, x := range vectors {
+		file = append(file, rowsSection(int64(layout.Offsets[vectorTensor(models[i].Name)]), x, first, n))
 	}
 	slices.SortFunc(file, func(a, b section) int { return cmp.Compare(a.begin, b.begin) })
 	return io.NewSectionReader(file, 0, int64(layout.Size)), nil
 }
 
-// shardFile is a shard on disk.
+// shardFile is a shard as its file has it.
 type shardFile struct {
-	documents []dataset.Matrix // of each model of the projection
+	documents []dataset.Matrix // vectors of each model of the projection, in its order
 	ids       *ids
 }
 
-// openShard checks that a file is a shard of rows documents with those models' vectors.
+// shardReader reads the parts of a shard's file. Its errors are of the shard, or of the disk that it is on.
+type shardReader struct {
+	file    io.ReaderAt
+	size    int64 // bytes
+	name    string
+	tensors *safetensors.File // without their data
+	offsets map[string]int    // where each tensor's data begins, by name
+}
+
+// openShard checks that a file is a shard of so many rows with those models' vectors. It reads the ids, and leaves the
+// vectors where they are. What is wrong with the shard is a dataset.Error without a cause; one with a cause is of the
+// disk.
 func openShard(f io.ReaderAt, size int64, name string, models []pca.Model, rows int) (*shardFile, error) {
-	bad := func(format string, args ...any) error {
-		return &dataset.Error{Path: name, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: "make the shard and the manifest again"}
-	}
-	first := make([]byte, min(8, size))
-	if _, err := f.ReadAt(first, 0); err != nil && err != io.EOF {
-		return nil, dataset.ReadError(name, err)
-	}
-	length, err := safetensors.HeaderLen(first, int(size), abi.MaxHeader)
-	if err != nil {
-		return nil, bad("not a safetensors file: %v", err)
-	}
-	header := make([]byte, length)
-	if _, err := f.ReadAt(header, 0); err != nil && err != io.EOF {
-		return nil, dataset.ReadError(name, err)
-	}
-	parsed, offsets, err := safetensors.ParseHeader(header, int(size))
-	if err != nil {
-		return nil, bad("not a safetensors file: %v", err)
-	}
-	if got := parsed.Metadata["format"]; got != "" && got != shardFormat {
-		return nil, bad("format is %q; expected %q", got, shardFormat)
+	r := &shardReader{file: f, size: size, name: name}
+	if err := r.readHeader(); err != nil {
+		return nil, err
 	}
 	s := &shardFile{}
 	for _, m := range models {
-		t, ok := parsed.Tensor(vectorTensor(m.Name))
-		switch {
-		case !ok:
-			return nil, bad("there is no tensor %s; the projection has model %q", vectorTensor(m.Name), m.Name)
-		case t.DType != safetensors.F16 && t.DType != safetensors.F32 && t.DType != safetensors.F64:
-			return nil, bad("tensor %s is %s; F16, F32 and F64 are read", t.Name, t.DType)
-		case len(t.Shape) != 2 || t.Shape[0] != rows || t.Shape[1] != m.Width:
-			return nil, bad("tensor %s has shape %v; expected %d rows, as the manifest has them, of %d, as the projection has them", t.Name, t.Shape, rows, m.Width)
+		x, err := r.matrix(m, rows)
+		if err != nil {
+			return nil, err
 		}
-		s.documents = append(s.documents, &shardMatrix{name: name + " " + t.Name, file: f, offset: int64(offsets[t.Name]), rows: rows, width: m.Width, dtype: t.DType})
+		s.documents = append(s.documents, x)
 	}
-	if len(parsed.Tensors) != len(models)+2 {
-		return nil, bad("%d tensors; %d models and ids take %d", len(parsed.Tensors), len(models), len(models)+2)
+	if n := len(r.tensors.Tensors); n != len(models)+2 {
+		return nil, r.bad("%d tensors; %d models and ids take %d", n, len(models), len(models)+2)
 	}
-	read := func(tensor string) (safetensors.Tensor, error) {
-		t, ok := parsed.Tensor(tensor)
-		if !ok || len(t.Shape) != 1 || t.Shape[0] > abi.MaxMessage {
-			return t, bad("tensor %s is missing, or of shape %v", tensor, t.Shape)
-		}
-		t.Data = make([]byte, t.Shape[0]*t.DType.Size())
-		if _, err := f.ReadAt(t.Data, int64(offsets[tensor])); err != nil && err != io.EOF {
-			return t, dataset.ReadError(name, err)
-		}
-		return t, nil
-	}
-	blob, err := read(shardIDs)
+	blob, err := r.tensor(shardIDs)
 	if err != nil {
 		return nil, err
 	}
-	ends, err := read(shardIDs + "_offsets")
+	offsets, err := r.tensor(shardIDs + "_offsets")
 	if err != nil {
 		return nil, err
 	}
-	if s.ids, err = newIDs(shardIDs, blob, ends, rows); err != nil {
-		return nil, bad("%v", err)
+	if s.ids, err = newIDs(shardIDs, blob, offsets, rows); err != nil {
+		return nil, r.bad("%v", err)
 	}
 	return s, nil
 }
 
-// shardMatrix is a tensor of a file.
+// bad is an error of the shard's own.
+func (r *shardReader) bad(format string, args ...any) error {
+	return &dataset.Error{Path: r.name, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: "make the shard and the manifest again"}
+}
+
+// read fills p with the file's bytes from at on. Where the file ends early the rest of p is as it was.
+func (r *shardReader) read(p []byte, at int64) error {
+	if _, err := r.file.ReadAt(p, at); err != nil && err != io.EOF {
+		return dataset.ReadError(r.name, err)
+	}
+	return nil
+}
+
+func (r *shardReader) readHeader() error {
+	first := make([]byte, min(8, r.size))
+	if err := r.read(first, 0); err != nil {
+		return err
+	}
+	length, err := safetensors.HeaderLen(first, int(r.size), abi.MaxHeader)
+	if err != nil {
+		return r.bad("not a safetensors file: %v", err)
+	}
+	header := make([]byte, length)
+	if err := r.read(header, 0); err != nil {
+		return err
+	}
+	if r.tensors, r.offsets, err = safetensors.ParseHeader(header, int(r.size)); err != nil {
+		return r.bad("not a safetensors file: %v", err)
+	}
+	if got := r.tensors.Metadata["format"]; got != "" && got != shardFormat {
+		return r.bad("format is %q; expected %q", got, shardFormat)
+	}
+	return nil
+}
+
+// matrix checks a model's vectors.
+func (r *shardReader) matrix(m pca.Model, rows int) (*shardMatrix, error) {
+	name := vectorTensor(m.Name)
+	t, ok := r.tensors.Tensor(name)
+	switch {
+	case !ok:
+		return nil, r.bad("there is no tensor %s; the projection has model %q", name, m.Name)
+	case t.DType != safetensors.F16 && t.DType != safetensors.F32 && t.DType != safetensors.F64:
+		return nil, r.bad("tensor %s is %s; F16, F32 and F64 are read", name, t.DType)
+	case len(t.Shape) != 2 || t.Shape[0] != rows || t.Shape[1] != m.Width:
+		return nil, r.bad("tensor %s has shape %v; expected %d rows, as the manifest has them, of %d, as the projection has them", name, t.Shape, rows, m.Width)
+	}
+	return &shardMatrix{name: r.name + " " + name, file: r.file, offset: int64(r.offsets[name]), rows: rows, width: m.Width, dtype: t.DType}, nil
+}
+
+// tensor reads a tensor of one dimension into memory.
+func (r *shardReader) tensor(name string) (safetensors.Tensor, error) {
+	t, ok := r.tensors.Tensor(name)
+	if !ok || len(t.Shape) != 1 || t.Shape[0] > abi.MaxMessage {
+		return t, r.bad("tensor %s is missing, or of shape %v", name, t.Shape)
+	}
+	t.Data = make([]byte, t.Shape[0]*t.DType.Size())
+	return t, r.read(t.Data, int64(r.offsets[name]))
+}
+
+// shardMatrix is a model's vectors in a shard's file. Rows are read when they are asked for.
 type shardMatrix struct {
 	name        string
 	file        io.ReaderAt

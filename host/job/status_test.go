@@ -41,19 +41,21 @@ func (x *trial) took(shard, milliseconds, mib int) {
 		}
 		changed++
 	}
-	if changed != len(x.manifest.Pairs) {
+	if changed != len(x.manifest.Groups) {
 		x.t.Fatalf("shard %d has %d parts", shard, changed)
 	}
 }
 
 // TestStatusAddsUp: time, memory and cost of parts that say what they took. What no memory was paid for costs nothing.
 func TestStatusAddsUp(t *testing.T) {
-	// GB-seconds: 600 x 2 + 450.5 x 1 + 1 x 1769 / 1024 = 1652.2275390625, at $0.0000133334; three parts are paid for, each at $0.0000188.
+	t.Parallel()
+	// GB-seconds: 600 x 2 + 450.5 x 1 + 1 x 1769 / 1024 = 1652.2275390625, at $0.0000133334; three parts are paid for,
+	// each at $0.0000188.
 	const gbSeconds, price = 1652.2275390625, 0.0220298106694 + 3*0.0000188
 	for groups, o := range map[int]mining.Options{1: {}, 2: grouped(t, mining.Options{}, 2)} {
 		x := newInputs(t, o, 5).on(t)
-		if len(x.manifest.Pairs) != groups {
-			t.Fatalf("%d groups of pairs", len(x.manifest.Pairs))
+		if len(x.manifest.Groups) != groups {
+			t.Fatalf("%d groups of pairs", len(x.manifest.Groups))
 		}
 		for shard, work := range [][2]int{{600_000, 2048}, {450_500, 1024}, {1_000, 1769}, {4_000, 0}} { // the fifth is not mined
 			x.shard(x.shards[shard], job.Mined, "")

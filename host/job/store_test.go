@@ -53,18 +53,20 @@ var errKilled = errors.New("the worker was killed")
 type ledger struct {
 	mu       sync.Mutex
 	met      map[kind]int
-	budget   int            // faults left; negative for none
+	planned  kind           // it is met for sure, by whoever comes to its operation; empty for none, or once it was met
+	skip     int            // operations that could have the planned fault, before the one that has it
+	budget   int            // faults left that are drawn; negative for none
 	created  map[string]int // objects of results that PutNew made, by key
 	lost     bool           // the commit was done, and its worker was not told
-	open     int            // reads
-	mostOpen int
+	open     int            // reads of results that are under way
+	mostOpen int            // the most of them at once
 }
 
 func newLedger(budget int) *ledger {
 	return &ledger{met: map[kind]int{}, created: map[string]int{}, budget: budget}
 }
 
-// counted counts what a store of results is asked for.
+// counted is a store of results that counts what it makes and what is read.
 type counted struct {
 	objstore.Store
 	ledger *ledger
@@ -104,25 +106,25 @@ func (r *countedRead) Close() error {
 	return r.ReadCloser.Close()
 }
 
-// process is what a worker runs in: its operations on both stores meet faults, and after a kill none is done any more.
+// process is what a worker runs in. Its operations on both stores meet faults, and after a kill all of them fail.
 type process struct {
 	ledger *ledger
 	die    context.CancelFunc // of what it is at
 
 	mu      sync.Mutex
 	random  *rand.Rand
-	rate    float64 // of operations that meet a fault
-	writing bool    // faults are of writes alone, and many
-	latency time.Duration
-	lags    bool // one operation in ten is done a hundred times later
-	n       int  // operations
-	killAt  int  // counted from 0; -1 for none
+	rate    float64       // the share of operations that meet a fault
+	writing bool          // instead, most writes meet a fault, and nothing else does
+	latency time.Duration // the longest that an operation takes
+	lags    bool          // one operation in ten takes up to a hundred times that
+	n       int           // operations so far
+	killAt  int           // the operation that meets killed, counted from 0; -1 for none
 	killed  kind
-	lasting bool // it is met from killAt on, not there alone
+	lasting bool // the operations after killAt meet killed too
 	dead    bool
 }
 
-// next counts an operation and draws its fault; none is empty.
+// next counts an operation and decides on its fault, one of those kinds; empty is none.
 func (p *process) next(kinds []kind) kind {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -135,9 +137,13 @@ func (p *process) next(kinds []kind) kind {
 		}
 	}
 	p.n++
-	switch {
-	case p.dead:
+	if p.dead {
 		return dead
+	}
+	planned, due := p.ledger.due(kinds)
+	switch {
+	case due:
+		which = planned
 	case (n == p.killAt || p.lasting && n > p.killAt) && slices.Contains(kinds, p.killed):
 		which = p.killed
 	case drawn >= rate || !p.ledger.spend():
@@ -150,7 +156,7 @@ func (p *process) next(kinds []kind) kind {
 	return which
 }
 
-// kill is called with the lock held.
+// kill ends the process. It is called with the lock held.
 func (p *process) kill() {
 	p.dead = true
 	p.die()
@@ -168,6 +174,28 @@ func (p *process) intN(n int) int {
 	return p.random.IntN(n)
 }
 
+// plan has one fault met for sure, at one of the first operations that can have it.
+func (s *schedule) plan(drawn []kind, number int) {
+	s.ledger.planned, s.ledger.skip = drawn[number%len(drawn)], s.random(6).IntN(4)
+}
+
+// due returns the planned fault, where it comes at an operation that can have those.
+func (l *ledger) due(kinds []kind) (kind, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.planned == "" || !slices.Contains(kinds, l.planned) {
+		return "", false
+	}
+	if l.skip > 0 {
+		l.skip--
+		return "", false
+	}
+	k := l.planned
+	l.planned = ""
+	return k, true
+}
+
+// spend takes a fault from the budget, and reports whether there was one left.
 func (l *ledger) spend() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -181,7 +209,7 @@ func (l *ledger) meet(k kind) {
 	l.met[k]++
 }
 
-// do runs an operation with its fault.
+// do does an operation with its fault.
 func (p *process) do(what, key string, k kind, op func() error) error {
 	if most := int(p.latency); most > 0 {
 		if p.lags && p.intN(10) == 0 {
@@ -217,6 +245,7 @@ func (p *process) do(what, key string, k kind, op func() error) error {
 	}
 }
 
+// answerLost notes that the commit was done, and its worker was not told.
 func (p *process) answerLost(key string, err error) {
 	if err == nil && key == resultKey {
 		p.ledger.mu.Lock()
@@ -296,7 +325,7 @@ func (f *faulty) Get(ctx context.Context, key string, from int64, etag string) (
 	return &faultyRead{r, f.process, k, f.intN(int(max(1, o.Size-from)))}, o, nil
 }
 
-// faultyRead has a fault after some bytes.
+// faultyRead is a read that has its fault after some bytes.
 type faultyRead struct {
 	io.ReadCloser
 	process *process

@@ -86,15 +86,16 @@ func TestManifestChangedUnderWay(t *testing.T) {
 // next is what becomes of a shard whose part may be there.
 func (x *trial) next(shard int) job.Action {
 	if x.status().Mined > shard {
-		return job.There
+		return job.AlreadyMined
 	}
 	return job.Mined
 }
 
 // TestCorruptInputs refuses shards whose projection or pairs are not the manifest's, and mines them once those are mended.
 func TestCorruptInputs(t *testing.T) {
+	t.Parallel()
 	i := newInputs(t, grouped(t, mining.Options{}, 2), 4)
-	for _, key := range []string{i.manifest.Projection.Name, i.manifest.Pairs[0].Name, i.manifest.Pairs[1].Name} {
+	for _, key := range []string{i.manifest.Projection.Name, i.manifest.Groups[0].Name, i.manifest.Groups[1].Name} {
 		for name, change := range map[string]func(b []byte) []byte{
 			"bit": func(b []byte) []byte { b[len(b)-9] ^= 1; return b }, "cut": func(b []byte) []byte { return b[:100] },
 		} {
@@ -116,9 +117,9 @@ func TestCorruptInputs(t *testing.T) {
 				b := change(x.original(key))
 				x.put(key, b)
 				x.put(job.ManifestKey, x.edit(t, func(m *job.Manifest) {
-					for f := range m.Pairs {
-						if m.Pairs[f].Name == key {
-							m.Pairs[f].Size, m.Pairs[f].SHA256 = int64(len(b)), sum(b)
+					for f := range m.Groups {
+						if m.Groups[f].Name == key {
+							m.Groups[f].Size, m.Groups[f].SHA256 = int64(len(b)), sum(b)
 						}
 					}
 					if m.Projection.Name == key {
@@ -136,7 +137,7 @@ func TestCorruptInputs(t *testing.T) {
 		for _, name := range x.shards[:3] {
 			x.shard(name, job.Mined, "")
 		}
-		key := i.manifest.Pairs[1].Name
+		key := i.manifest.Groups[1].Name
 		gone := &job.Place{Name: x.at.Name, In: x.at.In, Out: &hooked{x.at.Out, func(op, key string) error {
 			if op == "put" && key == negativesKey {
 				return errors.New("the network is gone")
@@ -159,7 +160,7 @@ func TestCorruptInputs(t *testing.T) {
 
 func TestShardsBeforeTheManifest(t *testing.T) {
 	x := newInputs(t, mining.Options{}, 4).on(t)
-	for _, key := range []string{x.manifest.Pairs[0].Name, x.manifest.Projection.Name, job.ManifestKey} {
+	for _, key := range []string{x.manifest.Groups[0].Name, x.manifest.Projection.Name, job.ManifestKey} {
 		if err := x.at.In.Delete(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +180,7 @@ func TestShardsBeforeTheManifest(t *testing.T) {
 	x.shard(x.shards[0], job.Waits, "projection.safetensors")
 	x.mend(x.manifest.Projection.Name)
 	x.shard(x.shards[0], job.Waits, "pairs/")
-	x.mend(x.manifest.Pairs[0].Name)
+	x.mend(x.manifest.Groups[0].Name)
 	o := x.sweep(job.Pending, "")
 	if len(o.Uploaded) != 4 {
 		t.Fatalf("%+v", o)
@@ -189,6 +190,7 @@ func TestShardsBeforeTheManifest(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	i := newInputs(t, mining.Options{}, 4)
 	t.Run("under way", func(t *testing.T) {
 		x := i.on(t)
@@ -242,6 +244,7 @@ func TestCancel(t *testing.T) {
 
 // TestCorruptPart says which object is broken and what to do, which mends it.
 func TestCorruptPart(t *testing.T) {
+	t.Parallel()
 	i := newInputs(t, mining.Options{}, 4)
 	for name, change := range map[string]func(b []byte) []byte{
 		"cut":      func(b []byte) []byte { return b[:len(b)/2] },
@@ -343,6 +346,7 @@ func TestInitsAtTheSameTime(t *testing.T) {
 
 // TestNames has jobs and shards of odd names, in folders.
 func TestNames(t *testing.T) {
+	t.Parallel()
 	i := newInputs(t, mining.Options{}, 3)
 	for _, name := range []string{"a job", "a+b=c&d", "höhe-日本", "%2F", "über?#"} {
 		t.Run(name, func(t *testing.T) {
@@ -449,10 +453,14 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestMergeReadsFewPartsAtATime counts the reads that are open while 200 parts are merged.
+// TestMergeReadsFewPartsAtATime counts the reads that are open while many parts are merged.
 func TestMergeReadsFewPartsAtATime(t *testing.T) {
-	const shards = 200
-	s, at, l := newSample(t, mining.Options{}), place(), newLedger(0)
+	t.Parallel()
+	shards := 200
+	if testing.Short() {
+		shards = 50
+	}
+	s, at, l := newDemo(t, mining.Options{}), place(), newLedger(0)
 	m := s.init(t, at, shards)
 	at.Out = &counted{at.Out, l}
 	w := worker(t, at)

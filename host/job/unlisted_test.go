@@ -12,7 +12,7 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// forgetful is a store that does not list the parts of some shard, after a function was called.
+// forgetful is a store that does not list the parts of some shard. Before it lists anything it calls a function.
 type forgetful struct {
 	objstore.Store
 	shard string
@@ -35,8 +35,8 @@ func (f *forgetful) List(ctx context.Context, prefix, after string) iter.Seq2[ob
 	}
 }
 
-// TestPartsThatAreNotListed: a job finishes because each worker sees its own parts in the list. One that does not see them must not take its
-// shard for done, or none would see the last of them.
+// TestPartsThatAreNotListed: a job finishes because each worker sees its own parts in the list. A worker that does not
+// see them fails: if it took its shard for done, no worker might ever see all parts.
 func TestPartsThatAreNotListed(t *testing.T) {
 	x := newInputs(t, mining.Options{}, 3).on(t)
 	plain, behind := x.at.Out, &forgetful{Store: x.at.Out, shard: "-0000002-"}

@@ -77,9 +77,3 @@ func (o Outputs) save(r *negatives.Result, p *projection.Projection, c *checkpoi
 	}
 	return files.Commit()
 }
-
-// Transitional: host/job and the commands move to option.ErrExists and option.ErrWrite.
-var (
-	ErrExists = option.ErrExists
-	ErrWrite  = option.ErrWrite
-)

@@ -130,7 +130,7 @@ func firstNames(names []string, most int) string {
 
 // writeShards writes rows of a table: the shards that are yet to mine, those that are not uploaded, and what was refused, with the problem and a hint.
 // Of each kind it names most at most.
-func writeShards(w io.Writer, toMine, absent []string, refused []job.Record, most int) {
+func writeShards(w io.Writer, toMine, absent []string, refused []job.Refusal, most int) {
 	if n := len(toMine); n > 0 {
 		fmt.Fprintf(w, "to mine\t%d uploaded: %s\n", n, firstNames(toMine, most))
 	}

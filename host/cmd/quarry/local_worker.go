@@ -38,7 +38,7 @@ func (l *localWorkers) close(ctx context.Context) error { return closeEngine(ctx
 
 // open returns a worker of a job. Close it after use.
 func (l *localWorkers) open(at *job.Place) (_ *localWorker, err error) {
-	w := &localWorker{at: at, meter: l.meter, summary: workSummary{Job: at.Name, Results: at.Out.URL(), Refused: []job.Record{}}}
+	w := &localWorker{at: at, meter: l.meter, summary: workSummary{Job: at.Name, Results: at.Out.URL(), Refused: []job.Refusal{}}}
 	own := l.compute
 	own.Progress = func(_ string, done, total int64) {
 		l.compute.Progress.Report("mine", w.mined+int64(w.current)*done/max(total, 1), w.worker.Manifest().Documents())
@@ -61,17 +61,17 @@ type localWorker struct {
 
 // workSummary is what run and sweep say they did, and how the job stands.
 type workSummary struct {
-	Job       string       `json:"job"`
-	State     job.Action   `json:"state"` // finished, pending, waits or cancelled
-	Problem   string       `json:"problem,omitempty"`
-	Shards    int          `json:"shards_mined_here"`
-	Documents int64        `json:"documents_mined_here"`
-	Seconds   float64      `json:"seconds"`
-	Committed bool         `json:"result_written_here"`
-	ToMine    []string     `json:"uploaded_not_mined"`
-	Absent    []string     `json:"not_uploaded"`
-	Refused   []job.Record `json:"refused"`
-	Results   string       `json:"results"`
+	Job       string        `json:"job"`
+	State     job.Action    `json:"state"` // finished, pending, waits or cancelled
+	Problem   string        `json:"problem,omitempty"`
+	Shards    int           `json:"shards_mined_here"`
+	Documents int64         `json:"documents_mined_here"`
+	Seconds   float64       `json:"seconds"`
+	Committed bool          `json:"result_written_here"`
+	ToMine    []string      `json:"uploaded_not_mined"`
+	Absent    []string      `json:"not_uploaded"`
+	Refused   []job.Refusal `json:"refused"`
+	Results   string        `json:"results"`
 }
 
 func (w *localWorker) close(ctx context.Context) error {
@@ -89,7 +89,7 @@ func (w *localWorker) refresh(ctx context.Context) error {
 		return inputError(w.at.In.URL()+"/"+o.Refused, o.Hint, "%s", o.Problem)
 	}
 	refused := func(name string) bool {
-		return slices.ContainsFunc(w.summary.Refused, func(r job.Record) bool { return r.Name == name })
+		return slices.ContainsFunc(w.summary.Refused, func(r job.Refusal) bool { return r.Name == name })
 	}
 	s := &w.summary
 	s.State, s.Problem = o.Action, o.Problem
@@ -123,12 +123,12 @@ func (w *localWorker) mine(ctx context.Context, names []string) (progress bool, 
 			s.Shards++
 			s.Documents += int64(o.Rows)
 			s.Seconds += time.Since(began).Seconds()
-		case job.There: // another worker mined it
+		case job.AlreadyMined: // another worker mined it
 		case job.Refused:
 			if o.Refused != name { // every shard needs what is refused
 				return progress, inputError(w.at.In.URL()+"/"+o.Refused, o.Hint, "%s", o.Problem)
 			}
-			s.Refused = append(s.Refused, job.Record{Name: name, Problem: o.Problem, Hint: o.Hint})
+			s.Refused = append(s.Refused, job.Refusal{Name: name, Problem: o.Problem, Hint: o.Hint})
 			continue
 		case job.Waits:
 			s.Problem = o.Problem

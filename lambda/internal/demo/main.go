@@ -72,7 +72,7 @@ func (s *screen) log(line string) {
 			cold = ", by a new process"
 		}
 		s.line("%s mined: %d pairs, %d documents, %d negatives, %d ms%s; %d of %d parts are there", l.Shard, l.Pairs, l.Documents, l.Negatives, l.Milliseconds, cold, l.Parts, l.Of)
-	case l.Action == job.There:
+	case l.Action == job.AlreadyMined:
 		s.line("%s came again: its part is there", l.Shard)
 	case l.Action == job.Refused || l.Action == "" && l.Problem != "":
 		s.line("%s %s: %s", l.Shard, l.Msg, l.Problem)

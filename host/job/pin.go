@@ -1,0 +1,123 @@
+package job
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/quarry-hn/quarry/host/objstore"
+)
+
+// The manifest that a job goes by is the one among the results. The first worker copies it there from the inputs; then
+// it is pinned: whatever becomes of the one among the inputs, the job goes on with the copy.
+
+// begin finds out whether there is anything to do, and loads the manifest. An outcome that is not nil says why there is
+// nothing to do.
+func (w *Worker) begin(ctx context.Context) (*Outcome, error) {
+	if there, err := exists(ctx, w.out, cancelledKey); err != nil {
+		return nil, err
+	} else if there {
+		return &Outcome{Action: Cancelled}, nil
+	}
+	if _, err := readResult(ctx, w.in, w.out); err == nil {
+		return &Outcome{Action: Finished}, nil
+	} else if !notFound(err) {
+		return nil, err
+	}
+	pinned, err := w.out.Head(ctx, ManifestKey)
+	if errors.Is(err, objstore.ErrDenied) {
+		err = w.deniedOrMissing(ctx, ManifestKey, err)
+	}
+	if errors.Is(err, objstore.ErrNotExist) {
+		return w.pin(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if w.manifest != nil && pinned.ETag == w.manifestETag {
+		return nil, nil
+	}
+	return nil, w.loadPinned(ctx)
+}
+
+// deniedOrMissing finds out what it means that a look-up among the results was denied. It returns ErrNotExist where the
+// list does not have the object, and otherwise the error that it was given. S3 says that a missing object is denied to
+// those who may not list it, and its documentation does not say what it answers where a policy allows to list below a
+// prefix.
+func (w *Worker) deniedOrMissing(ctx context.Context, key string, denied error) error {
+	for object, err := range w.out.List(ctx, key, "") {
+		if err != nil {
+			return errors.Join(denied, err)
+		}
+		if object.Key == key {
+			return denied
+		}
+		break // the key would be the first of the list
+	}
+	return objstore.ErrNotExist
+}
+
+// pin copies the manifest of the inputs to the results, and loads it.
+func (w *Worker) pin(ctx context.Context) (*Outcome, error) {
+	w.manifest = nil // it was of a job that this one replaces
+	b, _, err := objstore.ReadAll(ctx, w.in, ManifestKey, maxManifest)
+	if notFound(err) {
+		return &Outcome{Action: Waits, Problem: fmt.Sprintf("there is no %s yet, or it may not be read: %v", ManifestKey, err)}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ParseManifest(b); err != nil {
+		return w.refuse(ctx, &Outcome{}, Refusal{ManifestKey, err.Error(), "upload a sound one"})
+	}
+	if err := w.out.PutNew(ctx, ManifestKey, bytes.NewReader(b)); err != nil && !errors.Is(err, objstore.ErrExists) {
+		return nil, err
+	}
+	return nil, w.loadPinned(ctx)
+}
+
+// loadPinned loads the manifest of the results. What the worker has of another job goes.
+func (w *Worker) loadPinned(ctx context.Context) error {
+	b, object, err := objstore.ReadAll(ctx, w.out, ManifestKey, maxManifest)
+	if err != nil {
+		return err
+	}
+	m, err := ParseManifest(b)
+	if err != nil {
+		return fmt.Errorf("%s/%s: %w\n  hint: cancel the job, and begin another", w.out.URL(), ManifestKey, err)
+	}
+	if err := w.stopMiner(ctx); err != nil {
+		return err
+	}
+	w.kept.clear()
+	w.manifest, w.manifestETag, w.projection = m, object.ETag, nil
+	return nil
+}
+
+// refuseOtherManifest writes a record where the manifest among the inputs is not the one that the job goes by.
+func (w *Worker) refuseOtherManifest(ctx context.Context) error {
+	b, _, err := objstore.ReadAll(ctx, w.in, ManifestKey, maxManifest)
+	if notFound(err) || err == nil && shaOf(b) == w.manifest.manifestSHA {
+		return nil
+	}
+	if err == nil {
+		_, err = w.refuse(ctx, &Outcome{}, Refusal{ManifestKey, "it was changed after the job had begun", "cancel the job, and begin another"})
+	}
+	return err
+}
+
+// checkPinned fails where the job was cancelled or replaced since the worker loaded its manifest.
+func (w *Worker) checkPinned(ctx context.Context) error {
+	if there, err := exists(ctx, w.out, cancelledKey); err != nil {
+		return err
+	} else if there {
+		return errCancelled
+	}
+	if now, err := w.out.Head(ctx, ManifestKey); err != nil && !notFound(err) {
+		return err
+	} else if err != nil || now.ETag != w.manifestETag {
+		return fmt.Errorf("%s is not the job that was merged any more: it was made anew meanwhile", w.out.URL())
+	}
+	return nil
+}

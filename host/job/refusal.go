@@ -1,0 +1,114 @@
+package job
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/quarry-hn/quarry/host/objstore"
+)
+
+// Refusal says what is wrong with an object of the job's inputs, and how to mend it.
+type Refusal struct {
+	Name    string `json:"name"` // its key, below the job's
+	Problem string `json:"problem"`
+	Hint    string `json:"hint"`
+}
+
+// refusalRecord is a Refusal as it is written among the results.
+type refusalRecord struct {
+	Format string `json:"format"`
+	Refusal
+	Manifest string `json:"manifest,omitempty"` // SHA-256 of the manifest that the job goes by; empty where it has none yet
+}
+
+const (
+	refusalFormat = "quarry.refused.v1"
+	maxRefusal    = 1 << 20 // bytes of a record
+)
+
+// refusedKey is the key of the record of an object of that name.
+func refusedKey(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return fmt.Sprintf("%s%.16x.json", refusedPrefix, sum)
+}
+
+// refuse writes a record, and says in the outcome what was refused.
+func (w *Worker) refuse(ctx context.Context, o *Outcome, r Refusal) (*Outcome, error) {
+	record := refusalRecord{Format: refusalFormat, Refusal: r}
+	if w.manifest != nil {
+		record.Manifest = w.manifest.manifestSHA
+	}
+	b, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	o.Action, o.Refused, o.Problem, o.Hint = Refused, r.Name, r.Problem, r.Hint
+	return o, w.out.Put(ctx, refusedKey(r.Name), bytes.NewReader(append(b, '\n')))
+}
+
+// readRefusals reads the records of objects that are not mended yet. mined has the names of the shards that are mined.
+func (w *Worker) readRefusals(ctx context.Context, mined map[string]bool) ([]Refusal, error) {
+	refusals, out := []Refusal{}, w.out
+	for object, err := range out.List(ctx, refusedPrefix, "") {
+		if err != nil {
+			return nil, err
+		}
+		b, _, err := objstore.ReadAll(ctx, out, object.Key, maxRefusal)
+		if errors.Is(err, objstore.ErrNotExist) {
+			continue // it was removed after it was listed
+		}
+		if err != nil {
+			return nil, err
+		}
+		var r refusalRecord
+		if err := json.Unmarshal(b, &r); err != nil || r.Format != refusalFormat {
+			return nil, fmt.Errorf("%s/%s: not the record of a refused object", out.URL(), object.Key)
+		}
+		mended, err := w.isMended(ctx, r.Refusal, mined)
+		if err != nil {
+			return nil, err
+		}
+		if !mended {
+			refusals = append(refusals, r.Refusal)
+		}
+	}
+	return refusals, nil
+}
+
+// isMended reports whether an object that was refused is in order now. A shard is where it is mined, and the manifest
+// where it is the one that the job goes by. The projection and the groups are where they have the manifest's bytes.
+// What the manifest does not name has to be gone.
+func (w *Worker) isMended(ctx context.Context, r Refusal, mined map[string]bool) (bool, error) {
+	m := w.manifest
+	if _, ok := m.shard(r.Name); ok {
+		return mined[r.Name], nil
+	}
+	if r.Name == ManifestKey {
+		b, _, err := objstore.ReadAll(ctx, w.in, ManifestKey, maxManifest)
+		if notFound(err) {
+			return false, nil
+		}
+		return err == nil && shaOf(b) == m.manifestSHA, err
+	}
+	f := m.Projection
+	if i := slices.IndexFunc(m.Groups, func(g Group) bool { return g.Name == r.Name }); i >= 0 {
+		f = m.Groups[i].File
+	} else if r.Name != f.Name {
+		there, err := exists(ctx, w.in, r.Name)
+		return !there, err
+	}
+	if r.Hint != hintUpload { // it had the manifest's bytes, and they make no sense: it is not in order as long as shards wait for it
+		return len(mined) == len(m.Shards), nil
+	}
+	err := w.fetchInput(ctx, f, io.Discard, func() error { return nil })
+	if errors.As(err, new(*inputError)) || notFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
