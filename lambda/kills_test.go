@@ -15,10 +15,10 @@ import (
 
 // kill is a request to S3 at which the process that makes it is killed.
 type kill struct {
-	method string // of HTTP; LIST where objects are listed
-	key    string // of the object, or the prefix that is listed, below the job's; or the beginning of it
-	nth    int    // of the requests for these, from 1; a later one where that process is killed already
-	done   bool   // whether S3 has done what was asked for, and the answer is lost; otherwise the request never reaches S3
+	method string // of HTTP, or LIST where objects are listed
+	key    string // the object's key, or the prefix that is listed, begins with the job's prefix and this
+	nth    int    // which of these requests it is, from 1; a later one, where another kill takes that one
+	done   bool   // true: S3 does what is asked for, and the answer is lost; false: the request never reaches S3
 }
 
 // target returns the method of a request to S3, LIST where objects are listed, and the key or the prefix that it is
@@ -33,8 +33,8 @@ func target(r *http.Request) (method, key string) {
 
 // killer stands between the function and S3, and kills the processes that make certain requests.
 type killer struct {
-	t    *testing.T
-	jobs string // the job's prefix
+	t      *testing.T
+	prefix string // of the job's keys
 
 	mu     sync.Mutex
 	kill   func(environment int)
@@ -45,18 +45,18 @@ type killer struct {
 // pending is a kill that is yet to come.
 type pending struct {
 	kill
-	seen int // requests for the same
+	seen int // how many of its requests there were
 }
 
 func newKiller(t *testing.T, jobName string, kills []kill) *killer {
-	k := &killer{t: t, jobs: job.Folder + jobName + "/", killed: map[int]bool{}}
+	k := &killer{t: t, prefix: job.Folder + jobName + "/", killed: map[int]bool{}}
 	for _, one := range kills {
 		k.left = append(k.left, &pending{kill: one})
 	}
 	return k
 }
 
-// arm says how an environment's process is killed. It comes before the first request.
+// arm gives the killer the function that kills an environment's process. It is called before the first request.
 func (k *killer) arm(kill func(environment int)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -96,7 +96,7 @@ func (k *killer) match(environment int, r *http.Request) (func(int), *kill) {
 	}
 	hit := -1
 	for i, p := range k.left {
-		if p.method == method && strings.HasPrefix(key, k.jobs+p.key) {
+		if p.method == method && strings.HasPrefix(key, k.prefix+p.key) {
 			if p.seen++; p.seen >= p.nth && hit < 0 {
 				hit = i
 			}
