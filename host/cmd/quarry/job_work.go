@@ -28,17 +28,17 @@ type jobWork struct {
 
 // jobWorkSummary is what run and sweep say they did, and how the job stands.
 type jobWorkSummary struct {
-	Job       string       `json:"job"`
-	State     job.Action   `json:"state"` // finished, pending, waits or cancelled
-	Problem   string       `json:"problem,omitempty"`
-	Shards    int          `json:"shards_mined_here"`
-	Documents int64        `json:"documents_mined_here"`
-	Seconds   float64      `json:"seconds"`
-	Committed bool         `json:"result_written_here"`
-	ToMine    []string     `json:"uploaded_not_mined"`
-	Absent    []string     `json:"not_uploaded"`
+	Job       string        `json:"job"`
+	State     job.Action    `json:"state"` // finished, pending, waits or cancelled
+	Problem   string        `json:"problem,omitempty"`
+	Shards    int           `json:"shards_mined_here"`
+	Documents int64         `json:"documents_mined_here"`
+	Seconds   float64       `json:"seconds"`
+	Committed bool          `json:"result_written_here"`
+	ToMine    []string      `json:"uploaded_not_mined"`
+	Absent    []string      `json:"not_uploaded"`
 	Refused   []job.Refusal `json:"refused"`
-	Results   string       `json:"results"`
+	Results   string        `json:"results"`
 }
 
 // withWorkers calls do with what makes workers; they share an engine.
