@@ -13,9 +13,9 @@ import (
 //go:embed testdata/peak.wasm
 var peakModule []byte
 
-// BenchmarkKernels runs the products on one core, splatting included: the scan's, 64 vectors against 512 kept rows of 654 columns in 16 bits; the
-// projection's, 64 vectors of 1,536 columns to 654; and the fit's, which has the projection's tile. share-of-peak is of a loop that only multiplies and
-// adds float32 in registers, run right before.
+// BenchmarkKernels runs the products on one core, splatting included: the scan's, 64 vectors against 512 kept rows of
+// 654 columns in 16 bits; the projection's, 64 vectors of 1,536 columns to 654; and the fit's, which has the
+// projection's tile. share-of-peak is of a loop that only multiplies and adds float32 in registers, run right before.
 func BenchmarkKernels(b *testing.B) {
 	r := rand.New(rand.NewPCG(4, 4))
 	x, kept := made(r, benchVectors*1536, false), Pack(made(r, 654*1536, false), 654, 1536)

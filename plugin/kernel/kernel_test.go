@@ -41,7 +41,8 @@ func fill(r *rand.Rand, v []float32, special bool) {
 	}
 }
 
-// shifted returns n values at an offset of offset values in a larger slice, and the slice, whose rest is NaN to guard it.
+// shifted returns n values at an offset of offset values in a larger slice, and the slice, whose rest is NaN to guard
+// it.
 func shifted(n, offset int) (values, whole []float32) {
 	whole = make([]float32, n+offset+8)
 	for i := range whole {
@@ -80,7 +81,8 @@ func TestNormIsCorrectlyRoundedForOneValue(t *testing.T) {
 	}
 }
 
-// TestProjectFollowsTheLoop runs the kernel over all lengths, alignments and tile remainders against the canonical loop.
+// TestProjectFollowsTheLoop runs the kernel over all lengths, alignments and tile remainders against the canonical
+// loop.
 func TestProjectFollowsTheLoop(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	lengths := []int{255, 256, 257, 511, 512, 513, 700}

@@ -2,8 +2,8 @@ package kernel
 
 import "math"
 
-// The loops over single vectors, in Go. Natively they are all there is; in the module, kernel.wat has their twins, and these do what is
-// left over where a length is no multiple of the vector width.
+// The loops over single vectors, in Go. Natively they are all there is; in the module, kernel.wat has their twins, and
+// these do what is left over where a length is no multiple of the vector width.
 
 func dot(a, b []float32) float64 {
 	var r [8]float64
@@ -44,8 +44,8 @@ func widen(dst []float32, x []uint16) {
 	}
 }
 
-// half shifts exponent and fraction into place and multiplies by 2^112, the difference of the biases, which is exact for
-// denormals too; infinities and NaNs keep the largest exponent.
+// half shifts exponent and fraction into place and multiplies by 2^112, the difference of the biases, which is exact
+// for denormals too; infinities and NaNs keep the largest exponent.
 func half(h uint16) float32 {
 	bits := math.Float32bits(math.Float32frombits(uint32(h&0x7fff)<<13)*0x1p112) | uint32(h&0x8000)<<16
 	if h&0x7c00 == 0x7c00 {

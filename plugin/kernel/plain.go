@@ -1,8 +1,8 @@
 package kernel
 
-// Plain is the kernel in plain Go: tiles of two vectors by four kept rows, eight sums at a time, each in
-// ascending order of columns and never fused. It gives the same bits on every architecture, and keeps no scratch memory, so that any
-// number of goroutines may use it.
+// Plain is the kernel in plain Go: tiles of two vectors by four kept rows, eight sums at a time, each in ascending
+// order of columns and never fused. It gives the same bits on every architecture, and keeps no scratch memory, so that
+// any number of goroutines may use it.
 var Plain Kernel = plain{}
 
 // tileRows is how many of a panel's rows a tile takes.

@@ -1,6 +1,7 @@
 package kernel
 
-// Dot is the canonical dot product, by kernel.wat; the last group of eight is filled up with zeros, which change no sum.
+// Dot is the canonical dot product, by kernel.wat; the last group of eight is filled up with zeros, which change no
+// sum.
 func Dot(a, b []float32) float64 {
 	n := len(a) &^ 7
 	var x, y [8]float32
@@ -39,8 +40,8 @@ func Widen(dst []float32, x []uint16) {
 	widen(dst[n:], x[n:])
 }
 
-// Quantize writes x * Unit, rounded to the nearest, as pairs of 16-bit numbers; the last is filled up with 0. Values go from -1 to 1, and
-// what rounding has put beyond that is taken back.
+// Quantize writes x * Unit, rounded to the nearest, as pairs of 16-bit numbers; the last is filled up with 0. Values go
+// from -1 to 1, and what rounding has put beyond that is taken back.
 func Quantize(dst []int32, x []float32) {
 	n := len(x) &^ 7
 	if n > 0 {
@@ -49,12 +50,14 @@ func Quantize(dst []int32, x []float32) {
 	quantize(dst[n/2:], x[n:])
 }
 
-// Above writes those i to dst, ascending, for which float32(x[i]) >= floor[i] - tails[i]*tail, and returns how many they are.
+// Above writes those i to dst, ascending, for which float32(x[i]) >= floor[i] - tails[i]*tail, and returns how many
+// they are.
 func Above(dst, x []int32, floor, tails []float32, tail float32) int {
 	return int(kernelAbove(&dst[0], &x[0], &floor[0], &tails[0], uint32(len(x)), tail))
 }
 
-// Refine leaves those i in kept, in order, for which float32(sums[i]) + by times the sum over c of rows[i*stride+c] * x[c] >= floor[i], and returns how many they are.
+// Refine leaves those i in kept, in order, for which float32(sums[i]) + by times the sum over c of rows[i*stride+c] *
+// x[c] >= floor[i], and returns how many they are.
 func Refine(kept, sums []int32, rows []float32, stride int, x, floor []float32, by float32) int {
 	if len(kept) == 0 || len(x) == 0 {
 		return refine(kept, sums, rows, stride, x, floor, by)

@@ -177,7 +177,8 @@ func TestWATVectors(t *testing.T) {
 	})
 }
 
-// checkRefine compares the numbers that are left with exact sums: what is above its floor by more than rounding is left, what is below is not.
+// checkRefine compares the numbers that are left with exact sums: what is above its floor by more than rounding is
+// left, what is below is not.
 func checkRefine(w *wat, r *rand.Rand, n, x, rows int) {
 	w.Helper()
 	const kept, sums, floor, count = 1 << 17, 1<<17 + 1<<10, 1<<17 + 1<<11, 12

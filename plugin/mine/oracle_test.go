@@ -19,7 +19,7 @@ type problem struct {
 	n         int
 }
 
-// newProblem makes small problems that are hard on ties: values from a few integers, rows repeated and scaled.
+// newProblem makes small problems with many ties: values from a few integers, rows repeated and scaled.
 func newProblem(r *rand.Rand) problem {
 	k := []int{1, 2, 3, 7, 8, 9, 17}[r.IntN(7)]
 	n, q, p := 1+r.IntN(40), 1+r.IntN(6), 1+r.IntN(6)
@@ -131,8 +131,8 @@ func (pr problem) bruteForce() *Part {
 	return part
 }
 
-// scan mines the problem, its documents cut into blocks in random order, with one scanner or with several whose parts are merged in
-// random order.
+// scan mines the problem, its documents cut into blocks in random order, with one scanner or with several whose parts
+// are merged in random order.
 func (pr problem) scan(t *testing.T, r *rand.Rand) *Part {
 	t.Helper()
 	k := pr.pairs.Width
@@ -222,7 +222,7 @@ func TestScanEqualsBruteForce(t *testing.T) {
 	}
 }
 
-// TestScreeningSlack checks the screening bound on many vectors: what is ruled out is truly out.
+// TestScreeningSlack checks the screening bound on many vectors: screening never rules out a document at the floor.
 func TestScreeningSlack(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	for range 3000 {
@@ -243,7 +243,8 @@ func TestScreeningSlack(t *testing.T) {
 		kernel.Quantize(wb, ub)
 		prefix := (1 + r.IntN(k)) &^ 1
 		kernel.Plain.Screen(approximate, kernel.Pack(wa, 1, words), 0, kernel.PanelRows, wb, prefix/2)
-		// What the scan compares: the prefix and the tails, and the prefix and the rest in float32, against a floor at s itself.
+		// What the scan compares: the prefix and the tails, and the prefix and the rest in float32, against a floor at
+		// s itself.
 		floor := []float32{roundDown((s - screenSlack(k)) * unitSquare), 0, 0, 0}
 		tails := []float32{kernel.Unit * tailNorm(ua[prefix:]), 0, 0, 0}
 		above, rest := make([]int32, 4), []int32{0}

@@ -1,8 +1,8 @@
 // Package pca is the projection: from the vectors of several models to one vector in PCA space.
 //
-// In go raw vectors, one tensor per model, and a projection file. Out come projected float32 vectors: fused as Eq. 1 and 2
-// of Meghwani et al. (2025) say, centred and projected as Eq. 3 does, in the arithmetic of docs/ABI.md. The plugin's
-// session calls it; so does the host, to fuse what it fits.
+// In go raw vectors, one tensor for each model, and a projection file. Out come projected float32 vectors. They are
+// fused by Eq. 1 and 2 of Meghwani et al. (2025), and centred and projected by Eq. 3, in the arithmetic of docs/ABI.md.
+// The plugin's session calls this package. The host calls it too, to fuse the vectors that it fits.
 package pca
 
 import (
@@ -65,7 +65,8 @@ func (p *Projection) Width() int {
 	return len(p.Variances)
 }
 
-// HasPCA reports whether vectors are centred and projected once they are fused: whether there are a mean and components.
+// HasPCA reports whether vectors are centred and projected once they are fused: whether there are a mean and
+// components.
 func (p *Projection) HasPCA() bool { return p.PCA != noPCA }
 
 const noPCA = "none"
@@ -172,7 +173,7 @@ func Parse(b []byte) (*Projection, error) {
 	return p, nil
 }
 
-// validate checks what makes a projection usable, whether it was read or is to be written.
+// validate checks a projection that was read, or that is to be written.
 func (p *Projection) validate() error {
 	d := p.Columns()
 	if len(p.Models) == 0 {
@@ -263,7 +264,7 @@ func parseModels(text string) (models []Model, err error) {
 	return models, nil
 }
 
-// metadata reads typed values, keeping the first error.
+// metadata reads typed values out of a file's metadata. It keeps the first error.
 type metadata struct {
 	values map[string]string
 	err    error

@@ -8,10 +8,11 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// Zero says what is done with a vector that is zero, in a model or after projection: its cosine is not defined.
+// Zero says what becomes of a vector that is zero, in a model or after projection. The cosine of such a vector is not
+// defined.
 type Zero bool
 
-// ZeroError fails; ZeroSkip gives a row of zeros in its place.
+// With ZeroError a zero vector is an error. With ZeroSkip its row becomes zeros.
 const (
 	ZeroError Zero = false
 	ZeroSkip  Zero = true
@@ -30,7 +31,8 @@ type Transformer struct {
 	components kernel.Packed[float32]
 }
 
-// NewTransformer prepares a valid projection for that kernel. It keeps none of p's memory, and its own Components are nil.
+// NewTransformer prepares a valid projection for that kernel. It keeps none of p's memory, and its own Components are
+// nil.
 func NewTransformer(p *Projection, k kernel.Kernel) *Transformer {
 	own := *p
 	own.Mean, own.Variances, own.Components = slices.Clone(p.Mean), slices.Clone(p.Variances), nil
@@ -41,8 +43,8 @@ func NewTransformer(p *Projection, k kernel.Kernel) *Transformer {
 	return t
 }
 
-// Transform fuses and projects n rows: raw has one entry per model, and dst takes n x k values. A row that is to be skipped
-// is zeros. name gives the tensor of a model, for errors.
+// Transform fuses and projects n rows. raw has one entry for each model, and dst takes n x k values. A row that is
+// skipped becomes zeros. name gives the name of a model's tensor, for errors.
 func (t *Transformer) Transform(dst []float32, raw []Raw, n int, zero Zero, name func(model string) string) error {
 	d, k := t.Columns(), t.Width()
 	fused := dst
@@ -75,8 +77,8 @@ func (t *Transformer) Transform(dst []float32, raw []Raw, n int, zero Zero, name
 	return nil
 }
 
-// Fuse concatenates the models' vectors, normalised and weighted, into n rows of d values. skip tells which rows
-// were zero in some model, nil where none was; only with ZeroSkip is that not an error.
+// Fuse concatenates the models' vectors, normalised and weighted, into n rows of d values. skip[i] is true where row i
+// is zero in some model; only with ZeroSkip is that not an error. skip is nil where no row is.
 func (p *Projection) Fuse(dst []float32, raw []Raw, n int, zero Zero, name func(model string) string) (skip []bool, err error) {
 	d := p.Columns()
 	column := 0
@@ -110,7 +112,7 @@ func (p *Projection) Fuse(dst []float32, raw []Raw, n int, zero Zero, name func(
 	return skip, nil
 }
 
-// row reads row i into x, rounding to float32; it returns the first column that is not finite then, or -1.
+// row reads row i into x and rounds it to float32. It returns the first column that is not finite then, or -1.
 func (r Raw) row(x []float32, i int) int {
 	size := r.DType.Size()
 	b := r.Data[i*len(x)*size:][:len(x)*size]
