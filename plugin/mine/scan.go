@@ -80,10 +80,10 @@ func Check(pairs Pairs, options Options, k kernel.Kernel) (*Checked, error) {
 	}
 	c := &Checked{Pairs: pairs, options: options, kernel: k}
 	var err error
-	if c.queryNorms, err = norms(abi.TensorQueries, pairs.Queries, pairs.Width); err != nil {
+	if c.queryNorms, err = norms(k, abi.TensorQueries, pairs.Queries, pairs.Width); err != nil {
 		return nil, err
 	}
-	if c.positiveNorms, err = norms(abi.TensorPositives, pairs.Positives, pairs.Width); err != nil {
+	if c.positiveNorms, err = norms(k, abi.TensorPositives, pairs.Positives, pairs.Width); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -106,13 +106,13 @@ func (c *Checked) Scanner() *Scanner {
 	q, n := len(s.queryNorms), len(pairs.PairQuery)
 	unit := make([]float32, len(pairs.Queries))
 	for i, norm := range s.queryNorms {
-		kernel.Scale(unit[i*pairs.Width:], s.row(pairs.Queries, i), 1/norm)
+		s.kernel.Scale(unit[i*pairs.Width:], s.row(pairs.Queries, i), 1/norm)
 		slices.Sort(list(pairs.ExcludeOffsets, pairs.Exclude, i))
 	}
 	words := kernel.Words(pairs.Width)
 	quantized := make([]int32, q*words)
 	for i := range q {
-		kernel.Quantize(quantized[i*words:(i+1)*words], s.row(unit, i))
+		s.kernel.Quantize(quantized[i*words:(i+1)*words], s.row(unit, i))
 	}
 	s.unitQueries, s.unitRows = kernel.Pack(quantized, q, words), unit
 	s.queryPairs = make([][]int32, q)
@@ -136,7 +136,7 @@ func (c *Checked) Scanner() *Scanner {
 	for i := q; i < packed; i++ { // no document reaches the rows that fill the last panel
 		s.low[i] = float32(math.Inf(1))
 	}
-	s.prefix = newPrefix(unit, pairs.Width)
+	s.prefix = newPrefix(s.kernel, unit, pairs.Width)
 	s.reset()
 	return s
 }
@@ -158,11 +158,11 @@ func (s *Scanner) reset() {
 	}
 }
 
-// norms returns the norms of all rows, each of k values. A row that is zero or not finite is an error.
-func norms(tensor string, rows []float32, k int) ([]float64, error) {
-	n := make([]float64, len(rows)/k)
+// norms returns the norms of all rows, each of width values. A row that is zero or not finite is an error.
+func norms(k kernel.Kernel, tensor string, rows []float32, width int) ([]float64, error) {
+	n := make([]float64, len(rows)/width)
 	for i := range n {
-		n[i] = kernel.Norm(rows[i*k : (i+1)*k])
+		n[i] = kernel.Norm(k, rows[i*width:(i+1)*width])
 		if n[i] == 0 {
 			return nil, abi.Errorf(abi.ZeroVector, "the vector is zero, so its cosine is undefined").At(tensor, i)
 		}
@@ -178,7 +178,7 @@ func (s *Scanner) row(rows []float32, i int) []float32 {
 }
 
 func (s *Scanner) scoreQueryPositive(query, positive int) float64 {
-	return kernel.Dot(s.row(s.pairs.Queries, query), s.row(s.pairs.Positives, positive)) / (s.queryNorms[query] * s.positiveNorms[positive])
+	return s.kernel.Dot(s.row(s.pairs.Queries, query), s.row(s.pairs.Positives, positive)) / (s.queryNorms[query] * s.positiveNorms[positive])
 }
 
 // Push scans documents: whole rows of projected vectors, the first of them at position first. skipped is how many
@@ -189,7 +189,7 @@ func (s *Scanner) Push(first int64, documents []float32) (skipped int, err error
 	s.norms = slices.Grow(s.norms[:0], n)[:n]
 	for i := range n {
 		x := documents[i*k : (i+1)*k]
-		s.norms[i] = kernel.Norm(x)
+		s.norms[i] = kernel.Norm(s.kernel, x)
 		if s.norms[i]-s.norms[i] != 0 {
 			return 0, abi.Errorf(abi.NonFinite, "the vector has a NaN or an infinity").At(abi.TensorDocuments, i)
 		}
@@ -219,9 +219,9 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 		if norm == 0 {
 			clear(s.row(s.unit, i))
 		} else {
-			kernel.Scale(s.row(s.unit, i), s.row(documents, i), 1/norm)
+			s.kernel.Scale(s.row(s.unit, i), s.row(documents, i), 1/norm)
 		}
-		kernel.Quantize(s.words[i*words:(i+1)*words], s.row(s.unit, i))
+		s.kernel.Quantize(s.words[i*words:(i+1)*words], s.row(s.unit, i))
 	}
 	q := len(s.low)
 	s.above = slices.Grow(s.above[:0], blockQueries)[:blockQueries]
@@ -235,11 +235,11 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 			if norm == 0 {
 				continue
 			}
-			tail := kernel.Unit * tailNorm(s.row(s.unit, i)[columns:])
+			tail := kernel.Unit * tailNorm(s.kernel, s.row(s.unit, i)[columns:])
 			scores, low := s.scores[i*n:(i+1)*n], s.low[j:j+n]
-			found := kernel.Above(s.above, scores, low, queryTails[j:j+n], tail)
+			found := s.kernel.Above(s.above, scores, low, queryTails[j:j+n], tail)
 			survivors, all = survivors+found, all+n
-			found = kernel.Refine(s.above[:found], scores, s.unitRows[j*s.pairs.Width+columns:], s.pairs.Width, s.row(s.unit, i)[columns:], low, unitSquare)
+			found = s.kernel.Refine(s.above[:found], scores, s.unitRows[j*s.pairs.Width+columns:], s.pairs.Width, s.row(s.unit, i)[columns:], low, unitSquare)
 			for _, c := range s.above[:found] {
 				s.decide(j+int(c), first+int64(i), s.row(documents, i), norm)
 			}
@@ -253,7 +253,7 @@ func (s *Scanner) decide(query int, position int64, document []float32, norm flo
 	if _, excluded := slices.BinarySearch(list(s.pairs.ExcludeOffsets, s.pairs.Exclude, query), position); excluded {
 		return
 	}
-	sQD := kernel.Dot(s.row(s.pairs.Queries, query), document) / (s.queryNorms[query] * norm)
+	sQD := s.kernel.Dot(s.row(s.pairs.Queries, query), document) / (s.queryNorms[query] * norm)
 	changed := false
 	for _, pair := range s.queryPairs[query] {
 		if !(sQD > s.floor[pair] && sQD <= s.cap[pair]) {
@@ -294,7 +294,7 @@ func (s *Scanner) decide(query int, position int64, document []float32, norm flo
 }
 
 func (s *Scanner) scorePositive(positive int, document []float32, norm float64) float64 {
-	return kernel.Dot(s.row(s.pairs.Positives, positive), document) / (s.positiveNorms[positive] * norm)
+	return s.kernel.Dot(s.row(s.pairs.Positives, positive), document) / (s.positiveNorms[positive] * norm)
 }
 
 // meetsEq6 reports whether s(Q,D) > s(PD,D) for the pair's positive, or for all positives that go together.

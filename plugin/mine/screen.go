@@ -55,7 +55,9 @@ func roundDown(x float64) float32 {
 func roundUp(x float64) float32 { return -roundDown(-x) }
 
 // tailNorm is the norm of a vector's last columns, rounded up.
-func tailNorm(x []float32) float32 { return roundUp(kernel.Norm(x) * (1 + 0x1p-40)) }
+func tailNorm(k kernel.Kernel, x []float32) float32 {
+	return roundUp(kernel.Norm(k, x) * (1 + 0x1p-40))
+}
 
 // prefix chooses how many columns to screen by. Few columns are cheap but leave many candidates; many cost more and
 // leave few. It begins with all columns and moves to a neighbouring choice as long as that costs less. Later it tries a
@@ -76,18 +78,19 @@ const (
 	tryEvery  = 16   // blocks between two tries, at most
 )
 
-func newPrefix(unit []float32, k int) prefix {
+// newPrefix returns the choices for queries of those unit vectors, of width values each.
+func newPrefix(k kernel.Kernel, unit []float32, width int) prefix {
 	p := prefix{}
 	for _, share := range []float64{0.08, 0.12, 0.2, 0.3, 0.4, 0.6} {
-		if c := int(share*float64(k)) &^ 7; c >= 8 && (p.columns == nil || c > p.columns[len(p.columns)-1]) {
+		if c := int(share*float64(width)) &^ 7; c >= 8 && (p.columns == nil || c > p.columns[len(p.columns)-1]) {
 			p.columns = append(p.columns, c)
 		}
 	}
-	p.columns = append(p.columns, k)
+	p.columns = append(p.columns, width)
 	for _, c := range p.columns {
-		tails := make([]float32, kernel.PackedRows(len(unit)/k))
-		for i := range len(unit) / k {
-			tails[i] = kernel.Unit * tailNorm(unit[i*k+c:(i+1)*k])
+		tails := make([]float32, kernel.PackedRows(len(unit)/width))
+		for i := range len(unit) / width {
+			tails[i] = kernel.Unit * tailNorm(k, unit[i*width+c:(i+1)*width])
 		}
 		p.tails = append(p.tails, tails)
 	}

@@ -3,6 +3,8 @@ package mine
 import (
 	"math"
 	"testing"
+
+	"github.com/quarry-hn/quarry/plugin/kernel"
 )
 
 // TestPrefixIsFound tells the choice of columns how many survive made-up bounds. It finds the cheapest choice, wastes
@@ -13,7 +15,7 @@ func TestPrefixIsFound(t *testing.T) {
 	for i := range unit {
 		unit[i] = 0.01
 	}
-	p := newPrefix(unit, k)
+	p := newPrefix(kernel.Plain, unit, k)
 	// cost is the cost of a block that is screened by c columns, which a share of exp(-c/scale) survives.
 	cost := func(c int, scale float64) (survivors int, cost float64) {
 		share := math.Exp(-float64(c) / scale)
@@ -62,7 +64,7 @@ func TestPrefixIsFound(t *testing.T) {
 
 // TestPrefixOfFewColumns has two columns: there is nothing to choose from.
 func TestPrefixOfFewColumns(t *testing.T) {
-	p := newPrefix([]float32{0.6, 0.8}, 2)
+	p := newPrefix(kernel.Plain, []float32{0.6, 0.8}, 2)
 	p.restart()
 	for range 40 {
 		if c, _ := p.choose(); c != 2 {

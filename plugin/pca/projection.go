@@ -79,7 +79,7 @@ func Fingerprint(file []byte) string {
 
 // Marshal returns the projection file's bytes.
 func (p *Projection) Marshal() ([]byte, error) {
-	if err := p.validate(); err != nil {
+	if err := p.validate(kernel.Plain); err != nil {
 		return nil, err
 	}
 	models := []byte{'['}
@@ -124,7 +124,10 @@ func choose(b bool, yes, no string) string {
 }
 
 // Parse reads a projection file. The result shares b's memory where that can be.
-func Parse(b []byte) (*Projection, error) {
+func Parse(b []byte) (*Projection, error) { return ParseWith(kernel.Plain, b) }
+
+// ParseWith is Parse with another kernel than Plain.
+func ParseWith(k kernel.Kernel, b []byte) (*Projection, error) {
 	f, err := safetensors.Parse(b, abi.MaxHeader)
 	if err != nil {
 		return nil, abi.Errorf(abi.BadMessage, "not a projection file: %v", err)
@@ -167,14 +170,14 @@ func Parse(b []byte) (*Projection, error) {
 			p.Variances = safetensors.Float64s(t.Data)
 		}
 	}
-	if err := p.validate(); err != nil {
+	if err := p.validate(k); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
 // validate checks a projection that was read, or that is to be written.
-func (p *Projection) validate() error {
+func (p *Projection) validate(k kernel.Kernel) error {
 	d := p.Columns()
 	if len(p.Models) == 0 {
 		return abi.Errorf(abi.BadMessage, "projection: no models")
@@ -203,12 +206,12 @@ func (p *Projection) validate() error {
 		}
 		return nil
 	}
-	k := len(p.Variances)
-	if k < 1 || k > d || len(p.Mean) != d || len(p.Components) != k*d {
+	components := len(p.Variances)
+	if components < 1 || components > d || len(p.Mean) != d || len(p.Components) != components*d {
 		return abi.Errorf(abi.BadMessage, "projection: %d mean values, %d component values and %d variances do not fit %d columns",
-			len(p.Mean), len(p.Components), k, d)
+			len(p.Mean), len(p.Components), components, d)
 	}
-	if i := notFinite(p.Mean); i >= 0 {
+	if i := notFinite(k, p.Mean); i >= 0 {
 		return abi.Errorf(abi.NonFinite, "projection: column %d is %v", i, p.Mean[i]).At("mean", -1)
 	}
 	for i, v := range p.Variances {
@@ -216,15 +219,15 @@ func (p *Projection) validate() error {
 			return abi.Errorf(abi.NonFinite, "projection: it is %v; a variance is finite and not negative", v).At("variances", i)
 		}
 	}
-	if i := notFinite(p.Components); i >= 0 {
+	if i := notFinite(k, p.Components); i >= 0 {
 		return abi.Errorf(abi.NonFinite, "projection: column %d is %v", i%d, p.Components[i]).At("components", i/d)
 	}
 	return nil
 }
 
 // notFinite returns the index of the first NaN or infinity, or -1.
-func notFinite(v []float32) int {
-	if kernel.Finite(v) {
+func notFinite(k kernel.Kernel, v []float32) int {
+	if k.Finite(v) {
 		return -1
 	}
 	return slices.IndexFunc(v, func(x float32) bool { return x-x != 0 })

@@ -85,7 +85,7 @@ func (s *Session) loadProjection(in []byte) ([]byte, error) {
 	if err := s.checkHeader(in); err != nil {
 		return nil, err
 	}
-	p, err := pca.Parse(in)
+	p, err := pca.ParseWith(s.kernel, in)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func New(ctx context.Context, matrices, workers int) (_ *Machine, err error) {
 			return nil, err
 		}
 		m.workers = append(m.workers, worker{
-			splat: i.ExportedFunction("kernel_splat"), screen: i.ExportedFunction("kernel_screen"), project: i.ExportedFunction("kernel_project"),
+			splat: i.ExportedFunction("kernel_splat"), screen: i.ExportedFunction("kernel_multiply"), project: i.ExportedFunction("kernel_project"),
 			splats: uint64(m.take(splatBytes)), sums: uint64(m.take(sumBytes)),
 		})
 	}
