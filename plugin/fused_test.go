@@ -9,11 +9,12 @@ import (
 	"testing"
 )
 
-// exact is the lines that may be fused, since their products are exact: those of two float32 values in float64, and by a power of two.
+// exact is the lines that may be fused, since their products are exact: those of two float32 values in float64, and by
+// a power of two.
 var exact = regexp.MustCompile(`\+= float64\(\w+\[\w+\]\) \* float64\(\w+\[\w+\]\)$`)
 
-// TestNothingIsFused compiles these packages for arm64, where Go fuses a product with a sum unless the product is converted, and reads the
-// assembly for instructions that are fused.
+// TestNothingIsFused compiles these packages for arm64, where Go fuses a product with a sum unless the product is
+// converted, and reads the assembly for instructions that are fused.
 func TestNothingIsFused(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it compiles the standard library for arm64")

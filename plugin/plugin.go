@@ -1,7 +1,7 @@
 // Package plugin holds the Wasm module that mines hard negatives, ready to load.
 //
-// Any Extism host, or any Wasm host that writes into guest memory, runs these bytes; docs/ABI.md describes
-// the module. The packages below this one are what it is made of, and run natively as well.
+// Any Extism host, or any Wasm host that writes into guest memory, runs these bytes. docs/ABI.md describes the module.
+// It is made of the packages below this one, which run natively as well.
 package plugin
 
 import (

@@ -2,11 +2,7 @@ package plugin_test
 
 import (
 	"fmt"
-	"go/parser"
-	"go/token"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -63,38 +59,4 @@ func types(of []api.ValueType) string {
 		names = append(names, api.ValueTypeName(v))
 	}
 	return strings.Join(names, ", ")
-}
-
-// TestImportsGoOneWay asserts that nothing in plugin knows of host or lambda, and nothing in host of lambda.
-func TestImportsGoOneWay(t *testing.T) {
-	const module = "github.com/quarry-hn/quarry/"
-	below := map[string][]string{".": {"host", "lambda"}, "../host": {"lambda"}}
-	files := 0
-	for root, forbidden := range below {
-		err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-			// The module's own test may use a host; what it is made of may not.
-			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-				return err
-			}
-			f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
-			if err != nil {
-				return err
-			}
-			files++
-			for _, i := range f.Imports {
-				for _, above := range forbidden {
-					if imported := strings.Trim(i.Path.Value, `"`); imported == module+above || strings.HasPrefix(imported, module+above+"/") {
-						t.Errorf("%s imports %s", path, imported)
-					}
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if files < 20 {
-		t.Errorf("only %d files were looked at", files)
-	}
 }

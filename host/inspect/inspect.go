@@ -153,7 +153,7 @@ func (i *Inspection) projection(path string, file []byte) error {
 	row := func(c int) []float32 { return p.Components[c*d : (c+1)*d] }
 	for a := range p.Width() {
 		for b := range a + 1 {
-			dot := kernel.Dot(row(a), row(b))
+			dot := kernel.Plain.Dot(row(a), row(b))
 			if a == b {
 				dot--
 			}
@@ -207,7 +207,7 @@ func (i *Inspection) vectors(ctx context.Context, path string) error {
 				i.problem("row %d (the first is 0): the vector is zero", r)
 			}
 		default:
-			norm := kernel.Norm(dst)
+			norm := kernel.Norm(kernel.Plain, dst)
 			least, most = min(least, norm), max(most, norm)
 		}
 	}

@@ -54,7 +54,7 @@ func Wasm(ctx context.Context, bytes, lanes int) (_ *Machine, err error) {
 			return nil, err
 		}
 		w.lanes = append(w.lanes, wasmLane{
-			splat: i.ExportedFunction("kernel_splat"), multiply: i.ExportedFunction("kernel_screen"), project: i.ExportedFunction("kernel_project"),
+			splat: i.ExportedFunction("kernel_splat"), multiply: i.ExportedFunction("kernel_multiply"), project: i.ExportedFunction("kernel_project"),
 			splats: uint64(m.take(splatBytes)), sums: uint64(m.take(sumBytes)),
 		})
 	}

@@ -1,6 +1,6 @@
-// Package abi names what the plugin and its hosts agree on: operations, the tensors and options of their messages, error codes, limits
-// and the version. docs/ABI.md says what each means, and package message types the messages. It has no code that computes anything;
-// every other package of the plugin, and every host, may import it.
+// Package abi names what the plugin and its hosts agree on: operations, the tensors and options of their messages,
+// error codes, limits and the version. docs/ABI.md says what each means, and package message types the messages. It has
+// no code that computes anything; every other package of the plugin, and every host, may import it.
 package abi
 
 import (

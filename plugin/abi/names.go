@@ -15,7 +15,8 @@ const (
 	offsets = "_offsets"
 )
 
-// RawTensor is the name of the tensor with a model's raw vectors; of is TensorQueries, TensorPositives or TensorDocuments.
+// RawTensor is the name of the tensor with a model's raw vectors; of is TensorQueries, TensorPositives or
+// TensorDocuments.
 func RawTensor(of, model string) string { return of + "/" + model }
 
 // OffsetsTensor is the name of the tensor that says where each row's entries of a ragged tensor begin.

@@ -59,9 +59,9 @@ func quarryCall(op int32, size uint32) int32 {
 	return 0
 }
 
-// call runs an operation. Memory is short and never given back: what calls left behind is freed before an operation that will hold much, and
-// after some calls that hold little. Left alone the collector hardly gets to work: it would need time between calls, of which the module has
-// none, and memory would grow to the limit. The limit it is told all the same.
+// call runs an operation. The module's memory is short and never given back, and the collector would need time between
+// calls to work by itself, which the module does not have. So call frees what earlier calls left behind: before an
+// operation that will hold much, and after some calls that hold little. The collector is told the limit all the same.
 func call(op abi.Op, in []byte) ([]byte, error) {
 	const much, some, perCall = 1 << 20, 32 << 20, 16 << 10
 	output = nil

@@ -1,4 +1,6 @@
-package kernel
+//go:build !wasip1
+
+package kernel_test
 
 import (
 	"context"
@@ -8,25 +10,28 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
+
+	"github.com/quarry-hn/quarry/plugin/kernel"
+	"github.com/quarry-hn/quarry/plugin/kernel/kerneltest"
 )
 
 //go:embed testdata/peak.wasm
 var peakModule []byte
 
-// BenchmarkKernels runs the products on one core, splatting included: the scan's, 64 vectors against 512 kept rows of 654 columns in 16 bits; the
-// projection's, 64 vectors of 1,536 columns to 654; and the fit's, which has the projection's tile. share-of-peak is of a loop that only multiplies and
-// adds float32 in registers, run right before.
+// BenchmarkKernels runs the products on one core, splatting included: the scan's, 64 vectors against 512 kept rows of
+// 654 columns in 16 bits; the projection's, 64 vectors of 1,536 columns to 654; and the fit's, which has the
+// projection's tile. share-of-peak is of a loop that only multiplies and adds float32 in registers, run right before.
 func BenchmarkKernels(b *testing.B) {
 	r := rand.New(rand.NewPCG(4, 4))
-	x, kept := made(r, benchVectors*1536, false), Pack(made(r, 654*1536, false), 654, 1536)
-	x16, kept16 := words(r, benchVectors*Words(654)), Pack(words(r, 512*Words(654)), 512, Words(654))
+	x, kept := kerneltest.Floats(r, benchVectors*1536, false), kernel.Pack(kerneltest.Floats(r, 654*1536, false), 654, 1536)
+	x16, kept16 := kerneltest.Words(r, benchVectors*kernel.Words(654)), kernel.Pack(kerneltest.Words(r, 512*kernel.Words(654)), 512, kernel.Words(654))
 	dst, dst16 := make([]float32, benchVectors*654), make([]int32, benchVectors*512)
 
-	speed(b, "screen/wat", 512*654, putBench(b, x16, kept16.Data), func(w *wat) { w.blocks(512, Words(654), w.screen("kernel_screen16")) })
-	speed(b, "screen/go", 512*654, nil, func(*wat) { Plain.Screen(dst16, kept16, 0, 512, x16, Words(654)) })
+	speed(b, "screen/wat", 512*654, putBench(b, x16, kept16.Data), func(w *wat) { w.blocks(512, kernel.Words(654), w.product("kernel_screen16")) })
+	speed(b, "screen/go", 512*654, nil, func(*wat) { kernel.Plain.Screen(dst16, kept16, 0, 512, x16, kernel.Words(654)) })
 	speed(b, "project/wat", 654*1536, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.project) })
-	speed(b, "project/go", 654*1536, nil, func(*wat) { Plain.Project(dst, kept, x) })
-	speed(b, "multiply/wat", 654*1536, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.screen("kernel_screen")) })
+	speed(b, "project/go", 654*1536, nil, func(*wat) { kernel.Plain.Project(dst, kept, x) })
+	speed(b, "multiply/wat", 654*1536, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.product("kernel_multiply")) })
 }
 
 const benchVectors = 64
@@ -63,22 +68,22 @@ const (
 
 // blocks splats a block of columns at a time, and multiplies it with panels of kept rows.
 func (w *wat) blocks(rows, columns int, multiply func(rows, panels, columns, c, n int)) {
-	for c := 0; c < columns; c += BlockColumns {
-		n := min(BlockColumns, columns-c)
+	for c := 0; c < columns; c += kernel.BlockColumns {
+		n := min(kernel.BlockColumns, columns-c)
 		w.call("kernel_splat", splatsAt, uint64(vectorsAt+4*c), uint64(4*columns), 4, benchVectors, uint64(n))
-		multiply(PackedRows(rows), PackedRows(rows)/PanelRows, columns, c, n)
+		multiply(kernel.PackedRows(rows), kernel.PackedRows(rows)/kernel.PanelRows, columns, c, n)
 	}
 }
 
-func (w *wat) screen(name string) func(rows, panels, columns, c, n int) {
+func (w *wat) product(name string) func(rows, panels, columns, c, n int) {
 	return func(rows, panels, columns, c, n int) {
-		w.call(name, sumsAt, uint64(4*rows), 4*PanelRows, uint64(keptAt+4*PanelRows*c), uint64(4*PanelRows*columns), uint64(panels),
+		w.call(name, sumsAt, uint64(4*rows), 4*kernel.PanelRows, uint64(keptAt+4*kernel.PanelRows*c), uint64(4*kernel.PanelRows*columns), uint64(panels),
 			splatsAt, benchVectors, uint64(n), uint64(min(c, 1)))
 	}
 }
 
 func (w *wat) project(rows, panels, columns, c, n int) {
-	w.call("kernel_project", sumsAt, uint64(8*rows), uint64(keptAt+4*PanelRows*c), uint64(4*PanelRows*columns), uint64(panels),
+	w.call("kernel_project", sumsAt, uint64(8*rows), uint64(keptAt+4*kernel.PanelRows*c), uint64(4*kernel.PanelRows*columns), uint64(panels),
 		splatsAt, benchVectors, uint64(n), scratchAt)
 }
 

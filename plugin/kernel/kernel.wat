@@ -1,16 +1,19 @@
-;; The inner loops with 128-bit SIMD: the two matrix products that projecting and screening spend their time in, and loops over single vectors.
+;; The inner loops with 128-bit SIMD: the matrix products of projecting, screening and fitting, and loops over single
+;; vectors.
 ;;
-;; build.sh links this module into plugin.wasm: it works in the Go module's memory, on addresses that kernel/simd_wasip1.go hands
-;; it, and nothing outside can call it. Sizes and strides are in bytes unless said otherwise; values are float32 unless said otherwise.
+;; build.sh links this module into plugin.wasm. It works in the Go module's memory, on addresses that
+;; kernel/simd_wasip1.go and kernel/simd_loops_wasip1.go hand it; nothing outside can call it. Sizes and strides are in
+;; bytes unless said otherwise. Values are float32 unless said otherwise.
 ;;
-;; A panel is 16 kept rows, interleaved: column c of row r at (c*16 + r)*4. Splats are pairs of streaming rows, every value four times:
-;; column c of row r of a pair at (c*2 + r)*16. A tile is a panel times a pair: 32 sums in eight registers, each in ascending
-;; order of columns, a multiplication and then an addition, never fused. Lanes are kept rows, so no sum is ever folded across lanes.
+;; A panel is 16 kept rows, interleaved: column c of row r is at (c*16 + r)*4. Splats are pairs of streaming rows with
+;; every value four times: column c of row r of a pair is at (c*2 + r)*16. A tile is a panel times a pair: 32 sums in
+;; eight registers. Each sum is formed in ascending order of columns, by a multiplication and then an addition, never
+;; fused. Lanes are kept rows, so no sum is ever folded across lanes.
 (module
   (import "guest" "memory" (memory 0))
 
-  ;; splat lays out rows of columns values for a tile, rows and columns of which are as far apart as said; where the number of rows is odd,
-  ;; the last is its own pair.
+  ;; splat lays out rows of columns values for a tile. Rows are row bytes apart, and columns are column bytes apart. Where
+  ;; the number of rows is odd, the last pair is the last row twice.
   ;;
   ;;   for i := 0; i < rows; i += 2 {
   ;;     for c := range columns {
@@ -35,8 +38,8 @@
       (local.set $x (i32.add (local.get $x) (i32.shl (local.get $row) (i32.const 1))))
       (br_if $pair (i32.gt_s (local.tee $rows (i32.sub (local.get $rows) (i32.const 2))) (i32.const 0)))))
 
-  ;; tile multiplies the panel at q with the pair at s, over n > 0 columns, and writes 16 sums each to out0 and out1; with more, it goes on
-  ;; from what is there. Where out0 is out1, the pair is one row twice.
+  ;; tile multiplies the panel at q with the pair at s, over n > 0 columns. It writes 16 sums to out0 and 16 to out1. With
+  ;; more it goes on from the sums that are there. Where out0 is out1, the pair is one row twice.
   (func $tile (param $q i32) (param $s i32) (param $n i32) (param $out0 i32) (param $out1 i32) (param $more i32)
     (local $a0 v128) (local $a1 v128) (local $a2 v128) (local $a3 v128)
     (local $b0 v128) (local $b1 v128) (local $b2 v128) (local $b3 v128)
@@ -149,8 +152,9 @@
     (v128.store offset=48 (local.get $out1) (local.get $b3))
     (v128.store offset=48 (local.get $out0) (local.get $a3)))
 
-  ;; screen multiplies panels, stride apart, with rows that are splatted, and writes the sums, 16 for each panel and row: those of a row are
-  ;; sums_row from the last row's, those of a panel sums_panel from the last panel's. With more, it adds to what is there.
+  ;; multiply multiplies panels, stride apart, with rows that are splatted. It writes 16 sums for each panel and row. The
+  ;; sums of a row lie sums_row after those of the row before; those of a panel lie sums_panel after those of the panel
+  ;; before. With more it adds to the sums that are there. Fits call it.
   ;;
   ;;   for i := range rows {
   ;;     for j := range 16 * panels {
@@ -159,7 +163,7 @@
   ;;       }
   ;;     }
   ;;   }
-  (func (export "kernel_screen") (param $sums i32) (param $sums_row i32) (param $sums_panel i32) (param $q i32) (param $stride i32) (param $panels i32)
+  (func (export "kernel_multiply") (param $sums i32) (param $sums_row i32) (param $sums_panel i32) (param $q i32) (param $stride i32) (param $panels i32)
     (param $splats i32) (param $rows i32) (param $columns i32) (param $more i32)
     (local $s i32) (local $i i32) (local $out i32)
     (loop $panel
@@ -177,7 +181,7 @@
       (local.set $sums (i32.add (local.get $sums) (local.get $sums_panel)))
       (br_if $panel (local.tee $panels (i32.sub (local.get $panels) (i32.const 1))))))
 
-  ;; tile16 is tile for words that are pairs of 16-bit numbers, and for 32-bit sums.
+  ;; tile16 is tile for words that are pairs of 16-bit numbers. Its sums are 32-bit.
   (func $tile16 (param $q i32) (param $s i32) (param $n i32) (param $out0 i32) (param $out1 i32) (param $more i32)
     (local $a0 v128) (local $a1 v128) (local $a2 v128) (local $a3 v128)
     (local $b0 v128) (local $b1 v128) (local $b2 v128) (local $b3 v128)
@@ -290,7 +294,8 @@
     (v128.store offset=48 (local.get $out1) (local.get $b3))
     (v128.store offset=48 (local.get $out0) (local.get $a3)))
 
-  ;; screen16 is screen for pairs of 16-bit numbers, a pair where there was a column; sums are 32-bit, and exact unless they overflow.
+  ;; screen16 is multiply for words that are pairs of 16-bit numbers: where multiply takes a column, it takes a pair. Its
+  ;; sums are 32-bit, and exact unless they overflow. Screening calls it.
   ;;
   ;;   sums[i][j] += int32(x[i][2*c]) * int32(kept[j][2*c]) + int32(x[i][2*c+1]) * int32(kept[j][2*c+1])
   (func (export "kernel_screen16") (param $sums i32) (param $sums_row i32) (param $sums_panel i32) (param $q i32) (param $stride i32) (param $panels i32)
@@ -311,8 +316,8 @@
       (local.set $sums (i32.add (local.get $sums) (local.get $sums_panel)))
       (br_if $panel (local.tee $panels (i32.sub (local.get $panels) (i32.const 1))))))
 
-  ;; project does the same, over one block of columns, and adds the sums to float64 totals, rows of which are totals_row apart. sums is
-  ;; room for one tile, 128 bytes.
+  ;; project multiplies as multiply does, over one block of columns, and adds the sums to float64 totals. Rows of totals are
+  ;; totals_row apart. sums is room for one tile, 128 bytes.
   ;;
   ;;   for i := range rows {
   ;;     for j := range 16 * panels {
@@ -371,7 +376,8 @@
       (f64x2.add (v128.load offset=112 (local.get $totals))
         (f64x2.promote_low_f32x4 (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $v) (local.get $v))))))
 
-  ;; dot adds n products, a multiple of 8, and then eight more of last_a and last_b, to eight sums: sum i mod 8 takes product i.
+  ;; dot adds n products, a multiple of 8, and then eight more of last_a and last_b, to eight sums. Product i goes to sum
+  ;; i mod 8.
   ;;
   ;;   for i := range n {
   ;;     r[i%8] += float64(a[i]) * float64(b[i])
@@ -430,8 +436,8 @@
       (local.set $dst (i32.add (local.get $dst) (i32.const 16)))
       (br_if $four (local.tee $n (i32.sub (local.get $n) (i32.const 4))))))
 
-  ;; widen: dst[i] = the value of the binary16 x[i]. Exponent and fraction go into place, and 2^112 is the difference of the biases; infinities
-  ;; and NaNs keep the largest exponent.
+  ;; widen: dst[i] = the value of the binary16 x[i]. It shifts exponent and fraction into place and multiplies by 2^112, the
+  ;; difference of the biases. Infinities and NaNs keep the largest exponent.
   (func (export "kernel_widen") (param $dst i32) (param $x i32) (param $n i32)
     (local $h v128) (local $size v128)
     (loop $four
@@ -448,7 +454,8 @@
       (local.set $dst (i32.add (local.get $dst) (i32.const 16)))
       (br_if $four (local.tee $n (i32.sub (local.get $n) (i32.const 4))))))
 
-  ;; quantize writes 16-bit numbers: x[i] times 32767, no further from 0 than that, rounded to the nearest; n is a multiple of 8.
+  ;; quantize writes 16-bit numbers: x[i] times 32767, rounded to the nearest, and no further from 0 than 32767. n is a
+  ;; multiple of 8.
   (func (export "kernel_quantize") (param $dst i32) (param $x i32) (param $n i32)
     (local $unit v128) (local $least v128)
     (local.set $unit (f32x4.splat (f32.const 32767)))
@@ -463,7 +470,8 @@
       (local.set $dst (i32.add (local.get $dst) (i32.const 16)))
       (br_if $eight (local.tee $n (i32.sub (local.get $n) (i32.const 8))))))
 
-  ;; above writes those i to dst, as 32-bit numbers, for which float32(x[i]) >= floor[i] - tails[i]*tail, x being 32-bit, and returns how many they are.
+  ;; above writes those i to dst for which float32(x[i]) >= floor[i] - tails[i]*tail, and returns how many they are. i and x
+  ;; are 32-bit whole numbers.
   (func (export "kernel_above") (param $dst i32) (param $x i32) (param $floor i32) (param $tails i32) (param $n i32) (param $tail f32) (result i32)
     (local $i i32) (local $bits i32) (local $start i32) (local $t v128)
     (local.set $t (f32x4.splat (local.get $tail)))
@@ -483,8 +491,9 @@
       (br_if $four (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $n))))
     (i32.shr_u (i32.sub (local.get $dst) (local.get $start)) (i32.const 2)))
 
-  ;; refine leaves those of count numbers i in kept, in order, for which float32(sums[i]) + by times the product of row i, rows being stride apart, with
-  ;; x, over n > 0 columns, is at least floor[i], and returns how many they are. sums are 32-bit.
+  ;; refine takes count > 0 numbers i in kept. It leaves those, in order, for which float32(sums[i]) + by * p >= floor[i],
+  ;; where p is the product of row i with x over n > 0 columns, and returns how many they are. Rows are stride apart. sums are
+  ;; 32-bit whole numbers.
   (func (export "kernel_refine") (param $kept i32) (param $count i32) (param $sums i32) (param $rows i32) (param $stride i32) (param $x i32)
     (param $n i32) (param $floor i32) (param $by f32) (result i32)
     (local $at i32) (local $left i32) (local $to i32) (local $i i32) (local $q i32) (local $d i32) (local $m i32) (local $s f32)
@@ -531,7 +540,7 @@
       (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
     (i32.shr_u (i32.sub (local.get $to) (local.get $kept)) (i32.const 2)))
 
-  ;; finite is 1 where no x[i] is NaN or infinite, and 0 otherwise: the sum of x[i] - x[i] is 0, or NaN.
+  ;; finite is 1 where no x[i] is NaN or infinite, and 0 otherwise. It sums x[i] - x[i], which is 0, or NaN.
   (func (export "kernel_finite") (param $x i32) (param $n i32) (result i32)
     (local $sum v128) (local $v v128)
     (loop $four

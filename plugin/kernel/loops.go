@@ -2,10 +2,10 @@ package kernel
 
 import "math"
 
-// The loops over single vectors, in Go. Natively they are all there is; in the module, kernel.wat has their twins, and these do what is
-// left over where a length is no multiple of the vector width.
+// The loops of Plain over single vectors. Those of kernel.wat are their twins, and call them for the values that are left
+// over where a length is no multiple of the vector width.
 
-func dot(a, b []float32) float64 {
+func (plain) Dot(a, b []float32) float64 {
 	var r [8]float64
 	b = b[:len(a)]
 	i := 0
@@ -26,26 +26,26 @@ func dot(a, b []float32) float64 {
 	return ((r[0] + r[4]) + (r[2] + r[6])) + ((r[1] + r[5]) + (r[3] + r[7]))
 }
 
-func scale(dst, x []float32, by float64) {
+func (plain) Scale(dst, x []float32, by float64) {
 	for i, v := range x {
 		dst[i] = float32(float64(v) * by)
 	}
 }
 
-func subtract(dst, x []float32) {
+func (plain) Subtract(dst, x []float32) {
 	for i, v := range x {
 		dst[i] -= v
 	}
 }
 
-func widen(dst []float32, x []uint16) {
+func (plain) Widen(dst []float32, x []uint16) {
 	for i, h := range x {
 		dst[i] = half(h)
 	}
 }
 
-// half shifts exponent and fraction into place and multiplies by 2^112, the difference of the biases, which is exact for
-// denormals too; infinities and NaNs keep the largest exponent.
+// half is the value of a binary16 number. It shifts exponent and fraction into place and multiplies by 2^112, the
+// difference of the biases, which is exact for denormals too. Infinities and NaNs keep the largest exponent.
 func half(h uint16) float32 {
 	bits := math.Float32bits(math.Float32frombits(uint32(h&0x7fff)<<13)*0x1p112) | uint32(h&0x8000)<<16
 	if h&0x7c00 == 0x7c00 {
@@ -54,7 +54,7 @@ func half(h uint16) float32 {
 	return math.Float32frombits(bits)
 }
 
-func quantize(dst []int32, x []float32) {
+func (plain) Quantize(dst []int32, x []float32) {
 	for i := range dst {
 		w := quantum(x[2*i])
 		if 2*i+1 < len(x) {
@@ -64,14 +64,15 @@ func quantize(dst []int32, x []float32) {
 	}
 }
 
-// quantum rounds by a number so large that float32 holds nothing below 1 beside it; the sum's last bits are the result.
+// quantum rounds x * Unit by adding a number so large that the sum has no bits for a fraction. The sum's last bits are
+// the result.
 func quantum(x float32) uint32 {
 	const magic = 3 << 22
 	scaled := min(max(float32(x*Unit), -Unit), Unit)
 	return math.Float32bits(scaled+magic) & 0xffff
 }
 
-func above(dst, x []int32, floor, tails []float32, tail float32) (n int) {
+func (plain) Above(dst, x []int32, floor, tails []float32, tail float32) (n int) {
 	for i, v := range x {
 		if float32(v) >= floor[i]-float32(tails[i]*tail) {
 			dst[n] = int32(i)
@@ -81,7 +82,7 @@ func above(dst, x []int32, floor, tails []float32, tail float32) (n int) {
 	return n
 }
 
-func refine(kept, sums []int32, rows []float32, stride int, x, floor []float32, by float32) (n int) {
+func (plain) Refine(kept, sums []int32, rows []float32, stride int, x, floor []float32, by float32) (n int) {
 	for _, i := range kept {
 		s := float32(0)
 		for c, v := range rows[int(i)*stride:][:len(x)] {
@@ -95,7 +96,7 @@ func refine(kept, sums []int32, rows []float32, stride int, x, floor []float32, 
 	return n
 }
 
-func finite(x []float32) bool {
+func (plain) Finite(x []float32) bool {
 	sum := float32(0)
 	for _, v := range x {
 		sum += v - v // 0, or NaN

@@ -1,8 +1,8 @@
 package kernel
 
-// Plain is the kernel in plain Go: tiles of two vectors by four kept rows, eight sums at a time, each in
-// ascending order of columns and never fused. It gives the same bits on every architecture, and keeps no scratch memory, so that any
-// number of goroutines may use it.
+// Plain is the kernel in plain Go. Its products go in tiles of two vectors by four kept rows, eight sums at a time,
+// each in ascending order of columns and never fused. It gives the same bits on every architecture. It keeps no scratch
+// memory, so that any number of goroutines may use it.
 var Plain Kernel = plain{}
 
 // tileRows is how many of a panel's rows a tile takes.
@@ -43,9 +43,9 @@ func (plain) Project(dst []float32, kept Packed[float32], vectors []float32) {
 	})
 }
 
-// eachTile visits the tiles of kept rows [first, first+n) against all vectors: f gets the number of the
-// tile's first vector, of its first kept row less first, how many vectors it has (where that is 1, x1 repeats
-// x0), the vectors, and the panel from the tile's first row on. A panel stays in the cache while all the vectors pass.
+// eachTile visits the tiles of kept rows [first, first+n) against all vectors. f gets the number of the tile's first
+// vector, of its first kept row less first, how many vectors it has, the vectors, and the panel from the tile's first row
+// on. Where the tile has one vector, x1 repeats x0. A panel stays in the cache while all the vectors pass.
 func eachTile[T float32 | int32](kept Packed[T], first, n int, vectors []T, f func(i, j, rows int, x0, x1, panel []T)) {
 	k := kept.Columns
 	m := len(vectors) / k

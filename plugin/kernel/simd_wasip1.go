@@ -2,16 +2,19 @@ package kernel
 
 import "unsafe"
 
-// NewSIMD returns the kernel of kernel.wat, which is linked into the module.
+// NewSIMD returns the kernel of kernel.wat, which is linked into the module. It is for one goroutine at a time.
 func NewSIMD() Kernel { return &simd{} }
 
-// A pass takes that many vectors and kept rows at a time: their splats, totals and a panel's block of columns stay in a core's cache.
+var _ Kernel = (*simd)(nil)
+
+// A pass of the products takes so many vectors and kept rows at a time. Their splats, their totals and a panel's block of
+// columns stay in a core's cache.
 const (
 	passVectors = 64
 	passRows    = 512
 )
 
-// simd is scratch memory.
+// simd is the scratch memory of the products.
 type simd struct {
 	splats [passVectors * BlockColumns * 4]float32
 	totals [passVectors * passRows]float64
@@ -48,9 +51,9 @@ func (s *simd) Project(dst []float32, kept Packed[float32], vectors []float32) {
 	})
 }
 
-// eachPass visits kept rows [first, first+n) against all vectors, in their first end columns: f gets the number of the pass's first vector, of its first kept
-// row less first, how many kept rows and vectors it has, a block of columns, ascending, and the panel with its first kept row and column. The
-// vectors' columns are splatted then.
+// eachPass visits kept rows [first, first+n) against all vectors, in their first end columns. It splats the vectors'
+// columns and calls f with the number of the pass's first vector, of its first kept row less first, how many kept rows
+// and vectors it has, its first column and how many, ascending, and the panel at its first kept row and column.
 func eachPass[T float32 | int32](s *simd, kept Packed[T], first, n int, vectors []T, end int, f func(i, j, rows, m, c, columns int, q *T)) {
 	k := kept.Columns
 	for i := 0; i < len(vectors)/k; i += passVectors {

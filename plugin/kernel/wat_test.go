@@ -1,4 +1,6 @@
-package kernel
+//go:build !wasip1
+
+package kernel_test
 
 import (
 	"bytes"
@@ -6,11 +8,13 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/quarry-hn/quarry/plugin/kernel"
+	"github.com/quarry-hn/quarry/plugin/kernel/kerneltest"
 )
 
 // wat is kernel.wasm on wazero, with a memory of its own in the guest's place.
@@ -35,7 +39,7 @@ func newWAT(t testing.TB, pages byte) *wat {
 		t.Fatal(err)
 	}
 	w := &wat{TB: t}
-	if w.functions, err = runtime.Instantiate(ctx, Module); err != nil {
+	if w.functions, err = runtime.Instantiate(ctx, kernel.Module); err != nil {
 		t.Fatal(err)
 	}
 	w.memory, _ = guest.Memory().Read(0, guest.Memory().Size())
@@ -94,12 +98,6 @@ func raw[T any](values []T) []byte {
 	return b
 }
 
-func made(r *rand.Rand, n int, special bool) []float32 {
-	v := make([]float32, n)
-	fill(r, v, special)
-	return v
-}
-
 // eachLength runs a check for every length up to 130, at every misalignment, with and without special values.
 func eachLength(t *testing.T, check func(w *wat, r *rand.Rand, n, a, b int, special bool)) {
 	w, r := newWAT(t, testPages), rand.New(rand.NewPCG(6, 6))
@@ -113,7 +111,7 @@ func eachLength(t *testing.T, check func(w *wat, r *rand.Rand, n, a, b int, spec
 func TestWATDot(t *testing.T) {
 	eachLength(t, func(w *wat, r *rand.Rand, n, a, b int, special bool) {
 		n8 := n &^ 7
-		x, y := made(r, n8+8, special), made(r, n8+8, special)
+		x, y := kerneltest.Floats(r, n8+8, special), kerneltest.Floats(r, n8+8, special)
 		clear(x[n:])
 		clear(y[n:])
 		const lastA, lastB = 1 << 16, 1<<16 + 100
@@ -121,7 +119,7 @@ func TestWATDot(t *testing.T) {
 		put(w.memory, b, y[:n8])
 		put(w.memory, lastA, x[n8:])
 		put(w.memory, lastB, y[n8:])
-		got, want := math.Float64frombits(w.call("kernel_dot", uint64(a), uint64(b), lastA, lastB, uint64(n8))), dotLoop(x[:n], y[:n])
+		got, want := math.Float64frombits(w.call("kernel_dot", uint64(a), uint64(b), lastA, lastB, uint64(n8))), kerneltest.Dot(x[:n], y[:n])
 		if math.Float64bits(got) != math.Float64bits(want) && (got == got || want == want) {
 			t.Fatalf("n %d: got %v, the loop gives %v", n, got, want)
 		}
@@ -131,21 +129,21 @@ func TestWATDot(t *testing.T) {
 func TestWATVectors(t *testing.T) {
 	eachLength(t, func(w *wat, r *rand.Rand, n, a, b int, special bool) {
 		n = (n + 3) &^ 3
-		dst, x := made(r, n, special), made(r, n, special)
+		dst, x := kerneltest.Floats(r, n, special), kerneltest.Floats(r, n, special)
 		put(w.memory, a, dst)
 		put(w.memory, b, x)
-		subtract(dst, x)
+		kernel.Plain.Subtract(dst, x)
 		w.expect("subtract", a, raw(dst), "kernel_subtract", uint64(a), uint64(b), uint64(n))
-		tails, tail, sums := made(r, n, special), float32(r.Float64()), words(r, n)
+		tails, tail, sums := kerneltest.Floats(r, n, special), float32(r.Float64()), kerneltest.Words(r, n)
 		put(w.memory, 1<<17, tails)
 		put(w.memory, a, sums)
-		floor := made(r, n, special)
+		floor := kerneltest.Floats(r, n, special)
 		for i := range floor {
 			floor[i] *= float32(sums[i])
 		}
 		put(w.memory, b, floor)
 		want := make([]int32, n)
-		want = want[:above(want, sums, floor, tails, tail)]
+		want = want[:kernel.Plain.Above(want, sums, floor, tails, tail)]
 		clear(w.memory[1<<18 : 1<<18+4*n])
 		w.expect("above", 1<<18, raw(want), "kernel_above", 1<<18, uint64(a), uint64(b), 1<<17, uint64(n), uint64(math.Float32bits(tail)))
 		put(w.memory, a, dst)
@@ -157,14 +155,14 @@ func TestWATVectors(t *testing.T) {
 		}
 		put(w.memory, b, units)
 		quantized := make([]int32, len(units)/2)
-		quantize(quantized, units)
+		kernel.Plain.Quantize(quantized, units)
 		w.expect("quantize", a, raw(quantized), "kernel_quantize", uint64(a), uint64(b), uint64(len(units)))
 		put(w.memory, a, dst)
 		put(w.memory, b, x)
 		by := r.NormFloat64()
-		scale(dst, x, by)
+		kernel.Plain.Scale(dst, x, by)
 		w.expect("scale", a, raw(dst), "kernel_scale", uint64(a), uint64(b), uint64(n), math.Float64bits(by))
-		if got, want := w.call("kernel_finite", uint64(b), uint64(n)) == 1, finite(x); got != want {
+		if got, want := w.call("kernel_finite", uint64(b), uint64(n)) == 1, kernel.Plain.Finite(x); got != want {
 			t.Fatalf("n %d: finite is %v, the loop says %v", n, got, want)
 		}
 		h := make([]uint16, n)
@@ -172,18 +170,19 @@ func TestWATVectors(t *testing.T) {
 			h[i] = uint16(r.Uint32())
 		}
 		put(w.memory, b, h)
-		widen(dst, h)
+		kernel.Plain.Widen(dst, h)
 		w.expect("widen", a, raw(dst), "kernel_widen", uint64(a), uint64(b), uint64(n))
 	})
 }
 
-// checkRefine compares the numbers that are left with exact sums: what is above its floor by more than rounding is left, what is below is not.
+// checkRefine compares the numbers that are left with exact sums: what is above its floor by more than rounding is
+// left, what is below is not.
 func checkRefine(w *wat, r *rand.Rand, n, x, rows int) {
 	w.Helper()
 	const kept, sums, floor, count = 1 << 17, 1<<17 + 1<<10, 1<<17 + 1<<11, 12
 	stride := n + r.IntN(3)
-	xs, ys := made(r, n, false), made(r, stride*count, false)
-	sum, low, by := words(r, count), make([]float32, count), float32(1+r.IntN(1000))
+	xs, ys := kerneltest.Floats(r, n, false), kerneltest.Floats(r, stride*count, false)
+	sum, low, by := kerneltest.Words(r, count), make([]float32, count), float32(1+r.IntN(1000))
 	list, want := []int32{}, []int32{}
 	for i := range int32(count) {
 		total, magnitude := float64(sum[i]), math.Abs(float64(sum[i]))+1
@@ -212,42 +211,18 @@ func checkRefine(w *wat, r *rand.Rand, n, x, rows int) {
 	if int(got) != len(want) || !bytes.Equal(w.memory[kept:kept+4*len(want)], raw(want)) {
 		w.Fatalf("refine of %d columns leaves %d numbers, expected %v", n, got, want)
 	}
-	if m := Refine(list, sum, ys, stride, xs, low, by); m != len(want) || !slices.Equal(list[:m], want) {
-		w.Fatalf("Refine of %d columns leaves %v, expected %v", n, list[:m], want)
-	}
 }
 
-// TestWidenIsExact checks every binary16 against its definition, in Go and in WAT.
-func TestWidenIsExact(t *testing.T) {
+// TestWATWidens checks every binary16.
+func TestWATWidens(t *testing.T) {
 	w := newWAT(t, testPages)
-	h, want := make([]uint16, 1<<16), make([]float32, 1<<16)
+	h := make([]uint16, 1<<16)
 	for bits := range h {
 		h[bits] = uint16(bits)
-		exponent, fraction := bits>>10&0x1f, float64(bits&0x3ff)
-		x := math.Ldexp(1+fraction/1024, exponent-15)
-		switch {
-		case exponent == 0:
-			x = math.Ldexp(fraction/1024, -14)
-		case exponent == 0x1f && fraction == 0:
-			x = math.Inf(1)
-		case exponent == 0x1f:
-			x = math.NaN()
-		}
-		if bits>>15 == 1 {
-			x = -x
-		}
-		want[bits] = float32(x)
-	}
-	got := make([]float32, len(h))
-	Widen(got, h)
-	for bits := range h {
-		if !sameBits(got[bits], want[bits]) {
-			t.Fatalf("%#04x: got %v, expected %v", bits, got[bits], want[bits])
-		}
 	}
 	const from, to = 1 << 12, 1 << 19
 	put(w.memory, from, h)
-	w.expect("widen", to, raw(want), "kernel_widen", to, from, uint64(len(h)))
+	w.expect("widen", to, raw(kerneltest.Widen(h)), "kernel_widen", to, from, uint64(len(h)))
 }
 
 // tiles are what the two matrix products are handed: rows that stream, splatted by kernel_splat, and panels.
@@ -265,7 +240,7 @@ func eachTiles(t *testing.T, check func(w *wat, r *rand.Rand, m tiles)) {
 			return
 		}
 		m := tiles{rows: 1 + n%5, panels: 1 + n%3, columns: n, splats: 1<<17 + a, packed: 1<<18 + b}
-		m.x, m.kept = made(r, m.rows*n, special), made(r, PanelRows*m.panels*n, special)
+		m.x, m.kept = kerneltest.Floats(r, m.rows*n, special), kerneltest.Floats(r, kernel.PanelRows*m.panels*n, special)
 		put(w.memory, a, m.x)
 		splats := make([]float32, 0, 8*n*((m.rows+1)/2))
 		for i := 0; i < m.rows; i += 2 {
@@ -286,10 +261,10 @@ func eachTiles(t *testing.T, check func(w *wat, r *rand.Rand, m tiles)) {
 		clear(w.memory[m.splats:][:4*len(splats)])
 		w.expect("splat of columns", m.splats, raw(splats), "kernel_splat", uint64(m.splats), uint64(a), 4, uint64(4*m.rows), uint64(m.rows), uint64(n))
 		// Panels lie further apart than they are long, as where only a block of their columns is taken.
-		m.stride = 4*PanelRows*n + 4*(n%7)
-		packed := Pack(m.kept, PanelRows*m.panels, n).Data
+		m.stride = 4*kernel.PanelRows*n + 4*(n%7)
+		packed := kernel.Pack(m.kept, kernel.PanelRows*m.panels, n).Data
 		for p := range m.panels {
-			put(w.memory, m.packed+p*m.stride, packed[p*PanelRows*n:(p+1)*PanelRows*n])
+			put(w.memory, m.packed+p*m.stride, packed[p*kernel.PanelRows*n:(p+1)*kernel.PanelRows*n])
 		}
 		check(w, r, m)
 	})
@@ -303,25 +278,25 @@ func (m tiles) sum(s float32, i, j int) float32 {
 	return s
 }
 
-func TestWATScreen(t *testing.T) {
+func TestWATMultiply(t *testing.T) {
 	eachTiles(t, func(w *wat, r *rand.Rand, m tiles) {
 		const to = 1 << 19
-		width := PanelRows*m.panels + m.columns%3 // rows of sums lie further apart than they are long
-		row, panel := 4*width, 4*PanelRows
+		width := kernel.PanelRows*m.panels + m.columns%3 // rows of sums lie further apart than they are long
+		row, panel := 4*width, 4*kernel.PanelRows
 		at := func(i, j int) int { return i*width + j }
 		if m.columns%2 == 1 { // panels of sums
-			row, panel = 4*PanelRows, 4*PanelRows*m.rows
-			at = func(i, j int) int { return (j/PanelRows*m.rows+i)*PanelRows + j%PanelRows }
+			row, panel = 4*kernel.PanelRows, 4*kernel.PanelRows*m.rows
+			at = func(i, j int) int { return (j/kernel.PanelRows*m.rows+i)*kernel.PanelRows + j%kernel.PanelRows }
 		}
 		for more := range 2 {
-			sums := made(r, m.rows*width, false)
+			sums := kerneltest.Floats(r, m.rows*width, false)
 			put(w.memory, to, sums)
 			for i := range m.rows {
-				for j := range PanelRows * m.panels {
+				for j := range kernel.PanelRows * m.panels {
 					sums[at(i, j)] = m.sum(sums[at(i, j)]*float32(more), i, j)
 				}
 			}
-			w.expect("screen", to, raw(sums), "kernel_screen", to, uint64(row), uint64(panel), uint64(m.packed), uint64(m.stride), uint64(m.panels),
+			w.expect("multiply", to, raw(sums), "kernel_multiply", to, uint64(row), uint64(panel), uint64(m.packed), uint64(m.stride), uint64(m.panels),
 				uint64(m.splats), uint64(m.rows), uint64(m.columns), uint64(more))
 		}
 	})
@@ -330,25 +305,25 @@ func TestWATScreen(t *testing.T) {
 func TestWATScreen16(t *testing.T) {
 	eachTiles(t, func(w *wat, r *rand.Rand, m tiles) {
 		const to = 1 << 19
-		x, kept := words(r, len(m.x)), words(r, len(m.kept))
+		x, kept := kerneltest.Words(r, len(m.x)), kerneltest.Words(r, len(m.kept))
 		put(w.memory, 1<<15, x)
 		w.call("kernel_splat", uint64(m.splats), 1<<15, uint64(4*m.columns), 4, uint64(m.rows), uint64(m.columns))
-		packed := Pack(kept, PanelRows*m.panels, m.columns).Data
+		packed := kernel.Pack(kept, kernel.PanelRows*m.panels, m.columns).Data
 		for p := range m.panels {
-			put(w.memory, m.packed+p*m.stride, packed[p*PanelRows*m.columns:(p+1)*PanelRows*m.columns])
+			put(w.memory, m.packed+p*m.stride, packed[p*kernel.PanelRows*m.columns:(p+1)*kernel.PanelRows*m.columns])
 		}
-		width := PanelRows*m.panels + m.columns%3
+		width := kernel.PanelRows*m.panels + m.columns%3
 		for more := range int32(2) {
-			sums := words(r, m.rows*width)
+			sums := kerneltest.Words(r, m.rows*width)
 			put(w.memory, to, sums)
 			for i := range m.rows {
-				for j := range PanelRows * m.panels {
-					sums[i*width+j] = sum16(more*sums[i*width+j], x[i*m.columns:(i+1)*m.columns], kept[j*m.columns:(j+1)*m.columns])
+				for j := range kernel.PanelRows * m.panels {
+					sums[i*width+j] = kerneltest.Sum16(more*sums[i*width+j], x[i*m.columns:(i+1)*m.columns], kept[j*m.columns:(j+1)*m.columns])
 				}
 			}
 			after := bytes.Clone(w.memory)
 			copy(after[to:], raw(sums))
-			w.call("kernel_screen16", to, uint64(4*width), 4*PanelRows, uint64(m.packed), uint64(m.stride), uint64(m.panels),
+			w.call("kernel_screen16", to, uint64(4*width), 4*kernel.PanelRows, uint64(m.packed), uint64(m.stride), uint64(m.panels),
 				uint64(m.splats), uint64(m.rows), uint64(m.columns), uint64(more))
 			if !bytes.Equal(after, w.memory) {
 				t.Fatalf("%d rows, %d panels, %d columns: the sums, or what lies beside them, differ", m.rows, m.panels, m.columns)
@@ -360,14 +335,14 @@ func TestWATScreen16(t *testing.T) {
 func TestWATProject(t *testing.T) {
 	eachTiles(t, func(w *wat, r *rand.Rand, m tiles) {
 		const to, scratch = 1 << 19, 1<<19 + 1<<16 + 4
-		width := PanelRows*m.panels + m.columns%3
+		width := kernel.PanelRows*m.panels + m.columns%3
 		totals := make([]float64, m.rows*width)
 		for i := range totals {
 			totals[i] = r.NormFloat64()
 		}
 		put(w.memory, to, totals)
 		for i := range m.rows {
-			for j := range PanelRows * m.panels {
+			for j := range kernel.PanelRows * m.panels {
 				totals[i*width+j] += float64(m.sum(0, i, j))
 			}
 		}
@@ -381,7 +356,7 @@ func TestWATProject(t *testing.T) {
 			}
 		}
 		copy(w.memory[to:], after[to:to+8*len(totals)])
-		copy(w.memory[scratch:], after[scratch:scratch+8*PanelRows])
+		copy(w.memory[scratch:], after[scratch:scratch+8*kernel.PanelRows])
 		if !bytes.Equal(after, w.memory) {
 			t.Fatalf("columns %d: something was written outside totals and scratch", m.columns)
 		}

@@ -22,7 +22,8 @@ func (b *Begin) Encode() ([]safetensors.Tensor, map[string]string) {
 	return b.Tensors(), EncodeOptions(&b.Options)
 }
 
-// Tensors gives the message's tensors: the vectors, pairs, and excluded documents, and the positives that go together where there are any.
+// Tensors gives the message's tensors: the vectors, pairs, and excluded documents, and the positives that go together
+// where there are any.
 func (b *Begin) Tensors() []safetensors.Tensor {
 	tensors := append(b.Queries.Tensors(abi.TensorQueries), b.Positives.Tensors(abi.TensorPositives)...)
 	add := func(name string, values []int64) {
@@ -41,7 +42,8 @@ func (b *Begin) Tensors() []safetensors.Tensor {
 	return tensors
 }
 
-// EncodeOptions gives the options of a begin message. A rule of the table is given by its name and the values of its parameters.
+// EncodeOptions gives the options of a begin message. A rule of the table is given by its name and the values of its
+// parameters.
 func EncodeOptions(o *mine.Options) map[string]string {
 	options := map[string]string{
 		abi.OptionRule: o.Rule.Name, abi.OptionTop: strconv.Itoa(o.Top), abi.OptionCounts: strconv.FormatBool(o.Counts), abi.OptionZero: encodeZero(o.SkipZero),
@@ -68,7 +70,8 @@ func EncodeOptions(o *mine.Options) map[string]string {
 	return options
 }
 
-// DecodeBegin reads a begin message. Its indices are copies; its vectors stay in the message. loaded is nil where no projection is.
+// DecodeBegin reads a begin message. Its indices are copies; its vectors stay in the message. loaded is nil where no
+// projection is.
 func DecodeBegin(r *Reader, loaded *Loaded) (*Begin, error) {
 	b, err := r.begin(loaded)
 	if err == nil {

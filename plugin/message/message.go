@@ -1,9 +1,10 @@
-// Package message types the messages of the plugin's operations: what begin, push, select, transform, merge and reset take, and what
-// transform answers. What finish, select and merge answer is a part, mine.Part.
+// Package message types the messages of the plugin's operations: what begin, push, select, transform, merge and reset
+// take, and what transform answers. What finish, select and merge answer is a part, mine.Part.
 //
-// A host makes a message of a typed value: Encode gives the tensors and the options that docs/ABI.md names. The values of vectors may be
-// missing then, so that a host can lay a message out and read them straight into a plugin's memory. Package session reads messages:
-// Parse, then the Decode function of the operation, which checks all that can be checked before anything is computed.
+// A host makes a message of a typed value: Encode gives the tensors and the options that docs/ABI.md names. The values
+// of vectors may be missing then, so that a host can lay a message out and read them straight into a plugin's memory.
+// Package session reads messages: Parse, then the Decode function of the operation, which checks all that can be
+// checked before anything is computed.
 package message
 
 import (
@@ -16,8 +17,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// Reader reads a message. It keeps track of the tensors and options that were asked for, so that it can tell those that do not belong,
-// and of the first bad option.
+// Reader reads a message. It keeps track of the tensors and options that were asked for, so that it can tell those that
+// do not belong, and of the first bad option.
 type Reader struct {
 	file    *safetensors.File
 	tensors map[string]bool // asked for
@@ -57,8 +58,8 @@ func (r *Reader) End() error {
 	return nil
 }
 
-// Parts gives the tensors of a merge message in the order of their names: the bytes of a part each. A tensor of another type is an error,
-// and the last that is given.
+// Parts gives the tensors of a merge message in the order of their names: the bytes of a part each. A tensor of another
+// type is an error, and the last that is given.
 func (r *Reader) Parts() iter.Seq2[safetensors.Tensor, error] {
 	return func(yield func(safetensors.Tensor, error) bool) {
 		for _, t := range r.file.Tensors {

@@ -58,7 +58,8 @@ func parse(t *testing.T, tensors []safetensors.Tensor, options map[string]string
 	return r
 }
 
-// TestNamesAreThoseOfTheABI writes every message by hand, with the names of docs/ABI.md, and compares: constants alone would hide a change.
+// TestNamesAreThoseOfTheABI writes every message by hand, with the names of docs/ABI.md, and compares: constants alone
+// would hide a change.
 func TestNamesAreThoseOfTheABI(t *testing.T) {
 	window := mine.Rule{Name: "window", Floor: &mine.Bound{A: 0.5, B: -0.25}, Cap: &mine.Bound{A: 1, B: 0}, Eq6: true}
 	begin := message.Begin{Queries: projected(2), Positives: raw(1), Indices: mine.Indices{PairQuery: []int64{1}, PairPositive: []int64{0},
@@ -143,7 +144,8 @@ func TestWhatIsEncodedIsDecoded(t *testing.T) {
 	}
 }
 
-// TestLayoutNeedsNoValues lays a message out without the values of its vectors, as a host does that reads them into a plugin's memory.
+// TestLayoutNeedsNoValues lays a message out without the values of its vectors, as a host does that reads them into a
+// plugin's memory.
 func TestLayoutNeedsNoValues(t *testing.T) {
 	whole := message.Push{First: 3, Documents: raw(4)}
 	bare := message.Push{First: 3, Documents: raw(4)}

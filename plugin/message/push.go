@@ -43,7 +43,8 @@ func (t *Transform) Encode() ([]safetensors.Tensor, map[string]string) {
 	return t.Documents.Tensors(abi.TensorDocuments), map[string]string{abi.OptionZero: encodeZero(t.SkipZero)}
 }
 
-// DecodeTransform reads a transform message. Its vectors stay in the message. loaded is nil where no projection is, which is an error.
+// DecodeTransform reads a transform message. Its vectors stay in the message. loaded is nil where no projection is,
+// which is an error.
 func DecodeTransform(r *Reader, loaded *Loaded) (*Transform, error) {
 	t := &Transform{SkipZero: r.skipZero()}
 	if loaded == nil {
@@ -63,7 +64,8 @@ func DecodeTransform(r *Reader, loaded *Loaded) (*Transform, error) {
 	return t, nil
 }
 
-// LayTransformed lays out transform's answer, that many projected vectors of width values, and says where their values begin.
+// LayTransformed lays out transform's answer, that many projected vectors of width values, and says where their values
+// begin.
 func LayTransformed(rows, width int) (layout *safetensors.Layout, begin int, err error) {
 	v := Vectors{Rows: rows, Width: width}
 	if layout, err = safetensors.Lay(v.Tensors(abi.TensorDocuments), nil); err != nil {

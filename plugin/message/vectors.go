@@ -9,21 +9,22 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// Vectors are the rows of queries, positives or documents in one of two forms: raw, a tensor of each model, or projected, one tensor.
+// Vectors are the rows of queries, positives or documents in one of two forms: raw, a tensor of each model, or
+// projected, one tensor.
 type Vectors struct {
 	Rows int
 
 	// Raw is the raw form: one entry for each model, in the projection's order; nil where the vectors are projected.
 	Raw []Raw
 
-	// Projected is the projected form, Rows x Width values. A host that only lays a message out leaves it nil. Width is there in both forms
-	// when a message is read; to encode raw vectors it is not needed.
+	// Projected is the projected form, Rows x Width values. A host that only lays a message out leaves it nil. Width is
+	// there in both forms when a message is read; to encode raw vectors it is not needed.
 	Projected []float32
 	Width     int
 }
 
-// Raw is the vectors of one model as they lie in a file: F16, F32 or F64, Width values a row, little endian. A host that only lays a message
-// out leaves Data nil.
+// Raw is the vectors of one model as they lie in a file: F16, F32 or F64, Width values a row, little endian. A host
+// that only lays a message out leaves Data nil.
 type Raw struct {
 	Model string
 	Width int
@@ -65,7 +66,8 @@ func (v *Vectors) RowBytes() int {
 	return n
 }
 
-// vectors reads the tensor of, or of/<model> for each model, and checks their types and shapes. loaded is nil where no projection is.
+// vectors reads the tensor of, or of/<model> for each model, and checks their types and shapes. loaded is nil where no
+// projection is.
 func (r *Reader) vectors(of string, loaded *Loaded) (*Vectors, error) {
 	if t, ok := r.tensor(of); ok {
 		return projected(t, loaded)

@@ -8,8 +8,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
-// Merge returns the part for the ranges of a and b together. Both must be of the same projection, pairs and options. It is
-// associative and commutative, and changes neither a nor b.
+// Merge returns the part for the ranges of a and b together. Both must be of the same projection, pairs and options.
+// Merging is associative and commutative. It changes neither a nor b. The error is abi.Mismatch or abi.Overlap.
 func Merge(a, b *Part) (*Part, error) {
 	ma, mb := a.metadata(), b.metadata()
 	delete(ma, "skipped")
@@ -43,7 +43,7 @@ func Merge(a, b *Part) (*Part, error) {
 	return m, nil
 }
 
-// mergeFound merges two lists, best first, and keeps the first top.
+// mergeFound merges two lists of negatives, each best first, and keeps the best top of them.
 func mergeFound(a, b []Negative, top int) []Negative {
 	m := make([]Negative, 0, min(len(a)+len(b), top))
 	for len(m) < top && len(a)+len(b) > 0 {

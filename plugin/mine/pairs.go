@@ -19,16 +19,16 @@ type Indices struct {
 	PairQuery    []int64 // n rows of Queries
 	PairPositive []int64 // n rows of Positives
 
-	// Exclude holds document positions that are no negatives of a query: those of query i are
-	// Exclude[ExcludeOffsets[i]:ExcludeOffsets[i+1]]. Both may be nil.
+	// Exclude holds positions of documents that are never negatives of a query. The positions of query i are
+	// Exclude[ExcludeOffsets[i]:ExcludeOffsets[i+1]]. Both slices may be nil.
 	ExcludeOffsets, Exclude []int64
 
-	// Together holds rows of Positives that must all satisfy the rule for a query, laid out as Exclude is. Where a
-	// query has none, each of its pairs stands alone. Both may be nil.
+	// Together holds rows of Positives that must all satisfy the rule for a query. It is laid out as Exclude is. Where
+	// a query has no such rows, each of its pairs stands alone. Both slices may be nil.
 	TogetherOffsets, Together []int64
 }
 
-// validate checks every index before it is used. Sizes of Queries and Positives fit Width.
+// validate checks every index. The lengths of Queries and Positives must be multiples of Width.
 func (p *Pairs) validate() error {
 	q, pd := len(p.Queries)/p.Width, len(p.Positives)/p.Width
 	if len(p.PairQuery) == 0 {
@@ -59,7 +59,7 @@ func indices(tensor string, values []int64, limit int64) error {
 	return nil
 }
 
-// ragged checks lists of indices, one for each of rows rows.
+// ragged checks a ragged tensor: as many lists of indices as there are rows, each index at least 0 and below limit.
 func ragged(tensor string, offsets, values []int64, rows int, limit int64) error {
 	if offsets == nil && values == nil {
 		return nil
@@ -71,7 +71,7 @@ func ragged(tensor string, offsets, values []int64, rows int, limit int64) error
 	return indices(tensor, values, limit)
 }
 
-// list returns row i of a ragged list.
+// list returns list i of a ragged tensor.
 func list(offsets, values []int64, i int) []int64 {
 	if offsets == nil {
 		return nil

@@ -94,7 +94,8 @@ func TestMergeRefuses(t *testing.T) {
 	}
 }
 
-// TestCountsPastTheDocuments has parts claim more documents than their ranges hold: merged, such counts could overflow.
+// TestCountsPastTheDocuments parses parts that claim more documents than their ranges hold. The sum of such counts
+// could overflow.
 func TestCountsPastTheDocuments(t *testing.T) {
 	for skipped, row := range map[int64]struct {
 		inWindow int64
@@ -120,7 +121,8 @@ func TestCountsPastTheDocuments(t *testing.T) {
 	}
 }
 
-// TestPartCutAnywhereIsAnError cuts a part at every byte, and changes every byte: an error, or a part that is sound.
+// TestPartCutAnywhereIsAnError cuts a part at every byte, which is an error, and changes every byte, which gives an
+// error or a sound part.
 func TestPartCutAnywhereIsAnError(t *testing.T) {
 	whole, err := parts(t, 3)[2].Marshal()
 	if err != nil {

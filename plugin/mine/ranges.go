@@ -6,13 +6,14 @@ import (
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
-// Range is a range of document positions: First to End-1.
+// Range is the document positions from First to End-1.
 type Range struct{ First, End int64 }
 
-// ranges is a set of positions: ascending, not touching one another.
+// ranges is a set of positions: ranges in ascending order, no two of which touch.
 type ranges []Range
 
-// add puts [first, end) into the set. A position that is in it already is an error, and changes nothing.
+// add puts the positions from first to end-1 into the set. A position that is in the set already is an error, and then
+// nothing changes.
 func (r *ranges) add(first, end int64) error {
 	if first < 0 || end < first || end > abi.MaxPosition+1 {
 		return abi.Errorf(abi.BadMessage, "positions %d to %d are out of range", first, end-1)
@@ -21,7 +22,7 @@ func (r *ranges) add(first, end int64) error {
 		return nil
 	}
 	set := *r
-	i := sort.Search(len(set), func(i int) bool { return set[i].End > first }) // the first that could overlap
+	i := sort.Search(len(set), func(i int) bool { return set[i].End > first }) // the first range that could overlap
 	if i < len(set) && set[i].First < end {
 		return abi.Errorf(abi.Overlap, "positions %d to %d: some of them, in %d to %d, were there already", first, end-1, set[i].First, set[i].End-1)
 	}

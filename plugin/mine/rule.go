@@ -23,8 +23,8 @@ type Rule struct {
 	Floor, Cap *Bound
 	Eq6        bool
 
-	// Parameters are the values of the rule's own parameters, by name. They are how the bounds were chosen; what the rule
-	// decides follows from the bounds alone. Nil for the rule WindowRule, for a rule without parameters, and for the rule of a part.
+	// Parameters are the values of the rule's own parameters, by name. The bounds were made of them; the bounds alone
+	// decide. Nil for WindowRule, for a rule without parameters, and for a rule that was read from a part.
 	Parameters map[string]float64
 }
 
@@ -63,8 +63,9 @@ type Definition struct {
 	// Window gives the bounds for values of the parameters, in their order. A bound that the rule does not have is nil.
 	Window func(values []float64) (floor, cap *Bound)
 
-	// Values is the inverse of Window: the parameters' values that give these bounds. Where no values do, or a bound is nil, it may give
-	// any values or none: RuleOf compares. It is nil for a rule without parameters.
+	// Values is the inverse of Window: it gives the values of the parameters for these bounds. A bound may be nil.
+	// Where no values give the bounds, the result may be any values or nil, since RuleOf compares. Values is nil for a
+	// rule without parameters.
 	Values func(floor, cap *Bound) []float64
 }
 
@@ -74,7 +75,8 @@ var (
 	perc   = &Parameter{Name: "perc", Default: 0.95, Min: 0, Max: 1, MinExcluded: true, Help: "s(Q,D) is at most perc * s(Q,PD)"}
 )
 
-// Rules is the table of rules, the default first. A new rule is a row here and a row in docs/ABI.md; all else is derived from this table.
+// Rules is the table of rules, the default first. A new rule is a row here and a row in docs/ABI.md; all else is
+// derived from this table.
 var Rules = []Definition{
 	{
 		Name: "dual", Eq6: true,
@@ -157,8 +159,9 @@ func RuleParameters() []*Parameter {
 	return all
 }
 
-// NewRule returns the rule of a name. parameters gives values by name: the rule's own that are missing take their defaults, and those
-// of other rules are checked and not used. The error is abi.BadOption and lists all that is wrong, one problem a line.
+// NewRule returns the rule of a name. parameters gives values by name: the rule's own that are missing take their
+// defaults, and those of other rules are checked and not used. The error is abi.BadOption and lists all that is wrong,
+// one problem a line.
 func NewRule(name string, parameters map[string]float64) (Rule, error) {
 	var problems []string
 	known := map[string]bool{}
@@ -198,8 +201,8 @@ func NewRule(name string, parameters map[string]float64) (Rule, error) {
 	return r, nil
 }
 
-// RuleOf returns the rule of a name that has these bounds and Eq. 6. The error is abi.BadOption where no values of the rule's parameters
-// give them.
+// RuleOf returns the rule of a name that has these bounds and Eq. 6. The error is abi.BadOption where no values of the
+// rule's parameters give them.
 func RuleOf(name string, floor, cap *Bound, eq6 bool) (Rule, error) {
 	parameters := map[string]float64{}
 	if d := LookupRule(name); d != nil && d.Values != nil {
@@ -234,17 +237,4 @@ func (r Rule) window(sQPD float64) (floor, ceiling float64) {
 		ceiling = r.Cap.At(sQPD)
 	}
 	return floor, ceiling
-}
-
-// The shims below are what package host uses of the time before the table.
-
-// Transitional: host moves to Parameter.Default.
-const (
-	DefaultMargin = 0.05
-	DefaultPerc   = 0.95
-)
-
-// NamedRule returns a rule by its name. Transitional: host moves to NewRule.
-func NamedRule(name string, margin, perc float64) (Rule, error) {
-	return NewRule(name, map[string]float64{"margin": margin, "perc": perc})
 }

@@ -72,7 +72,8 @@ func TestTableIsSound(t *testing.T) {
 	}
 }
 
-// checkInverse checks that the rule is told by the bounds that it gives, for several values of its parameters, and by no others.
+// checkInverse checks that the rule is told by the bounds that it gives, for several values of its parameters, and by
+// no others.
 func checkInverse(t *testing.T, d Definition) {
 	t.Helper()
 	for _, share := range []float64{0, 0.3, 1} {

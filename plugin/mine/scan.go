@@ -9,17 +9,18 @@ import (
 	"github.com/quarry-hn/quarry/plugin/kernel"
 )
 
-// Options say what to mine, beside the pairs.
+// Options say what to mine for the pairs.
 type Options struct {
 	Rule       Rule
 	Top        int    // negatives of a pair at most, m
-	Counts     bool   // count all documents in the window, and all candidates
-	SkipZero   bool   // leave out documents whose vector is zero, and count them; otherwise they are an error
+	Counts     bool   // count all documents in the window and all candidates
+	SkipZero   bool   // leave out documents whose vector is zero, and count them; otherwise such a document is an error
 	Projection string // fingerprint of what made the vectors, repeated in the part
 	PairsID    string // the caller's name for the pairs, repeated in the part
 }
 
-// Scanner holds the pairs while documents stream past, and what it has found so far. It keeps no documents.
+// Scanner holds the pairs while documents stream past, and the negatives that it has found so far. It keeps no
+// documents.
 type Scanner struct {
 	options Options
 	kernel  kernel.Kernel
@@ -27,34 +28,35 @@ type Scanner struct {
 
 	queryNorms    []float64
 	positiveNorms []float64
-	unitQueries   kernel.Packed[int32] // for screening, in 16 bits
-	unitRows      []float32            // the same, in rows of float32
+	unitQueries   kernel.Packed[int32] // the queries' unit vectors in 16 bits, for the first pass of screening
+	unitRows      []float32            // the same vectors in float32, for the second
 
-	sQPD       []float64 // of each pair
-	floor, cap []float64 // of each pair
-	queryPairs [][]int32 // pairs of each query
+	sQPD       []float64 // of each pair: s(Q,PD)
+	floor, cap []float64 // of each pair: its window
+	queryPairs [][]int32 // of each query: its pairs
 	slack      float64   // bound on the screening error, see screenSlack
 
-	// Screening bounds of each query on the approximate score: what lies below is ruled out for every pair of that query.
-	// Their length is that of unitQueries, packed.
+	// low[i] is the screening bound of query i: a document whose approximate score lies below is ruled out for every
+	// pair of the query. There are as many as unitQueries has rows once packed.
 	low    []float32
 	prefix prefix
 
-	found      [][]Negative // of each pair, best first, at most Top
+	found      [][]Negative // of each pair: its negatives so far, best first, at most Top
 	window     []bool       // of each pair: some document lay in the window
-	inWindow   []int64      // with Counts
-	candidates []int64      // with Counts
+	inWindow   []int64      // of each pair, with Counts: documents in the window
+	candidates []int64      // of each pair, with Counts: documents in the window that meet Eq. 6, where the rule has it
 	ranges     ranges
 	skipped    int64
 
-	scores []int32   // of one block, reused
-	above  []int32   // of one document, reused
-	unit   []float32 // unit vectors of one block, reused
-	words  []int32   // the same, in 16 bits
-	norms  []float64 // of one block, reused
+	// Scratch memory of one block, reused.
+	scores []int32   // approximate scores of its documents and queries
+	above  []int32   // queries that one document is not ruled out for
+	unit   []float32 // the documents' unit vectors
+	words  []int32   // the same vectors in 16 bits
+	norms  []float64 // the documents' norms
 }
 
-// A block of the scan: documents by queries. Their vectors, and the scores, stay in the cache.
+// The scan goes block by block, each of so many documents and queries. Their vectors and scores stay in the cache.
 const (
 	blockDocuments = 64
 	blockQueries   = 512
@@ -68,7 +70,7 @@ type Checked struct {
 	queryNorms, positiveNorms []float64
 }
 
-// Check checks pairs and options: nothing can fail afterwards. It keeps the slices and changes nothing.
+// Check checks pairs and options. After it nothing can fail. It keeps the slices of pairs and does not change them.
 func Check(pairs Pairs, options Options, k kernel.Kernel) (*Checked, error) {
 	if err := pairs.validate(); err != nil {
 		return nil, err
@@ -78,16 +80,17 @@ func Check(pairs Pairs, options Options, k kernel.Kernel) (*Checked, error) {
 	}
 	c := &Checked{Pairs: pairs, options: options, kernel: k}
 	var err error
-	if c.queryNorms, err = norms(abi.TensorQueries, pairs.Queries, pairs.Width); err != nil {
+	if c.queryNorms, err = norms(k, abi.TensorQueries, pairs.Queries, pairs.Width); err != nil {
 		return nil, err
 	}
-	if c.positiveNorms, err = norms(abi.TensorPositives, pairs.Positives, pairs.Width); err != nil {
+	if c.positiveNorms, err = norms(k, abi.TensorPositives, pairs.Positives, pairs.Width); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// NewScanner prepares to mine those pairs. It keeps pairs' slices, and sorts the excluded positions of each query.
+// NewScanner checks the pairs and prepares to mine them. It keeps their slices, and sorts the excluded positions of
+// each query.
 func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error) {
 	c, err := Check(pairs, options, k)
 	if err != nil {
@@ -103,13 +106,13 @@ func (c *Checked) Scanner() *Scanner {
 	q, n := len(s.queryNorms), len(pairs.PairQuery)
 	unit := make([]float32, len(pairs.Queries))
 	for i, norm := range s.queryNorms {
-		kernel.Scale(unit[i*pairs.Width:], s.row(pairs.Queries, i), 1/norm)
+		s.kernel.Scale(unit[i*pairs.Width:], s.row(pairs.Queries, i), 1/norm)
 		slices.Sort(list(pairs.ExcludeOffsets, pairs.Exclude, i))
 	}
 	words := kernel.Words(pairs.Width)
 	quantized := make([]int32, q*words)
 	for i := range q {
-		kernel.Quantize(quantized[i*words:(i+1)*words], s.row(unit, i))
+		s.kernel.Quantize(quantized[i*words:(i+1)*words], s.row(unit, i))
 	}
 	s.unitQueries, s.unitRows = kernel.Pack(quantized, q, words), unit
 	s.queryPairs = make([][]int32, q)
@@ -130,10 +133,10 @@ func (c *Checked) Scanner() *Scanner {
 	}
 	packed := kernel.PackedRows(q)
 	s.low = make([]float32, packed)
-	for i := q; i < packed; i++ { // what no document reaches
+	for i := q; i < packed; i++ { // no document reaches the rows that fill the last panel
 		s.low[i] = float32(math.Inf(1))
 	}
-	s.prefix = newPrefix(unit, pairs.Width)
+	s.prefix = newPrefix(s.kernel, unit, pairs.Width)
 	s.reset()
 	return s
 }
@@ -155,11 +158,11 @@ func (s *Scanner) reset() {
 	}
 }
 
-// norms returns the norms of all rows; a zero row is an error.
-func norms(tensor string, rows []float32, k int) ([]float64, error) {
-	n := make([]float64, len(rows)/k)
+// norms returns the norms of all rows, each of width values. A row that is zero or not finite is an error.
+func norms(k kernel.Kernel, tensor string, rows []float32, width int) ([]float64, error) {
+	n := make([]float64, len(rows)/width)
 	for i := range n {
-		n[i] = kernel.Norm(rows[i*k : (i+1)*k])
+		n[i] = kernel.Norm(k, rows[i*width:(i+1)*width])
 		if n[i] == 0 {
 			return nil, abi.Errorf(abi.ZeroVector, "the vector is zero, so its cosine is undefined").At(tensor, i)
 		}
@@ -175,18 +178,18 @@ func (s *Scanner) row(rows []float32, i int) []float32 {
 }
 
 func (s *Scanner) scoreQueryPositive(query, positive int) float64 {
-	return kernel.Dot(s.row(s.pairs.Queries, query), s.row(s.pairs.Positives, positive)) / (s.queryNorms[query] * s.positiveNorms[positive])
+	return s.kernel.Dot(s.row(s.pairs.Queries, query), s.row(s.pairs.Positives, positive)) / (s.queryNorms[query] * s.positiveNorms[positive])
 }
 
-// Push scans a block of documents: whole rows of projected vectors, the first at position first. skipped is how many
-// were left out as zero. After an error nothing has changed.
+// Push scans documents: whole rows of projected vectors, the first of them at position first. skipped is how many
+// documents were left out as zero vectors. After an error nothing has changed.
 func (s *Scanner) Push(first int64, documents []float32) (skipped int, err error) {
 	k := s.pairs.Width
 	n := len(documents) / k
 	s.norms = slices.Grow(s.norms[:0], n)[:n]
 	for i := range n {
 		x := documents[i*k : (i+1)*k]
-		s.norms[i] = kernel.Norm(x)
+		s.norms[i] = kernel.Norm(s.kernel, x)
 		if s.norms[i]-s.norms[i] != 0 {
 			return 0, abi.Errorf(abi.NonFinite, "the vector has a NaN or an infinity").At(abi.TensorDocuments, i)
 		}
@@ -216,9 +219,9 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 		if norm == 0 {
 			clear(s.row(s.unit, i))
 		} else {
-			kernel.Scale(s.row(s.unit, i), s.row(documents, i), 1/norm)
+			s.kernel.Scale(s.row(s.unit, i), s.row(documents, i), 1/norm)
 		}
-		kernel.Quantize(s.words[i*words:(i+1)*words], s.row(s.unit, i))
+		s.kernel.Quantize(s.words[i*words:(i+1)*words], s.row(s.unit, i))
 	}
 	q := len(s.low)
 	s.above = slices.Grow(s.above[:0], blockQueries)[:blockQueries]
@@ -232,11 +235,11 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 			if norm == 0 {
 				continue
 			}
-			tail := kernel.Unit * tailNorm(s.row(s.unit, i)[columns:])
+			tail := kernel.Unit * tailNorm(s.kernel, s.row(s.unit, i)[columns:])
 			scores, low := s.scores[i*n:(i+1)*n], s.low[j:j+n]
-			found := kernel.Above(s.above, scores, low, queryTails[j:j+n], tail)
+			found := s.kernel.Above(s.above, scores, low, queryTails[j:j+n], tail)
 			survivors, all = survivors+found, all+n
-			found = kernel.Refine(s.above[:found], scores, s.unitRows[j*s.pairs.Width+columns:], s.pairs.Width, s.row(s.unit, i)[columns:], low, unitSquare)
+			found = s.kernel.Refine(s.above[:found], scores, s.unitRows[j*s.pairs.Width+columns:], s.pairs.Width, s.row(s.unit, i)[columns:], low, unitSquare)
 			for _, c := range s.above[:found] {
 				s.decide(j+int(c), first+int64(i), s.row(documents, i), norm)
 			}
@@ -245,12 +248,12 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 	s.prefix.learn(survivors, all)
 }
 
-// decide scores a document that screening could not rule out, canonically, for all pairs of a query.
+// decide scores a document that screening did not rule out, in canonical arithmetic, for all pairs of a query.
 func (s *Scanner) decide(query int, position int64, document []float32, norm float64) {
 	if _, excluded := slices.BinarySearch(list(s.pairs.ExcludeOffsets, s.pairs.Exclude, query), position); excluded {
 		return
 	}
-	sQD := kernel.Dot(s.row(s.pairs.Queries, query), document) / (s.queryNorms[query] * norm)
+	sQD := s.kernel.Dot(s.row(s.pairs.Queries, query), document) / (s.queryNorms[query] * norm)
 	changed := false
 	for _, pair := range s.queryPairs[query] {
 		if !(sQD > s.floor[pair] && sQD <= s.cap[pair]) {
@@ -291,10 +294,10 @@ func (s *Scanner) decide(query int, position int64, document []float32, norm flo
 }
 
 func (s *Scanner) scorePositive(positive int, document []float32, norm float64) float64 {
-	return kernel.Dot(s.row(s.pairs.Positives, positive), document) / (s.positiveNorms[positive] * norm)
+	return s.kernel.Dot(s.row(s.pairs.Positives, positive), document) / (s.positiveNorms[positive] * norm)
 }
 
-// meetsEq6 reports whether s(Q,D) > s(PD,D), for the pair's positive or for all that go together.
+// meetsEq6 reports whether s(Q,D) > s(PD,D) for the pair's positive, or for all positives that go together.
 func (s *Scanner) meetsEq6(query int, n Negative, document []float32, norm float64) bool {
 	together := list(s.pairs.TogetherOffsets, s.pairs.Together, query)
 	if len(together) == 0 {
@@ -308,8 +311,9 @@ func (s *Scanner) meetsEq6(query int, n Negative, document []float32, norm float
 	return true
 }
 
-// setBounds recomputes a query's screening bound from its pairs: the least floor, or m-th best so far where that
-// is higher and nothing needs to be counted, less the slack, rounded down, on the scale of the 16-bit products.
+// setBounds computes a query's screening bound anew: the least bound of its pairs, less the slack, rounded down, on the
+// scale of the 16-bit products. The bound of a pair is its floor, or the score of its m-th best negative so far where
+// that is higher and nothing is counted.
 func (s *Scanner) setBounds(query int) {
 	low := math.Inf(1)
 	for _, pair := range s.queryPairs[query] {
@@ -322,7 +326,7 @@ func (s *Scanner) setBounds(query int) {
 	s.low[query] = roundDown((low - s.slack) * unitSquare)
 }
 
-// Finish returns the part for what was pushed, and starts anew with the same pairs.
+// Finish returns the part for the documents that were pushed, and starts anew with the same pairs.
 func (s *Scanner) Finish() *Part {
 	p := &Part{
 		Options: s.options, Ranges: s.ranges, SQPD: s.sQPD, Window: s.window, Found: s.found,

@@ -3,18 +3,20 @@ package mine
 import (
 	"math"
 	"testing"
+
+	"github.com/quarry-hn/quarry/plugin/kernel"
 )
 
-// TestPrefixIsFound gives the choice of columns the survivors of made-up bounds: it comes to the cheapest, on the way wastes little, follows when
-// bounds rise, and begins anew.
+// TestPrefixIsFound tells the choice of columns how many survive made-up bounds. It finds the cheapest choice, wastes
+// little on the way, follows when bounds rise, and begins anew.
 func TestPrefixIsFound(t *testing.T) {
 	const k, all = 640, 1_000_000
 	unit := make([]float32, 3*k)
 	for i := range unit {
 		unit[i] = 0.01
 	}
-	p := newPrefix(unit, k)
-	// cost is of a block by so many columns where a share of exp(-c/scale) survives them.
+	p := newPrefix(kernel.Plain, unit, k)
+	// cost is the cost of a block that is screened by c columns, which a share of exp(-c/scale) survives.
 	cost := func(c int, scale float64) (survivors int, cost float64) {
 		share := math.Exp(-float64(c) / scale)
 		return int(share * all), float64(c) + scoreCost*share
@@ -60,9 +62,9 @@ func TestPrefixIsFound(t *testing.T) {
 	}
 }
 
-// TestPrefixOfFewColumns has nothing to choose from.
+// TestPrefixOfFewColumns has two columns: there is nothing to choose from.
 func TestPrefixOfFewColumns(t *testing.T) {
-	p := newPrefix([]float32{0.6, 0.8}, 2)
+	p := newPrefix(kernel.Plain, []float32{0.6, 0.8}, 2)
 	p.restart()
 	for range 40 {
 		if c, _ := p.choose(); c != 2 {

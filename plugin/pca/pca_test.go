@@ -39,7 +39,7 @@ func canonical(p *Projection, models ...[]float64) []float32 {
 		}
 		norm := 1.0
 		if p.Normalize {
-			norm = kernel.Norm(x)
+			norm = kernel.Norm(kernel.Plain, x)
 		}
 		for _, v := range x {
 			u = append(u, float32(float64(v)*(model.Weight/norm)))

@@ -1,8 +1,8 @@
 // Package pca is the projection: from the vectors of several models to one vector in PCA space.
 //
-// In go raw vectors, one tensor per model, and a projection file. Out come projected float32 vectors: fused as Eq. 1 and 2
-// of Meghwani et al. (2025) say, centred and projected as Eq. 3 does, in the arithmetic of docs/ABI.md. The plugin's
-// session calls it; so does the host, to fuse what it fits.
+// In go raw vectors, one tensor for each model, and a projection file. Out come projected float32 vectors. They are
+// fused by Eq. 1 and 2 of Meghwani et al. (2025), and centred and projected by Eq. 3, in the arithmetic of docs/ABI.md.
+// The plugin's session calls this package. The host calls it too, to fuse the vectors that it fits.
 package pca
 
 import (
@@ -65,7 +65,8 @@ func (p *Projection) Width() int {
 	return len(p.Variances)
 }
 
-// HasPCA reports whether vectors are centred and projected once they are fused: whether there are a mean and components.
+// HasPCA reports whether vectors are centred and projected once they are fused: whether there are a mean and
+// components.
 func (p *Projection) HasPCA() bool { return p.PCA != noPCA }
 
 const noPCA = "none"
@@ -78,7 +79,7 @@ func Fingerprint(file []byte) string {
 
 // Marshal returns the projection file's bytes.
 func (p *Projection) Marshal() ([]byte, error) {
-	if err := p.validate(); err != nil {
+	if err := p.validate(kernel.Plain); err != nil {
 		return nil, err
 	}
 	models := []byte{'['}
@@ -123,7 +124,10 @@ func choose(b bool, yes, no string) string {
 }
 
 // Parse reads a projection file. The result shares b's memory where that can be.
-func Parse(b []byte) (*Projection, error) {
+func Parse(b []byte) (*Projection, error) { return ParseWith(kernel.Plain, b) }
+
+// ParseWith is Parse with another kernel than Plain.
+func ParseWith(k kernel.Kernel, b []byte) (*Projection, error) {
 	f, err := safetensors.Parse(b, abi.MaxHeader)
 	if err != nil {
 		return nil, abi.Errorf(abi.BadMessage, "not a projection file: %v", err)
@@ -166,14 +170,14 @@ func Parse(b []byte) (*Projection, error) {
 			p.Variances = safetensors.Float64s(t.Data)
 		}
 	}
-	if err := p.validate(); err != nil {
+	if err := p.validate(k); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// validate checks what makes a projection usable, whether it was read or is to be written.
-func (p *Projection) validate() error {
+// validate checks a projection that was read, or that is to be written.
+func (p *Projection) validate(k kernel.Kernel) error {
 	d := p.Columns()
 	if len(p.Models) == 0 {
 		return abi.Errorf(abi.BadMessage, "projection: no models")
@@ -202,12 +206,12 @@ func (p *Projection) validate() error {
 		}
 		return nil
 	}
-	k := len(p.Variances)
-	if k < 1 || k > d || len(p.Mean) != d || len(p.Components) != k*d {
+	components := len(p.Variances)
+	if components < 1 || components > d || len(p.Mean) != d || len(p.Components) != components*d {
 		return abi.Errorf(abi.BadMessage, "projection: %d mean values, %d component values and %d variances do not fit %d columns",
-			len(p.Mean), len(p.Components), k, d)
+			len(p.Mean), len(p.Components), components, d)
 	}
-	if i := notFinite(p.Mean); i >= 0 {
+	if i := notFinite(k, p.Mean); i >= 0 {
 		return abi.Errorf(abi.NonFinite, "projection: column %d is %v", i, p.Mean[i]).At("mean", -1)
 	}
 	for i, v := range p.Variances {
@@ -215,15 +219,15 @@ func (p *Projection) validate() error {
 			return abi.Errorf(abi.NonFinite, "projection: it is %v; a variance is finite and not negative", v).At("variances", i)
 		}
 	}
-	if i := notFinite(p.Components); i >= 0 {
+	if i := notFinite(k, p.Components); i >= 0 {
 		return abi.Errorf(abi.NonFinite, "projection: column %d is %v", i%d, p.Components[i]).At("components", i/d)
 	}
 	return nil
 }
 
 // notFinite returns the index of the first NaN or infinity, or -1.
-func notFinite(v []float32) int {
-	if kernel.Finite(v) {
+func notFinite(k kernel.Kernel, v []float32) int {
+	if k.Finite(v) {
 		return -1
 	}
 	return slices.IndexFunc(v, func(x float32) bool { return x-x != 0 })
@@ -263,7 +267,7 @@ func parseModels(text string) (models []Model, err error) {
 	return models, nil
 }
 
-// metadata reads typed values, keeping the first error.
+// metadata reads typed values out of a file's metadata. It keeps the first error.
 type metadata struct {
 	values map[string]string
 	err    error

@@ -8,10 +8,11 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// Zero says what is done with a vector that is zero, in a model or after projection: its cosine is not defined.
+// Zero says what becomes of a vector that is zero, in a model or after projection. The cosine of such a vector is not
+// defined.
 type Zero bool
 
-// ZeroError fails; ZeroSkip gives a row of zeros in its place.
+// With ZeroError a zero vector is an error. With ZeroSkip its row becomes zeros.
 const (
 	ZeroError Zero = false
 	ZeroSkip  Zero = true
@@ -30,7 +31,8 @@ type Transformer struct {
 	components kernel.Packed[float32]
 }
 
-// NewTransformer prepares a valid projection for that kernel. It keeps none of p's memory, and its own Components are nil.
+// NewTransformer prepares a valid projection for that kernel. It keeps none of p's memory, and its own Components are
+// nil.
 func NewTransformer(p *Projection, k kernel.Kernel) *Transformer {
 	own := *p
 	own.Mean, own.Variances, own.Components = slices.Clone(p.Mean), slices.Clone(p.Variances), nil
@@ -41,21 +43,21 @@ func NewTransformer(p *Projection, k kernel.Kernel) *Transformer {
 	return t
 }
 
-// Transform fuses and projects n rows: raw has one entry per model, and dst takes n x k values. A row that is to be skipped
-// is zeros. name gives the tensor of a model, for errors.
+// Transform fuses and projects n rows. raw has one entry for each model, and dst takes n x k values. A row that is
+// skipped becomes zeros. name gives the name of a model's tensor, for errors.
 func (t *Transformer) Transform(dst []float32, raw []Raw, n int, zero Zero, name func(model string) string) error {
 	d, k := t.Columns(), t.Width()
 	fused := dst
 	if t.HasPCA() {
 		fused = make([]float32, n*d)
 	}
-	skip, err := t.Fuse(fused, raw, n, zero, name)
+	skip, err := t.FuseWith(t.kernel, fused, raw, n, zero, name)
 	if err != nil {
 		return err
 	}
 	if t.HasPCA() {
 		for row := fused; len(row) > 0; row = row[d:] {
-			kernel.Subtract(row[:d], t.Mean)
+			t.kernel.Subtract(row[:d], t.Mean)
 		}
 		t.kernel.Project(dst, t.components, fused)
 	}
@@ -65,7 +67,7 @@ func (t *Transformer) Transform(dst []float32, raw []Raw, n int, zero Zero, name
 			clear(y)
 			continue
 		}
-		if c := notFinite(y); c >= 0 {
+		if c := notFinite(t.kernel, y); c >= 0 {
 			return abi.Errorf(abi.NonFinite, "the projected vector's column %d overflows float32", c).At(name(t.Models[0].Name), i)
 		}
 		if zero == ZeroError && isZero(y) {
@@ -75,18 +77,23 @@ func (t *Transformer) Transform(dst []float32, raw []Raw, n int, zero Zero, name
 	return nil
 }
 
-// Fuse concatenates the models' vectors, normalised and weighted, into n rows of d values. skip tells which rows
-// were zero in some model, nil where none was; only with ZeroSkip is that not an error.
+// Fuse concatenates the models' vectors, normalised and weighted, into n rows of d values. skip[i] is true where row i
+// is zero in some model; only with ZeroSkip is that not an error. skip is nil where no row is.
 func (p *Projection) Fuse(dst []float32, raw []Raw, n int, zero Zero, name func(model string) string) (skip []bool, err error) {
+	return p.FuseWith(kernel.Plain, dst, raw, n, zero, name)
+}
+
+// FuseWith is Fuse with another kernel than Plain.
+func (p *Projection) FuseWith(k kernel.Kernel, dst []float32, raw []Raw, n int, zero Zero, name func(model string) string) (skip []bool, err error) {
 	d := p.Columns()
 	column := 0
 	for m, model := range p.Models {
 		for i := range n {
 			x := dst[i*d+column:][:model.Width]
-			if c := raw[m].row(x, i); c >= 0 {
+			if c := raw[m].row(k, x, i); c >= 0 {
 				return nil, abi.Errorf(abi.NonFinite, "column %d is NaN, infinite, or too large for float32", c).At(name(model.Name), i)
 			}
-			norm := kernel.Norm(x)
+			norm := kernel.Norm(k, x)
 			if norm == 0 {
 				if zero == ZeroError {
 					return nil, abi.Errorf(abi.ZeroVector, "the vector is zero, so its cosine is undefined").At(name(model.Name), i)
@@ -100,8 +107,8 @@ func (p *Projection) Fuse(dst []float32, raw []Raw, n int, zero Zero, name func(
 			if !p.Normalize {
 				norm = 1
 			}
-			kernel.Scale(x, x, model.Weight/norm)
-			if c := notFinite(x); c >= 0 {
+			k.Scale(x, x, model.Weight/norm)
+			if c := notFinite(k, x); c >= 0 {
 				return nil, abi.Errorf(abi.NonFinite, "column %d overflows float32 when weighted by %v", c, model.Weight).At(name(model.Name), i)
 			}
 		}
@@ -110,13 +117,13 @@ func (p *Projection) Fuse(dst []float32, raw []Raw, n int, zero Zero, name func(
 	return skip, nil
 }
 
-// row reads row i into x, rounding to float32; it returns the first column that is not finite then, or -1.
-func (r Raw) row(x []float32, i int) int {
+// row reads row i into x and rounds it to float32. It returns the first column that is not finite then, or -1.
+func (r Raw) row(k kernel.Kernel, x []float32, i int) int {
 	size := r.DType.Size()
 	b := r.Data[i*len(x)*size:][:len(x)*size]
 	switch r.DType {
 	case safetensors.F16:
-		kernel.Widen(x, safetensors.Uint16s(b))
+		k.Widen(x, safetensors.Uint16s(b))
 	case safetensors.F32:
 		copy(x, safetensors.Float32s(b))
 	case safetensors.F64:
@@ -124,7 +131,7 @@ func (r Raw) row(x []float32, i int) int {
 			x[c] = float32(v)
 		}
 	}
-	return notFinite(x)
+	return notFinite(k, x)
 }
 
 func isZero(v []float32) bool {

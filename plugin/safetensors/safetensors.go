@@ -1,8 +1,8 @@
 // Package safetensors reads and writes the safetensors format, which every message and file of the plugin is in.
 //
-// In go: bytes of unknown origin, or tensors to lay out. Out come tensors that point into those bytes, without a copy, or
-// bytes that are equal where the content is. It writes sorted header keys, a header padded to a multiple of 8,
-// and tensors by size of element descending, then by name; it reads any order, and checks every length first.
+// In go: bytes of unknown origin, or tensors to lay out. Out come tensors that point into those bytes, without a copy,
+// or bytes that are equal where the content is. It writes sorted header keys, a header padded to a multiple of 8, and
+// tensors by size of element descending, then by name; it reads any order, and checks every length first.
 package safetensors
 
 import (
@@ -109,7 +109,8 @@ func Parse(b []byte, maxHeader int) (*File, error) {
 	return f, nil
 }
 
-// HeaderLen reads from the first 8 bytes of a file of size bytes how many are header, those 8 among them; the JSON may take maxHeader.
+// HeaderLen reads the first 8 bytes of a file of size bytes. It returns how many bytes the header takes, those 8
+// included. The header's JSON may take maxHeader bytes.
 func HeaderLen(b []byte, size, maxHeader int) (int, error) {
 	if len(b) < 8 {
 		return 0, fmt.Errorf("cut off: %d bytes, the length of the header takes 8", len(b))
@@ -124,8 +125,8 @@ func HeaderLen(b []byte, size, maxHeader int) (int, error) {
 	return 8 + int(length), nil
 }
 
-// ParseHeader reads the header of a file of size bytes: the tensors, without their data, and where in the file each one's data begin. header is
-// what HeaderLen counts.
+// ParseHeader reads the header of a file of size bytes. It returns the tensors without their data, and where in the
+// file the data of each begin. header is as many bytes as HeaderLen says.
 func ParseHeader(header []byte, size int) (f *File, offsets map[string]int, err error) {
 	f, offsets = &File{Metadata: map[string]string{}}, map[string]int{}
 	data := size - len(header)
@@ -213,7 +214,7 @@ type Layout struct {
 	Size    int            // of the whole file in bytes
 }
 
-// Lay lays out a file with those tensors, whose Data it does not look at, and metadata. Names must differ.
+// Lay lays out a file of tensors and metadata. It does not look at the tensors' Data. Their names must differ.
 func Lay(tensors []Tensor, metadata map[string]string) (*Layout, error) {
 	order := slices.Clone(tensors)
 	slices.SortFunc(order, func(a, b Tensor) int {

@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// littleEndian says whether numbers lie in this machine's memory as they do in a file.
+// littleEndian is true where numbers lie in this machine's memory as they do in a file.
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
 // number is an element type that memory and file may share.
@@ -14,7 +14,8 @@ type number interface {
 	~uint16 | ~float32 | ~float64 | ~int64
 }
 
-// view returns b as numbers: b's own memory where it is aligned and the machine is little endian, a copy elsewhere.
+// view returns b as numbers. They share b's memory where it is aligned and the machine is little endian; elsewhere they
+// are a copy.
 func view[T number](b []byte, decode func([]byte) T) []T {
 	size := int(unsafe.Sizeof(*new(T)))
 	n := len(b) / size
@@ -80,7 +81,7 @@ func OfInt64(name string, v []int64, shape ...int) Tensor {
 	return Tensor{name, I64, shape, bytesOf(v, func(b []byte, x int64) { binary.LittleEndian.PutUint64(b, uint64(x)) })}
 }
 
-// Bytes returns the memory of words as bytes, which are 8-aligned then.
+// Bytes returns the memory of words as bytes, so that the bytes are 8-aligned.
 func Bytes(words []uint64) []byte {
 	if len(words) == 0 {
 		return nil

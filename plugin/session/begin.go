@@ -11,8 +11,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
-// begin replaces the pairs. Those before are dropped as soon as nothing can fail any more: a session never holds two scanners, and one that
-// mines groups of pairs one after another needs the memory of the largest alone.
+// begin replaces the pairs. Those before are dropped as soon as nothing can fail any more: a session never holds two
+// scanners, and one that mines groups of pairs one after another needs the memory of the largest alone.
 func (s *Session) begin(in []byte) ([]byte, error) {
 	r, err := s.parse(in)
 	if err != nil {
@@ -45,8 +45,8 @@ func (s *Session) begin(in []byte) ([]byte, error) {
 	return fmt.Appendf(nil, `{"pairs":%d}`, len(b.PairQuery)), nil
 }
 
-// selectOnce is begin, push and finish in one, with a scanner of its own beside the one that begin made. The documents, and what does not
-// belong, are checked before there is anything to compute.
+// selectOnce is begin, push and finish in one, with a scanner of its own beside the one that begin made. The documents,
+// and what does not belong, are checked before there is anything to compute.
 func (s *Session) selectOnce(in []byte) ([]byte, error) {
 	r, err := s.parse(in)
 	if err != nil {

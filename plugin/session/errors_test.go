@@ -10,7 +10,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/session/sessiontest"
 )
 
-// TestSeveralErrors has messages with several things wrong: each time the same one is named, for the error is an answer too.
+// TestSeveralErrors sends messages with several things wrong. The error is an answer too, so it names the same one each
+// time.
 func TestSeveralErrors(t *testing.T) {
 	part := []byte(nil)
 	s := session.New(kernel.Plain)

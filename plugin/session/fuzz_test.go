@@ -60,8 +60,9 @@ func checkPart(t testing.TB, step sessiontest.Step, part []byte) {
 	}
 }
 
-// FuzzCalls runs a program of calls on a session, and those that went through on another, the twin. What failed has changed nothing
-// where both answer alike, then and to the end. The session keeps nothing of a message: each is overwritten after its call.
+// FuzzCalls runs a program of calls on a session, and the calls that went through on another session, the twin. A call
+// that failed has changed nothing where both sessions answer alike from then to the end. The session keeps nothing of a
+// message: each is overwritten after its call.
 func FuzzCalls(f *testing.F) {
 	want := known(f, session.New(kernel.Plain))
 	for _, seed := range seeds {
@@ -141,7 +142,8 @@ func call(t testing.TB, s, twin *session.Session, step sessiontest.Step, program
 	return abi.OK
 }
 
-// seeds are programs: an operation (below 0x80: the message's own), a message, a change, where (two bytes), what.
+// seeds are programs of six bytes a step: an operation (below 0x80: that of the message), a message, a change, its
+// place (two bytes), and its value.
 var seeds = []string{
 	"\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00", // the known sequence
 	// begin and push, a push with a NaN, one that overlaps, one cut off; finish, and merge of one part
@@ -158,7 +160,8 @@ var seeds = []string{
 // state is what docs/ABI.md says an instance keeps.
 type state struct{ projection, pairs bool }
 
-// after is the state after a call that gave code, which is checked: there is no_pairs where there are none, and only there.
+// after is the state after a call that gave code. It checks that push and finish give no_pairs where there are no
+// pairs, and only there.
 func (s state) after(t testing.TB, step sessiontest.Step, code abi.Code) state {
 	t.Helper()
 	usesPairs := step.Op == abi.OpPush || step.Op == abi.OpFinish
@@ -177,8 +180,8 @@ func (s state) after(t testing.TB, step sessiontest.Step, code abi.Code) state {
 	return s
 }
 
-// TestMemoryLimit lowers the limit until nothing fits: with more than some limit a sequence gives what it always does, with less
-// it ends in abi.Memory, and in no other error.
+// TestMemoryLimit lowers the limit until nothing fits. With more than some limit a sequence gives what it always does.
+// With less it ends in abi.Memory, and in no other error.
 func TestMemoryLimit(t *testing.T) {
 	s, held := session.New(kernel.Plain), []int64{}
 	for _, step := range sessiontest.Known {

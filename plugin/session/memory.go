@@ -9,8 +9,9 @@ import (
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
-// This file is the accounting of an instance's memory: what each operation takes, in bytes, as a function of how large its input is. The
-// session checks its calls by it, and a host plans by it: Shape.MemoryLimit is the limit with which a sequence of calls goes through.
+// This file is the accounting of an instance's memory: what each operation takes, in bytes, as a function of how large
+// its input is. The session checks its calls by it, and a host plans by it: Shape.MemoryLimit is the limit with which a
+// sequence of calls goes through.
 
 // ProjectionShape is how large a projection is.
 type ProjectionShape struct {
@@ -36,8 +37,8 @@ func (s ProjectionShape) Held() int64 {
 // Fuse is what projecting raw rows takes for a call: the rows fused, and projected.
 func (s ProjectionShape) Fuse(rows int) int64 { return 4 * int64(rows) * int64(s.Columns+s.Components) }
 
-// Transform is what transform takes for a call, beside its message: the rows fused and projected, and its answer with room for another
-// copy of it.
+// Transform is what transform takes for a call, beside its message: the rows fused and projected, and its answer with
+// room for another copy of it.
 func (s ProjectionShape) Transform(rows int) int64 {
 	layout, _, err := message.LayTransformed(rows, s.Components)
 	if err != nil { // the shape is too large for any message
@@ -57,7 +58,8 @@ type PairsShape struct {
 	Top       int  // negatives of a pair at most
 	Counts    bool // documents in the window and candidates are counted
 
-	// RawQuery and RawPositive are the bytes of a raw row of queries and of positives, in all models; 0 where they are projected.
+	// RawQuery and RawPositive are the bytes of a raw row of queries and of positives, in all models; 0 where they are
+	// projected.
 	RawQuery, RawPositive int
 }
 
@@ -77,8 +79,8 @@ func ShapeOfPairs(b *message.Begin) PairsShape {
 // Held is what begin takes and keeps: a scanner, and what finish will take, so that finish always has it.
 func (s PairsShape) Held() int64 { return s.Scanner() + s.Finish() }
 
-// Scanner is what a scanner of the pairs holds: projected queries and positives, unit queries in 32 and in 16 bits, the norms of their tails,
-// indices, bounds, and as many negatives as there may be.
+// Scanner is what a scanner of the pairs holds: projected queries and positives, unit queries in 32 and in 16 bits, the
+// norms of their tails, indices, bounds, and as many negatives as there may be.
 func (s PairsShape) Scanner() int64 {
 	k, q, p := int64(s.Width), int64(s.Queries), int64(s.Positives)
 	perPair := 80 + negativeBytes*int64(s.Top)
@@ -144,8 +146,8 @@ type BlockShape struct {
 	Raw  int // bytes of a raw row, in all models; 0 where the documents are projected
 }
 
-// Push is what push takes for a call, beside its message: rows fused and projected, unit vectors and scores of a block, and what grows
-// with the rows.
+// Push is what push takes for a call, beside its message: rows fused and projected, unit vectors and scores of a block,
+// and what grows with the rows.
 func (s BlockShape) Push(p ProjectionShape, width int) int64 {
 	bytes := int64(s.Rows)*(4*int64(width)+32) + 1<<20
 	if s.Raw > 0 {
@@ -154,12 +156,12 @@ func (s BlockShape) Push(p ProjectionShape, width int) int64 {
 	return bytes
 }
 
-// Merge is what merge takes for a call, beside its message of that many bytes. A part takes about as much in memory as in the message;
-// at most three are held at once, and the answer.
+// Merge is what merge takes for a call, beside its message of that many bytes. A part takes about as much in memory as
+// in the message; at most three are held at once, and the answer.
 func Merge(message int64) int64 { return 4 * message }
 
-// Header is what reading a header of that many bytes takes: up to 16 bytes for each of its own. Small headers are in the runtime's
-// share, so that reset works where nothing fits.
+// Header is what reading a header of that many bytes takes: up to 16 bytes for each of its own. Small headers are in
+// the runtime's share, so that reset works where nothing fits.
 func Header(bytes int64) int64 {
 	const small = 1 << 16
 	if bytes <= small {
@@ -180,9 +182,10 @@ type Shape struct {
 // HeaderRoom is the room that a shape leaves for the header of a message: names and options of usual length.
 func (s Shape) HeaderRoom() int64 { return 4<<10 + 512*int64(s.Models) }
 
-// MemoryLimit is the least memory_limit with which a new session gets through these operations, one after another; without any, through
-// load_projection, begin, push and finish. Pushes are of one block each; that of select is a block too. Twice what is counted, for the
-// half rule of budget. It leaves HeaderRoom for each message. Operations that take next to nothing may be left out.
+// MemoryLimit is the least memory_limit with which a new session gets through these operations, one after another;
+// without any, through load_projection, begin, push and finish. Pushes are of one block each; that of select is a block
+// too. Twice what is counted, for the half rule of budget. It leaves HeaderRoom for each message. Operations that take
+// next to nothing may be left out.
 func (s Shape) MemoryLimit(ops ...abi.Op) int64 {
 	if len(ops) == 0 {
 		ops = []abi.Op{abi.OpLoadProjection, abi.OpBegin, abi.OpPush, abi.OpFinish}
@@ -242,8 +245,9 @@ func (s Shape) message(op abi.Op) int64 {
 	return 0
 }
 
-// budget keeps an instance within its memory. What it counts is what the session knows it will hold; the runtime's own share
-// (garbage before a collection, fragments, stacks, code) is allowed for by counting no more than half of the limit.
+// budget keeps an instance within its memory. What it counts is what the session knows it will hold; the runtime's own
+// share (garbage before a collection, fragments, stacks, code) is allowed for by counting no more than half of the
+// limit.
 type budget struct {
 	limit                      int64
 	projection, pairs, message int64 // bytes: the first two are kept between calls

@@ -168,8 +168,9 @@ func (s *sized) through(t *testing.T, limit int64, ops []abi.Op) (abi.Op, error)
 	return 0, nil
 }
 
-// TestMemoryLimitIsTheLeast gives sessions of random shapes the limit that Shape.MemoryLimit says: they get through. With less than that by more
-// than what is left for headers they do not, each operation being the one that needs the most in some shapes.
+// TestMemoryLimitIsTheLeast gives sessions of random shapes the limit that Shape.MemoryLimit says: they get through.
+// With less than that by more than what is left for headers they do not, each operation being the one that needs the
+// most in some shapes.
 func TestMemoryLimitIsTheLeast(t *testing.T) {
 	shapes := 300
 	if testing.Short() {

@@ -44,8 +44,8 @@ func (s *Session) projection() ProjectionShape {
 	return ShapeOfProjection(s.transformer.Projection)
 }
 
-// project returns the projected rows: the message's own, or the session's scratch, valid until the next call of project. of names their
-// tensor, for errors.
+// project returns projected rows. They are the message's own, or they are in the session's scratch memory and valid
+// until the next call of project. of is the name of their tensor, for errors.
 func (s *Session) project(of string, v *message.Vectors, zero pca.Zero) ([]float32, error) {
 	if v.Raw == nil {
 		return v.Projected, nil

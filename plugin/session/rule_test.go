@@ -13,8 +13,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/session"
 )
 
-// TestAppendedRule appends a rule to the table: a begin message names it, with or without its parameters, and the session mines what a
-// window of the same bounds gives.
+// TestAppendedRule appends a rule to the table: a begin message names it, with or without its parameters, and the
+// session mines what a window of the same bounds gives.
 func TestAppendedRule(t *testing.T) {
 	before := mine.Rules
 	defer func() { mine.Rules = before }()

@@ -1,8 +1,9 @@
-// Package session is the plugin without its boundary: it takes an operation and a message and gives the answer, keeping a
-// projection and pairs in between.
+// Package session is the plugin without its boundary: it takes an operation and a message and gives the answer, keeping
+// a projection and pairs in between.
 //
-// In go messages as docs/ABI.md describes them, from anyone; out come messages or *abi.Error. The guest's exports, Extism's and raw,
-// lead here, and so does the native engine: one dispatch for all of them.
+// In go messages as docs/ABI.md describes them, from anyone. Out come messages or an *abi.Error. The guest's exports,
+// those for Extism and the raw ones, call this package, and so does the native engine: there is one dispatch for all of
+// them.
 package session
 
 import (
@@ -37,8 +38,8 @@ func New(k kernel.Kernel) *Session {
 // MemoryLimit is how many bytes the session may use.
 func (s *Session) MemoryLimit() int64 { return s.budget.limit }
 
-// Call runs an operation. The answer stays valid until the next call; in is not kept. An error is an *abi.Error, and then
-// nothing has changed.
+// Call runs an operation. The answer stays valid until the next call. The session keeps nothing of in. An error is an
+// *abi.Error, and then nothing has changed.
 func (s *Session) Call(op abi.Op, in []byte) (out []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -72,7 +73,7 @@ func (s *Session) Call(op abi.Op, in []byte) (out []byte, err error) {
 	return nil, abi.Errorf(abi.UnknownOperation, "there is no %s", op)
 }
 
-// nothing answers an operation that takes no input.
+// nothing gives the answer of an operation that takes no input.
 func (s *Session) nothing(in, out []byte) ([]byte, error) {
 	if len(in) > 0 {
 		return nil, abi.Errorf(abi.BadMessage, "%d bytes of input; the operation takes none", len(in))
@@ -84,7 +85,7 @@ func (s *Session) loadProjection(in []byte) ([]byte, error) {
 	if err := s.checkHeader(in); err != nil {
 		return nil, err
 	}
-	p, err := pca.Parse(in)
+	p, err := pca.ParseWith(s.kernel, in)
 	if err != nil {
 		return nil, err
 	}

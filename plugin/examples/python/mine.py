@@ -3,10 +3,9 @@
     pip install extism safetensors numpy
     python mine.py plugin.wasm DIR projection.safetensors select|push
 
-DIR has corpus.jsonl and queries.jsonl, or docs.ids and queries.ids (one id a line), qrels/train.tsv, and
-vectors/<model>/{docs,queries}.npy. The program prints one JSON object a line for each pair, as in negatives.jsonl.
-With `select` it mines in one call that leaves no state. With `push` it sends the documents in blocks, between
-begin and finish. docs/ABI.md describes the messages.
+DIR has corpus.jsonl and queries.jsonl, or docs.ids and queries.ids (one id a line), qrels/train.tsv and vectors/<model>/{docs,queries}.npy. Prints a JSON
+object a line for each pair, as negatives.jsonl has them. `select` does it in one stateless call; `push` sends the
+documents in blocks between begin and finish. docs/ABI.md describes the messages.
 """
 
 import json
@@ -34,7 +33,7 @@ def read_pairs(path):
 
 
 def raw(kind, models, side, rows):
-    """Return one tensor for each model. The plugin fuses and projects them."""
+    """One tensor per model: the plugin fuses and projects them."""
     return {f"{kind}/{name}": np.ascontiguousarray(vectors[side][rows]) for name, vectors in models.items()}
 
 
@@ -42,14 +41,12 @@ def begin_tensors(folder, models, documents, queries):
     document_row = {name: row for row, name in enumerate(documents)}
     query_row = {name: row for row, name in enumerate(queries)}
     pairs = read_pairs(folder / "qrels" / "train.tsv")
-    # A document judged relevant to a query in any split is never mined as its negative.
     exclude = {query: set() for query, _ in pairs}
     for path in (folder / "qrels").glob("*.tsv"):
         for query, document in read_pairs(path):
             if query in exclude:
                 exclude[query].add(document_row[document])
-    # A document with the query's own id is never a negative either.
-    for query in exclude:
+    for query in exclude:  # the document that is the query itself is no negative either
         if query in document_row:
             exclude[query].add(document_row[query])
     asked = list(exclude)
@@ -68,7 +65,7 @@ def begin_tensors(folder, models, documents, queries):
 
 def main(module, folder, projection, how):
     folder = Path(folder)
-    # The projection file holds the models' names and weights, so the vectors go to the plugin as they are.
+    # The weights are named in the projection file; NumPy opens it too.
     models = {
         path.name: {side: np.load(path / f"{side}.npy") for side in ("docs", "queries")}
         for path in sorted((folder / "vectors").iterdir())

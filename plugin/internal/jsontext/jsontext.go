@@ -1,7 +1,7 @@
 // Package jsontext reads and writes the little JSON that safetensors headers and projection metadata hold.
 //
 // In go: bytes of unknown origin. Out come strings and numbers, or an error with an offset. encoding/json
-// would do it too, and would add half again to the size of the plugin; see docs/RATIONALE.md.
+// would do it too, but the plugin would be half again as large; see docs/RATIONALE.md.
 package jsontext
 
 import (

@@ -9,7 +9,7 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// Known is a sequence that is right, from reset to finish, with a projection of two models.
+// Known is a sequence of calls that go through, from reset to finish, with a projection of two models.
 var Known = []Step{
 	{abi.OpReset, marshal(map[string]string{abi.OptionMemoryLimit: "1073741824"})},
 	{abi.OpLoadProjection, projection},
@@ -18,7 +18,7 @@ var Known = []Step{
 	{abi.OpFinish, nil},
 }
 
-// message is a message that is right for an operation, in some states.
+// message is a message that an operation accepts in some states.
 type message struct {
 	op    abi.Op
 	bytes []byte
@@ -102,7 +102,7 @@ func zeroes() safetensors.Tensor {
 	return safetensors.OfFloat32(abi.TensorDocuments, []float32{1, 2, 3, 4, 0, 0, 0, 0, 1, -1, 1, -1}, 3, 4)
 }
 
-// indices are of 3 queries and 2 positives: pairs, exclusions, and a query whose positives go together.
+// indices are for 3 queries and 2 positives: pairs, excluded documents, and a query whose positives go together.
 func indices() []safetensors.Tensor {
 	of := func(name string, v ...int64) safetensors.Tensor { return safetensors.OfInt64(name, v, len(v)) }
 	return []safetensors.Tensor{
@@ -125,7 +125,7 @@ func push(first string, n int) []byte {
 	return marshal(map[string]string{abi.OptionFirst: first}, raw(abi.TensorDocuments, n)...)
 }
 
-// Probes are calls whose answers tell what an instance holds; the last of them changes it.
+// Probes are calls whose answers depend on what an instance holds. The last of them changes it.
 var Probes = []Step{
 	{abi.OpTransform, messages[7].bytes},
 	{abi.OpSelect, messages[8].bytes},

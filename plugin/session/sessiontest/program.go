@@ -1,7 +1,8 @@
 // Package sessiontest makes programs for a plugin's instance out of any bytes, for fuzz targets.
 //
-// In go bytes, six for each step; out comes what to call: an operation and a message that is right for it, right for another, changed in
-// one place, or noise. Messages may hold the answers to earlier steps. The tests of session and of host/engine use it.
+// In go bytes, six for each step. Out come calls: an operation, and a message that is right for it, right for another,
+// changed in one place, or noise. Messages may hold the answers to earlier steps. The tests of session and of
+// host/engine use this package.
 package sessiontest
 
 import (
@@ -39,7 +40,7 @@ func Decode(code []byte) *Program {
 	return &Program{code: code[:min(len(code), StepSize*MaxSteps)]}
 }
 
-// Random returns programs, the same each time; most of their steps are right, where the state before is.
+// Random returns n programs, the same each time. Most of their steps go through where the state before lets them.
 func Random(n int) (programs [][]byte) {
 	r := rand.New(rand.NewPCG(5, 11))
 	for range n {
@@ -74,7 +75,7 @@ func (p *Program) Next() (s Step, ok bool) {
 	if s.Op == abi.OpMerge {
 		s.Message = p.merge(int(c[0]&0x7f), c[2], int(c[3])<<8|int(c[4]), c[5])
 	}
-	if c[0] >= 0x80 { // another operation; 9 and -1 are none
+	if c[0] >= 0x80 { // another operation; 9 and -1 are not operations
 		s.Op = abi.Op(int(c[0]&0x7f)%(len(abi.Operations())+2)) - 1
 	}
 	s.Message = change(s.Message, c[2], int(c[3])<<8|int(c[4]), c[5])
@@ -88,8 +89,8 @@ func (p *Program) Answered(s Step, out []byte) {
 	}
 }
 
-// merge is a message of the program's own parts: the i-th newest, for each bit i of which. Where what is over 10, each part is
-// changed before it goes in.
+// merge is a message of the program's own parts: the i-th newest part for each bit i that is set in which. Where what
+// is over 10, each part is changed before it goes in.
 func (p *Program) merge(which int, what byte, at int, value byte) []byte {
 	var tensors []safetensors.Tensor
 	for i := range min(len(p.parts), 7) {
@@ -108,7 +109,8 @@ func (p *Program) merge(which int, what byte, at int, value byte) []byte {
 	return marshal(nil, tensors...)
 }
 
-// change gives a message with one thing wrong, or maybe not wrong: what says what, at says where.
+// change gives a message with one change, which may or may not make it wrong. what chooses the change, at its place,
+// value its value.
 func change(b []byte, what byte, at int, value byte) []byte {
 	if len(b) == 0 {
 		if what%16 == 1 {
@@ -146,7 +148,7 @@ func dataOf(b []byte) int {
 	return 8 + int(min(binary.LittleEndian.Uint64(b), uint64(len(b)-8)))
 }
 
-// edit changes a sound message's options or tensors; one that is not sound stays as it is.
+// edit changes the options or tensors of a message that is sound. Another message stays as it is.
 func edit(b []byte, what byte, at int, value byte) []byte {
 	f, err := safetensors.Parse(b, abi.MaxHeader)
 	if err != nil || len(f.Tensors) == 0 && what != 6 {
@@ -181,7 +183,7 @@ func edit(b []byte, what byte, at int, value byte) []byte {
 var tensorNames = []string{abi.TensorQueries, abi.TensorPositives, abi.TensorDocuments, abi.RawTensor(abi.TensorDocuments, "a"), abi.RawTensor(abi.TensorQueries, "b"),
 	abi.TensorPairQuery, abi.TensorExclude, abi.TensorTogether, abi.TensorTogetherOffsets, "x", "", "é"}
 
-// options and values, sound ones and others.
+// options are the options of all operations, each with values that are allowed and values that are not.
 var options = []struct {
 	key    string
 	values []string
