@@ -44,9 +44,9 @@ func parseGroup(b []byte, pairsID string, want Group) (*groupFile, error) {
 		switch t.Name {
 		case queryIDs, queryIDs + "_offsets", positiveIDs, positiveIDs + "_offsets":
 			continue
-		case "pair_query":
+		case abi.TensorPairQuery:
 			g.pairQueries = safetensors.Int64s(t.Data)
-		case "pair_positive":
+		case abi.TensorPairPositive:
 			g.pairPositives = safetensors.Int64s(t.Data)
 		}
 		if t.DType == safetensors.U8 {
@@ -54,8 +54,8 @@ func parseGroup(b []byte, pairsID string, want Group) (*groupFile, error) {
 		}
 		g.Tensors = append(g.Tensors, t)
 	}
-	if g.queries, err = idsOf(f, queryIDs, rowsOf(f, "queries")); err == nil {
-		g.positives, err = idsOf(f, positiveIDs, rowsOf(f, "positives"))
+	if g.queries, err = idsOf(f, queryIDs, rowsOf(f, abi.TensorQueries)); err == nil {
+		g.positives, err = idsOf(f, positiveIDs, rowsOf(f, abi.TensorPositives))
 	}
 	if err != nil {
 		return nil, err
@@ -78,10 +78,10 @@ func (g *groupFile) check(f *safetensors.File, want Group) error {
 	if n := want.End - want.First; len(g.pairQueries) != n || len(g.pairPositives) != n {
 		return fmt.Errorf("tensors pair_query and pair_positive have %d and %d values; the manifest has %d pairs", len(g.pairQueries), len(g.pairPositives), n)
 	}
-	if got := rowsOf(f, "positives"); got > want.Positives {
+	if got := rowsOf(f, abi.TensorPositives); got > want.Positives {
 		return fmt.Errorf("%d positives; the manifest has %d", got, want.Positives)
 	}
-	if got := rowsOf(f, "exclude") + rowsOf(f, "together"); got > want.Excluded {
+	if got := rowsOf(f, abi.TensorExclude) + rowsOf(f, abi.TensorTogether); got > want.Excluded {
 		return fmt.Errorf("%d documents excluded; the manifest has %d", got, want.Excluded)
 	}
 	for i, query := range g.pairQueries {

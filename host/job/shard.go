@@ -19,7 +19,7 @@ const (
 	shardIDs    = "ids"
 )
 
-func vectorTensor(model string) string { return "documents/" + model }
+func vectorTensor(model string) string { return abi.RawTensor(abi.TensorDocuments, model) }
 
 // section is bytes begin to end-1 of a file whose bytes are made as they are read.
 type section struct {

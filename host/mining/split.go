@@ -1,6 +1,8 @@
 package mining
 
 import (
+	"slices"
+
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -55,7 +57,9 @@ func (c Compute) needOfTransform(p *projection.Projection) need {
 // projection's file.
 func (c Compute) needOfGroup(p *projection.Projection, size GroupSize, top int, counts bool) need {
 	shape := c.shape(p, size, top, counts)
-	limit := shape.MemoryLimit(abi.OpLoadProjection, abi.OpTransform, abi.OpBegin, abi.OpPush, abi.OpFinish)
+	// The second time, pairs are projected and begin while the instance still holds the group before.
+	group := []abi.Op{abi.OpTransform, abi.OpBegin, abi.OpPush, abi.OpFinish}
+	limit := shape.MemoryLimit(slices.Concat([]abi.Op{abi.OpLoadProjection}, group, group)...)
 	return need{limit + instanceMemory, shape.Pairs.Message() + 2*shape.Pairs.Finish() + int64(len(p.File))}
 }
 
