@@ -7,4 +7,7 @@ import (
 	"github.com/quarry-hn/quarry/plugin/kernel/kerneltest"
 )
 
-func TestPlain(t *testing.T) { kerneltest.Run(t, kernel.Plain) }
+func TestPlain(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, kernel.Plain)
+}

@@ -25,6 +25,7 @@ func TestSIMDOnWazero(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it compiles the standard library for wasip1; the loops of kernel.wat have tests of their own here")
 	}
+	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "kernel.test.wasm")
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", binary, ".")
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOWASM=", "CGO_ENABLED=0", "GOFLAGS=")

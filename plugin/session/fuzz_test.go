@@ -73,8 +73,12 @@ func FuzzCalls(f *testing.F) {
 
 // TestPrograms runs random programs.
 func TestPrograms(t *testing.T) {
+	programs := 3000
+	if testing.Short() {
+		programs = 500
+	}
 	want := known(t, session.New(kernel.Plain))
-	for _, code := range sessiontest.Random(3000) {
+	for _, code := range sessiontest.Random(programs) {
 		run(t, code, want)
 	}
 }

@@ -172,9 +172,9 @@ func (s *sized) through(t *testing.T, limit int64, ops []abi.Op) (abi.Op, error)
 // With less than that by more than what is left for headers they do not, each operation being the one that needs the
 // most in some shapes.
 func TestMemoryLimitIsTheLeast(t *testing.T) {
-	shapes := 300
+	shapes := 200
 	if testing.Short() {
-		shapes = 60
+		shapes = 40
 	}
 	const load, transform, begin, push, finish = abi.OpLoadProjection, abi.OpTransform, abi.OpBegin, abi.OpPush, abi.OpFinish
 	refused := map[abi.Op]int{}
