@@ -20,8 +20,8 @@ func (a *app) fitCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "fit DIR", Short: "Fit a projection on a folder's vectors", Args: cobra.ExactArgs(1),
-		Long: `Fit a projection: concatenate the models' vectors, each L2-normalised and times its weight, and find the
-principal components that keep a share of the variance. Writes one safetensors file, which NumPy opens too.`,
+		Long: `Fit a projection. The command concatenates the models' vectors, each L2-normalised and multiplied by its weight, and finds the
+principal components that keep a share of the variance. It writes one safetensors file, which NumPy opens too.`,
 		Example: `  quarry fit mydata -o projection.safetensors
   quarry fit mydata -o p.safetensors --models mpnet,minilm=0.5 --components 256
   quarry fit mydata -o p.safetensors --fit-on sample:100000 --seed 7`,
@@ -71,7 +71,7 @@ principal components that keep a share of the variance. Writes one safetensors f
 	return cmd
 }
 
-// writeProjection shows what a projection is.
+// writeProjection writes a projection's figures as a table.
 func writeProjection(w io.Writer, s *projection.Summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "models\t%s\n", join(s.Models))

@@ -158,14 +158,14 @@ func TestJobScreens(t *testing.T) {
 	w.mustRun(t, "job fetch --force -q -o ./out/j.jsonl "+nightlyAt)
 	w.fails(t, "job fetch -o ./nosuch/j.jsonl "+nightlyAt, exitWrite, "nosuch")
 	w.checkUnchanged(t, before)
-	says(t, w.mustRun(t, "job sweep ./elsewhere"), "no jobs in elsewhere")
+	says(t, w.mustRun(t, "job sweep --engine native ./elsewhere"), "no jobs in elsewhere")
 }
 
 // TestJobJSON: what the commands say as JSON is one value.
 func TestJobJSON(t *testing.T) {
 	t.Parallel()
 	w := demoFolder(t)
-	for _, line := range []string{initLine, statusLine, runLine, "job sweep " + nightlyAt, fetchLine, cancelLine} {
+	for _, line := range []string{initLine, statusLine, runLine, sweepLine, fetchLine, cancelLine} {
 		var v map[string]any
 		if err := json.Unmarshal([]byte(w.mustRun(t, line+" --json")), &v); err != nil || len(v) == 0 {
 			t.Errorf("quarry %s: %v", line, err)
@@ -179,7 +179,8 @@ func TestJobJSON(t *testing.T) {
 // TestJobInitGoesOn: whatever an init that was cut short had uploaded, the next one makes the same job of it.
 func TestJobInitGoesOn(t *testing.T) {
 	t.Parallel()
-	w := demoFolder(t)
+	w := workFolder(t, sample()) // of eight documents, whose fit takes no time
+	w.mustRun(t, "fit ./data -o ./p.safetensors")
 	w.mustRun(t, initLine)
 	want := w.tree(t)
 	w.mustRun(t, initLine)
@@ -201,7 +202,7 @@ func TestJobInitGoesOn(t *testing.T) {
 	of := w.tree(t)
 	w.mustRun(t, initWithFit)
 	w.checkUnchanged(t, of)
-	w.fails(t, initWithFit+" --components 20", exitExists, nightly, "--force")
+	w.fails(t, initWithFit+" --components 2", exitExists, nightly, "--force")
 	w.mustRun(t, initWithFit+" --force")
 	w.remove(t, "out/marked", results+"/manifest.json")
 	w.checkUnchanged(t, want)

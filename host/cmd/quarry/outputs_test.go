@@ -141,6 +141,7 @@ func TestOutputsThatAreLinks(t *testing.T) {
 // TestDemoTwice: what is there with the same bytes is no obstacle; what differs is, and then nothing at all is written.
 func TestDemoTwice(t *testing.T) {
 	t.Parallel()
+	compilePlugin(t)
 	w := newWorkspace(t)
 	const line = "demo -o ./d --engine native"
 	first := w.mustRun(t, line)
@@ -148,13 +149,18 @@ func TestDemoTwice(t *testing.T) {
 	if len(want) != 11 {
 		t.Errorf("demo wrote %d files, expected 4 of texts and judgements, 4 of vectors and 3 of results", len(want))
 	}
-	for _, again := range []string{line, line + " --force", "demo -o ./d --engine wasm --threads 1"} {
+	lines := []string{"demo -o ./d --engine wasm --threads 1", line + " --force", line}
+	names := []string{"d/data/corpus.jsonl", "d/negatives.jsonl", "d/projection.safetensors"}
+	if testing.Short() { // each demo fits
+		lines, names = lines[:2], names[:1]
+	}
+	for _, again := range lines {
 		if w.mustRun(t, again) != first {
 			t.Errorf("quarry %s says other things than the first time", again)
 		}
 		w.checkUnchanged(t, want)
 	}
-	for _, name := range []string{"d/negatives.jsonl", "d/data/corpus.jsonl", "d/projection.safetensors"} {
+	for _, name := range names {
 		if err := os.RemoveAll(w.path("d")); err != nil {
 			t.Fatal(err)
 		}

@@ -123,6 +123,7 @@ func (w workspace) checkInterrupted(t *testing.T, o output, before files) {
 // TestInterruptedBefore: a context that has ended is seen by every command, and nothing is written.
 func TestInterruptedBefore(t *testing.T) {
 	t.Parallel()
+	compilePlugin(t)
 	w := made(t)
 	before := w.tree(t)
 	ctx, cancel := context.WithCancel(t.Context())

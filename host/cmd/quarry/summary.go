@@ -11,7 +11,7 @@ import (
 	"github.com/quarry-hn/quarry/host/run"
 )
 
-// writeSummary shows what a run gave.
+// writeSummary writes what a run gave: tallies, distances, examples and the files that were written.
 func writeSummary(w io.Writer, s *run.Summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	c := s.Tallies
@@ -57,6 +57,7 @@ func writeSummary(w io.Writer, s *run.Summary) error {
 	return err
 }
 
+// eq5 says what an empty window means under the paper's rule.
 func eq5(r negatives.ManifestRule) string {
 	if r.Name == "dual" {
 		return " (none is nearer to the query than the positive, Eq. 5)"
@@ -68,7 +69,7 @@ func percent(n, of int) float64 { return 100 * float64(n) / float64(max(of, 1)) 
 
 func join(items []string) string { return strings.Join(items, ", ") }
 
-// shorten cuts a text at a word, to n characters.
+// shorten cuts a text to at most n characters, at the end of a word where there is one in the second half.
 func shorten(text string, n int) string {
 	runes := []rune(strings.Join(strings.Fields(text), " "))
 	if len(runes) <= n {

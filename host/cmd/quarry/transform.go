@@ -20,8 +20,8 @@ func (a *app) transformCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "transform DIR --projection FILE -o FOLDER", Short: "Project a folder's vectors", Args: cobra.ExactArgs(1),
-		Long: `Project all documents and queries, and write them as docs.npy and queries.npy: float32, one row per line of the
-corpus or query file.`,
+		Long: `Project all documents and queries, and write them as docs.npy and queries.npy: float32, one row for each line of the corpus
+or query file.`,
 		Example: `  quarry transform mydata --projection projection.safetensors -o projected`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			e, err := compute.open(cmd)
@@ -70,7 +70,7 @@ corpus or query file.`,
 	return cmd
 }
 
-// mustGive marks flags as required. Cobra would name them in an error that is not a usage error here.
+// mustGive makes flags required. Cobra can do so too, but its error would not be a usage error here.
 func mustGive(cmd *cobra.Command, names ...string) {
 	args := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, given []string) error {
