@@ -82,8 +82,8 @@ func (c *demoCommand) do(a *app, cmd *cobra.Command) error {
 	return a.summary(s, func(w io.Writer) error { return c.show(w, s, result, texts) })
 }
 
-// write writes the example's folder and what was mined, all of it or nothing. A file that is there already with the same bytes stays. It returns what
-// the summary names as written.
+// write writes the example's folder and what was mined, all of it or nothing. A file that is there already with the
+// same bytes stays. It returns what the summary names as written.
 func (c *demoCommand) write(p *projection.Projection, result *negatives.Result) (written []string, err error) {
 	outputs := run.OutputsBeside(filepath.Join(c.output, "negatives.jsonl"), true, c.force)
 	data := filepath.Join(c.output, "data")
@@ -126,7 +126,8 @@ func exampleFiles(folder string) (map[string][]byte, error) {
 	return contents, err
 }
 
-// dropUnchanged removes from contents the files that are there with the same bytes. It fails where a file is there with others, unless force is on.
+// dropUnchanged removes from contents the files that are there with the same bytes. It fails where a file is there with
+// others, unless force is on.
 func (c *demoCommand) dropUnchanged(contents map[string][]byte) error {
 	for path, content := range contents {
 		there, err := os.ReadFile(path)

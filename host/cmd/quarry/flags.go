@@ -123,8 +123,8 @@ func (f *computeFlags) budget() (option.Budget, error) {
 	return option.ProcessBudget(int64(n)), nil
 }
 
-// options are the options of every command that computes. Half of the memory is for the plugin's instances; Go's garbage collector is told to keep to
-// the other half.
+// options are the options of every command that computes. Half of the memory is for the plugin's instances; Go's
+// garbage collector is told to keep to the other half.
 func (f *computeFlags) options(e engine.Engine, m *meter) (mining.Compute, error) {
 	memory, err := f.budget()
 	if err != nil {

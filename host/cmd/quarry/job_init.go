@@ -187,7 +187,8 @@ type jobInitSummary struct {
 	args string // by which other commands find the job
 }
 
-// newJobInitSummary is the summary of an init that uploaded so many shards, of so many bytes. args are the arguments by which other commands find the job.
+// newJobInitSummary is the summary of an init that uploaded so many shards, of so many bytes. args are the arguments by
+// which other commands find the job.
 func newJobInitSummary(at *job.Place, m *job.Manifest, args string, uploaded int, bytes int64) *jobInitSummary {
 	s := &jobInitSummary{Job: at.Name, URL: at.In.URL(), Results: at.Out.URL(), Documents: m.Documents(), Pairs: m.Result.Tallies.Pairs, Groups: len(m.Pairs),
 		Shards: len(m.Shards), Components: m.Result.Projection.Components, Rule: m.Result.Rule, Split: m.Result.Split, Projection: m.Projection.SHA256,

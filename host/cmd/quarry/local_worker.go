@@ -78,8 +78,8 @@ func (w *localWorker) close(ctx context.Context) error {
 	return w.worker.Close(context.WithoutCancel(ctx))
 }
 
-// refresh asks how the job stands as a whole, and commits the result where all parts are there. A shard that this worker refused is no longer one to
-// mine.
+// refresh asks how the job stands as a whole, and commits the result where all parts are there. A shard that this
+// worker refused is no longer one to mine.
 func (w *localWorker) refresh(ctx context.Context) error {
 	o, err := w.worker.Sweep(ctx)
 	if err != nil {

@@ -40,7 +40,8 @@ func newRunStats(folder string, e engine.Engine, threads int, outputs []string, 
 		Parts: r.Parts, Reused: r.Reused, Tallies: r.Tallies}
 }
 
-// peakMemory is the largest resident size of this process so far, by the operating system's measure; 0 where it does not tell.
+// peakMemory is the largest resident size of this process so far, by the operating system's measure; 0 where it does
+// not tell.
 func peakMemory() int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
