@@ -44,8 +44,8 @@ func (f *fitFlags) add(flags *pflag.FlagSet) {
 	flags.AddFlagSet(own)
 }
 
-// without fails where the command line has one of these flags beside a projection file, which is fitted already.
-func (f *fitFlags) without(flags *pflag.FlagSet, projectionFile string) error {
+// checkNotFitted fails where the command line has one of these flags beside a projection file, which is fitted already.
+func (f *fitFlags) checkNotFitted(flags *pflag.FlagSet, projectionFile string) error {
 	for _, name := range f.names {
 		if projectionFile != "" && flags.Changed(name) {
 			return usageError{fmt.Errorf("--%s is for fitting, and --projection gives a fitted one", name)}

@@ -123,7 +123,7 @@ func (c *jobInit) options(flags *pflag.FlagSet) (o job.InitOptions, fit projecti
 	if fit, err = c.fit.options(flags); err != nil {
 		return o, fit, err
 	}
-	if err := c.fit.without(flags, c.projection); err != nil {
+	if err := c.fit.checkNotFitted(flags, c.projection); err != nil {
 		return o, fit, err
 	}
 	if c.shards < 1 {

@@ -119,7 +119,7 @@ func (w *localWorker) mineToEnd(ctx context.Context, wait time.Duration) error {
 		// What is refused does not come right by waiting; the rest may. Where nothing is missing, others put the last
 		// parts this moment.
 		onlyRefused := len(w.summary.Absent) == 0 && w.summary.Problem == ""
-		if missing := w.missing(); missing != nil && (onlyRefused || !time.Now().Before(end)) {
+		if missing := w.missingError(); missing != nil && (onlyRefused || !time.Now().Before(end)) {
 			return missing
 		}
 		w.meter.next("wait")

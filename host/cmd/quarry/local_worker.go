@@ -147,8 +147,8 @@ func (w *localWorker) keepingShards(err error) error {
 	return whenInterrupted(err, "shards that are mined stay so; the same command goes on")
 }
 
-// missing is the error of a job that cannot go on, because something is not uploaded or is refused; nil where nothing is.
-func (w *localWorker) missing() error {
+// missingError is the error of a job that cannot go on, because something is not uploaded or is refused; nil where nothing is.
+func (w *localWorker) missingError() error {
 	const most = 10
 	s := &w.summary
 	var errs []error

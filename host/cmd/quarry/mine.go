@@ -159,11 +159,11 @@ func (c *mineCommand) run(flags *pflag.FlagSet) (r run.Run, err error) {
 	if r.Fit, err = c.fit.options(flags); err != nil {
 		return r, err
 	}
-	if err := c.fit.without(flags, c.projection); err != nil {
+	if err := c.fit.checkNotFitted(flags, c.projection); err != nil {
 		return r, err
 	}
 	r.Outputs, r.Resume = run.OutputsBeside(c.output, c.projection == "", c.force), c.resume
-	return r, differ(append(r.Outputs.Paths(), c.stats))
+	return r, checkDistinct(append(r.Outputs.Paths(), c.stats))
 }
 
 // checkOutputs fails where an output may not be written, before there is work to lose.
@@ -198,8 +198,8 @@ func (a *app) finishedAlready(outputs run.Outputs) error {
 	})
 }
 
-// differ fails where two outputs are the same file. The last one is that of --stats, which may be empty.
-func differ(outputs []string) error {
+// checkDistinct fails where two outputs are the same file. The last one is that of --stats, which may be empty.
+func checkDistinct(outputs []string) error {
 	seen := map[string]bool{}
 	for i, path := range outputs {
 		if path = filepath.Clean(path); seen[path] {

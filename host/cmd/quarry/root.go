@@ -117,12 +117,12 @@ func (a *app) root() *cobra.Command {
 			}
 		}
 	}
-	asUsage(root)
+	makeUsageErrors(root)
 	return root
 }
 
-// asUsage makes errors in the arguments of a command, and of the commands below it, usage errors.
-func asUsage(c *cobra.Command) {
+// makeUsageErrors makes errors in the arguments of a command, and of the commands below it, usage errors.
+func makeUsageErrors(c *cobra.Command) {
 	args := c.Args
 	c.Args = func(cmd *cobra.Command, given []string) error {
 		if args == nil {
@@ -142,7 +142,7 @@ func asUsage(c *cobra.Command) {
 		return nil
 	}
 	for _, below := range c.Commands() {
-		asUsage(below)
+		makeUsageErrors(below)
 	}
 }
 

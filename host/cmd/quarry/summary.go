@@ -18,7 +18,7 @@ func writeSummary(w io.Writer, s *run.Summary) error {
 	fmt.Fprintf(t, "mined\t%d pairs of split %s against %d documents, rule %s, %d components\n", c.Pairs, s.Split, c.Documents, s.Rule.Name, s.Projection.Components)
 	fmt.Fprintf(t, "negatives\t%d, for %d pairs (%.1f %%)\n", c.Negatives, c.WithNegatives, percent(c.WithNegatives, c.Pairs))
 	if c.NoneWindow > 0 {
-		fmt.Fprintf(t, "none\t%d pairs: no document in the rule's window%s\n", c.NoneWindow, eq5(s.Rule))
+		fmt.Fprintf(t, "none\t%d pairs: no document in the rule's window%s\n", c.NoneWindow, emptyWindowNote(s.Rule))
 	}
 	if c.NoneEq6 > 0 {
 		fmt.Fprintf(t, "none\t%d pairs: every document in the window is nearer to the positive (Eq. 6)\n", c.NoneEq6)
@@ -57,8 +57,8 @@ func writeSummary(w io.Writer, s *run.Summary) error {
 	return err
 }
 
-// eq5 says what an empty window means under the paper's rule.
-func eq5(r negatives.ManifestRule) string {
+// emptyWindowNote says what an empty window means under the paper's rule.
+func emptyWindowNote(r negatives.ManifestRule) string {
 	if r.Name == "dual" {
 		return " (none is nearer to the query than the positive, Eq. 5)"
 	}
