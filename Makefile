@@ -59,7 +59,7 @@ fuzz: ## every fuzz target, for FUZZTIME each
 
 KILLS ?= 5000
 
-test-kill: ## runs killed at thousands of moments, and run again
+test-kill: ## runs killed thousands of times, before a change to the disk, and run again
 	QUARRY_KILLS=$(KILLS) go test -timeout 0 -run '^TestKilled$$' -v ./host/cmd/quarry
 
 # Those tests that compare bits, cross-compiled and run by an emulator; -short takes a sample of the table of engines, and -v says so.

@@ -14,11 +14,13 @@ import (
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
-// TestSameBytes mines the example on other engines and threads, from a copy of another name, and from within it: negatives, manifest and
-// projection are the same to the byte, and so are the projected vectors.
+// TestSameBytes mines the example on other engines and threads, from a copy of another name, and from within it:
+// negatives, manifest and projection are the same to the byte, and so are the projected vectors. Paths are relative
+// here, as users have them.
 func TestSameBytes(t *testing.T) {
 	t.Chdir(t.TempDir())
 	w := here
+	compilePlugin(t)
 	minedDemo(t).write(t, "d")
 	if err := os.CopyFS("another name of it/x", os.DirFS("d/data")); err != nil {
 		t.Fatal(err)
@@ -26,13 +28,19 @@ func TestSameBytes(t *testing.T) {
 	t.Chdir("another name of it")
 	names := []string{"n.jsonl", "n.manifest.json", "projection.safetensors", "docs.npy", "queries.npy"}
 	var want files
-	for i, row := range []struct{ folder, flags string }{
-		{"../d/data", "--engine native --threads 1"},
-		{"x", "--engine native --threads 1"},
-		{"./x/", "--engine native --threads 3"},
-		{"x", "--engine wasm --threads 1"},
-		{"../d/data", "--engine wasm --threads 3"},
+	for i, row := range []struct {
+		folder, flags string
+		short         bool
+	}{
+		{"../d/data", "--engine native --threads 1", true},
+		{"x", "--engine native --threads 1", false},
+		{"./x/", "--engine native --threads 3", true},
+		{"x", "--engine wasm --threads 1", false},
+		{"x", "--engine wasm --threads 3", true},
 	} {
+		if testing.Short() && !row.short {
+			continue
+		}
 		out := fmt.Sprintf("out%d", i)
 		w.mkdir(t, out)
 		w.mustRun(t, fmt.Sprintf("mine %s -o %s/n.jsonl --split all --counts %s", row.folder, out, row.flags))
@@ -84,7 +92,7 @@ func TestExport(t *testing.T) {
 		var got []negatives.Triplet
 		for line := range strings.Lines(w.tree(t)["t.jsonl"]) {
 			var triplet negatives.Triplet
-			strictly(t, line, &triplet)
+			decodeStrictly(t, line, &triplet)
 			got = append(got, triplet)
 		}
 		if !slices.Equal(got, want) || len(want) != 139 {
@@ -93,7 +101,7 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// TestExportThatCannotBe gives export what does not go together.
+// TestExportThatCannotBe exports negatives with a folder that they were not mined from, and negatives that were edited.
 func TestExportThatCannotBe(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -107,7 +115,7 @@ func TestExportThatCannotBe(t *testing.T) {
 		{"the manifest for the negatives", func(f files) { f["n.jsonl"] = f["n.manifest.json"] }, []string{"n.jsonl, line 1", "not a pair with negatives"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w := made(t)
+			w := minedFolder(t)
 			f := w.tree(t)
 			row.change(f)
 			w.write(t, f)
@@ -116,10 +124,10 @@ func TestExportThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestTransform projects each row of the sample by itself, as the projection says, and compares bytes.
+// TestTransform projects each row of the sample by itself, by the projection file's values, and compares bytes.
 func TestTransform(t *testing.T) {
 	t.Parallel()
-	w := made(t)
+	w := minedFolder(t)
 	p := must(projection.Load(w.path("p.safetensors")))
 	for _, row := range []struct {
 		file string
@@ -149,7 +157,8 @@ func TestTransform(t *testing.T) {
 	}
 }
 
-// TestCounts: with --counts each pair tells how many documents lay in the window and how many met Eq. 6 too, more than it lists.
+// TestCounts: with --counts each pair tells how many documents lay in the window and how many met Eq. 6 too, more than
+// it lists.
 func TestCounts(t *testing.T) {
 	t.Parallel()
 	w := workFolder(t, sample())
@@ -171,7 +180,7 @@ func TestCounts(t *testing.T) {
 	if want := []string{"q1: 3 of 3, 1 listed", "q2: 0 of 0, 0 listed", "q3: 0 of 1, 0 listed", "q4: 2 of 2, 1 listed"}; !slices.Equal(got, want) {
 		t.Errorf("counts are %q, expected %q", got, want)
 	}
-	// Apart from the counts the negatives are the same.
+	// Without the counts, the negatives are the same.
 	counted := w.tree(t)["out/n.jsonl"]
 	for _, p := range w.readNegatives(t, "out/n.jsonl") {
 		counted = strings.Replace(counted, fmt.Sprintf(`,"in_window":%d,"candidates":%d`, *p.InWindow, *p.Candidates), "", 1)

@@ -22,120 +22,141 @@ import (
 	"github.com/quarry-hn/quarry/host/run"
 )
 
+// demoCommand is a command line of demo.
+type demoCommand struct {
+	compute computeFlags
+	output  string
+	force   bool
+}
+
 func (a *app) demoCommand() *cobra.Command {
-	var compute computeFlags
-	var output string
-	var force bool
+	var c demoCommand
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Mine a small example that comes with quarry, and show it", Args: cobra.NoArgs,
-		Long: `Mine the embedded example, short passages about cloud services, many of them near misses of one another, and show queries,
-positives and negatives side by side. Writes the example's folder and its negatives, so that the other commands can be tried on them.`,
+		Long: `Mine the embedded example: short passages about cloud services, many of them near misses of one another. The command shows queries,
+positives and negatives side by side. It writes the example's folder and its negatives, so that the other commands can be tried on
+them.`,
 		Example: `  quarry demo
   quarry demo -o example && quarry export example/negatives.jsonl example/data -o triplets.jsonl`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			e, err := compute.open(cmd)
-			if err != nil {
-				return err
-			}
-			defer closeEngine(cmd.Context(), e)
-			folder, err := demo.Open()
-			if err != nil {
-				return err
-			}
-			defer folder.Close()
-			runOptions, err := compute.options(e, a.newMeter())
-			if err != nil {
-				return err
-			}
-			runOptions.Progress = nil // it takes a second
-			p, err := projection.Fit(cmd.Context(), folder, projection.FitOptions{Threads: compute.threads, Memory: runOptions.Memory})
-			if err != nil {
-				return err
-			}
-			result, err := mining.Mine(cmd.Context(), folder, p, mining.Options{Compute: runOptions})
-			if err != nil {
-				return err
-			}
-			outputs, err := writeDemo(output, p, result, force)
-			if err != nil {
-				return err
-			}
-			s := run.Summarize(folder, p, result, outputs)
-			texts, err := negatives.TextsOf(folder, result.Pairs)
-			if err != nil {
-				return err
-			}
-			return a.summary(s, func(w io.Writer) error {
-				if err := sideBySide(w, result.Pairs, texts); err != nil {
-					return err
-				}
-				s.Examples = nil // all of them were just shown
-				if err := writeSummary(w, s); err != nil {
-					return err
-				}
-				_, err := fmt.Fprintf(w, "next:    quarry mine %s --projection %s --rule capped -o %s\n",
-					shellWord(filepath.Join(output, "data")), shellWord(filepath.Join(output, "projection.safetensors")), shellWord(filepath.Join(output, "capped.jsonl")))
-				return err
-			})
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return c.do(a, cmd) },
 	}
-	compute.add(cmd.Flags())
-	cmd.Flags().StringVarP(&output, "output", "o", "quarry-demo", "folder to write to")
-	cmd.Flags().BoolVar(&force, "force", false, "replace files that are there and differ")
+	c.compute.add(cmd.Flags())
+	cmd.Flags().StringVarP(&c.output, "output", "o", "quarry-demo", "folder to write to")
+	cmd.Flags().BoolVar(&c.force, "force", false, "replace files that are there and differ")
 	return cmd
 }
 
-// writeDemo writes the example's folder and what was mined, all of it or nothing. A file that is there already with the same bytes stays.
-func writeDemo(output string, p *projection.Projection, result *negatives.Result, force bool) (written []string, err error) {
-	outputs := run.OutputsBeside(filepath.Join(output, "negatives.jsonl"), true, force)
-	files := map[string]func(io.Writer) error{outputs.Projection: p.Write, outputs.Negatives: result.WriteNegatives, outputs.Manifest: result.Manifest.Write}
-	data := filepath.Join(output, "data")
-	err = fs.WalkDir(demo.FS, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
-			files[filepath.Join(data, filepath.FromSlash(name))] = func(w io.Writer) error {
-				b, err := demo.FS.ReadFile(name)
-				if err == nil {
-					_, err = w.Write(b)
-				}
-				return err
-			}
-		}
+func (c *demoCommand) do(a *app, cmd *cobra.Command) error {
+	e, err := c.compute.open(cmd)
+	if err != nil {
 		return err
-	})
+	}
+	defer closeEngine(cmd.Context(), e)
+	folder, err := demo.Open()
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	compute, err := c.compute.options(e, a.newMeter())
+	if err != nil {
+		return err
+	}
+	compute.Progress = nil // it takes a second
+	p, err := projection.Fit(cmd.Context(), folder, projection.FitOptions{Threads: c.compute.threads, Memory: compute.Memory})
+	if err != nil {
+		return err
+	}
+	result, err := mining.Mine(cmd.Context(), folder, p, mining.Options{Compute: compute})
+	if err != nil {
+		return err
+	}
+	written, err := c.write(p, result)
+	if err != nil {
+		return err
+	}
+	s := run.Summarize(folder, p, result, written)
+	texts, err := negatives.TextsOf(folder, result.Pairs)
+	if err != nil {
+		return err
+	}
+	return a.summary(s, func(w io.Writer) error { return c.show(w, s, result, texts) })
+}
+
+// write writes the example's folder and what was mined, all of it or nothing. A file that is there already with the
+// same bytes stays. It returns what the summary names as written.
+func (c *demoCommand) write(p *projection.Projection, result *negatives.Result) (written []string, err error) {
+	outputs := run.OutputsBeside(filepath.Join(c.output, "negatives.jsonl"), true, c.force)
+	data := filepath.Join(c.output, "data")
+	contents, err := exampleFiles(data)
 	if err != nil {
 		return nil, err
 	}
-	changed := map[string][]byte{}
-	for path, write := range files {
+	for path, write := range map[string]func(io.Writer) error{outputs.Projection: p.Write, outputs.Negatives: result.WriteNegatives, outputs.Manifest: result.Manifest.Write} {
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
 			return nil, err
 		}
-		have, err := os.ReadFile(path)
-		if err == nil && bytes.Equal(have, b.Bytes()) {
-			continue
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %w", option.ErrWrite, err)
-		}
-		if err == nil {
-			if err := atomicfile.Check(path, force); err != nil {
-				return nil, err
-			}
-		}
-		changed[path] = b.Bytes()
+		contents[path] = b.Bytes()
 	}
 	var group atomicfile.Group
 	defer func() { err = errors.Join(err, group.Discard()) }()
-	for _, path := range slices.Sorted(maps.Keys(changed)) {
+	if err := c.dropUnchanged(contents); err != nil {
+		return nil, err
+	}
+	for _, path := range slices.Sorted(maps.Keys(contents)) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return nil, fmt.Errorf("%w: %w", option.ErrWrite, err)
 		}
-		if err := group.Create(path, force, func(w io.Writer) error { _, err := w.Write(changed[path]); return err }); err != nil {
+		if err := group.Create(path, c.force, func(w io.Writer) error { _, err := w.Write(contents[path]); return err }); err != nil {
 			return nil, err
 		}
 	}
 	return append(outputs.Paths(), data), group.Commit()
+}
+
+// exampleFiles returns the content of the example's files, by the paths they get in a folder.
+func exampleFiles(folder string) (map[string][]byte, error) {
+	contents := map[string][]byte{}
+	err := fs.WalkDir(demo.FS, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			contents[filepath.Join(folder, filepath.FromSlash(name))], err = demo.FS.ReadFile(name)
+		}
+		return err
+	})
+	return contents, err
+}
+
+// dropUnchanged removes from contents the files that are there with the same bytes. It fails where a file is there with
+// others, unless force is on.
+func (c *demoCommand) dropUnchanged(contents map[string][]byte) error {
+	for path, content := range contents {
+		there, err := os.ReadFile(path)
+		switch {
+		case err == nil && bytes.Equal(there, content):
+			delete(contents, path)
+		case err == nil:
+			if err := atomicfile.Check(path, c.force); err != nil {
+				return err
+			}
+		case !errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("%w: %w", option.ErrWrite, err)
+		}
+	}
+	return nil
+}
+
+// show shows every pair, the summary, and a command to go on with.
+func (c *demoCommand) show(w io.Writer, s *run.Summary, result *negatives.Result, texts *negatives.Texts) error {
+	if err := sideBySide(w, result.Pairs, texts); err != nil {
+		return err
+	}
+	s.Examples = nil // all pairs were just shown
+	if err := writeSummary(w, s); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "next:    quarry mine %s --projection %s --rule capped -o %s\n",
+		shellWord(filepath.Join(c.output, "data")), shellWord(filepath.Join(c.output, "projection.safetensors")), shellWord(filepath.Join(c.output, "capped.jsonl")))
+	return err
 }
 
 // sideBySide shows every pair: its query, its positive, and its first two negatives, with their distances from the query.

@@ -15,7 +15,8 @@ import (
 	"testing"
 )
 
-// checkUnwritten fails where the command did not end as one whose output could not be written: it names the file, and prints no summary.
+// checkUnwritten fails unless the command ended as one that could not write an output: its exit code says so, its
+// message names the file and why, and it printed no summary. It returns the file.
 func checkUnwritten(t *testing.T, o output, why string) (file string) {
 	t.Helper()
 	said, ok := strings.CutPrefix(o.stderr, "quarry: cannot write ")
@@ -26,8 +27,8 @@ func checkUnwritten(t *testing.T, o output, why string) (file string) {
 	return file
 }
 
-// TestFileSizeLimit lets files grow to some size and no further, which is as a disk that is full: first to hardly any, then more, until
-// the command succeeds. The outputs are there already, and stay as they are for as long as it fails.
+// TestFileSizeLimit runs commands under a limit on the size of files, which acts like a full disk. The limit is small at
+// first, and grows until the command succeeds. The outputs exist already, and stay as they are while the command fails.
 func TestFileSizeLimit(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -44,7 +45,7 @@ func TestFileSizeLimit(t *testing.T) {
 	} {
 		t.Run(row.line, func(t *testing.T) {
 			t.Parallel()
-			w := made(t)
+			w := minedFolder(t)
 			minedDemo(t).write(t, w.path("demo"))
 			w.mustRun(t, row.line)
 			for name := range w.tree(t) {
@@ -76,8 +77,9 @@ func TestFileSizeLimit(t *testing.T) {
 	}
 }
 
-// TestFullDisk writes to a disk of its own, in a name space that nothing else sees. The disk has no room for the first file but for a page, then just
-// room for it, then no room for the second, and so on until all files fit.
+// TestFullDisk writes to a disk of its own, in a name space that nothing else sees. At first the disk is a page too small
+// for the first file. Then it has room for just that file; then it is a page too small for the second, and so on until
+// all files fit.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	isolate, err := exec.LookPath("unshare")
@@ -93,7 +95,7 @@ func TestFullDisk(t *testing.T) {
 		files []string // as they are written
 		ends  string   // the file that does not fit, and what is there then; from the smallest disk to the largest
 	}{
-		// The statistics are written when the results are complete, and leave them there.
+		// The statistics are written after the results, which stay where the statistics do not fit.
 		{"mine ./demo/data -o ./out/n.jsonl --projection ./demo/projection.safetensors --engine native --stats ./out/s.json", []string{"n.jsonl", "n.manifest.json", "s.json"},
 			"out/n.jsonl: , out/n.manifest.json: , out/s.json: " + results + ", success: " + results + " s.json"},
 		{"transform ./demo/data --projection ./demo/projection.safetensors -o ./out --engine native", []string{"docs.npy", "queries.npy"},
@@ -139,8 +141,8 @@ func compiled(cache string) []string {
 	return must(filepath.Glob(filepath.Join(cache, "quarry", "wazero", "*", "*")))
 }
 
-// TestCacheThatFails: where the compiled plugin cannot be kept, or what was kept is damaged, the plugin is compiled for this run alone. That takes a
-// second or two each time, so -short tries two of the ways.
+// TestCacheThatFails: where the compiled plugin cannot be kept, or what was kept is damaged, the plugin is compiled for
+// this run alone. That takes a second or two each time, so -short tries two of the ways.
 func TestCacheThatFails(t *testing.T) {
 	t.Parallel()
 	compilePlugin(t)
@@ -161,7 +163,7 @@ func TestCacheThatFails(t *testing.T) {
 			if testing.Short() && !row.short {
 				t.Skip("the other rows are a sample")
 			}
-			w := made(t)
+			w := minedFolder(t)
 			cache := w.path("cache")
 			if row.change != nil {
 				if err := os.CopyFS(cache, os.DirFS(os.Getenv("XDG_CACHE_HOME"))); err != nil {
@@ -189,10 +191,10 @@ func TestCacheThatFails(t *testing.T) {
 	}
 }
 
-// TestDevices: what is no file is not replaced by one, whatever --force says. The name of a socket may not be as long as that of a workspace, so it is
-// relative.
+// TestDevices: a device or a socket is not replaced by a file, with --force and without. A socket's name may not be as
+// long as a workspace's, so paths are relative here.
 func TestDevices(t *testing.T) {
-	t.Chdir(string(made(t)))
+	t.Chdir(string(minedFolder(t)))
 	w := here
 	l, err := net.Listen("unix", "out/socket")
 	if err != nil {

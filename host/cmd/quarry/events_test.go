@@ -16,9 +16,9 @@ const (
 	asCommand = "QUARRY_TEST_AS_COMMAND"
 	// tellEvents is the variable that has such a command write each event to its file descriptor 3, a line each.
 	tellEvents = "QUARRY_TEST_EVENTS"
-	// stopAt is the variable that says at which event such a command stops itself: "kill 17 file" kills the process at the 17th event whose name
-	// begins with file, before what the event names. "interrupt 17 " sends it SIGINT at the 17th event of any name, waits until the command has been
-	// told, and goes on.
+	// stopAt is the variable that says at which event such a command stops itself: "kill 17 file" kills the process at
+	// the 17th event whose name begins with file, before what the event names. "interrupt 17 " sends it SIGINT at the
+	// 17th event of any name, waits until the command has been told, and goes on.
 	stopAt = "QUARRY_TEST_STOP_AT"
 )
 

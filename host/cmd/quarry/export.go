@@ -17,8 +17,8 @@ func (a *app) exportCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "export NEGATIVES DIR", Short: "Write triplets with texts, as trainers read them", Args: cobra.ExactArgs(2),
-		Long: `Write one JSON object a line for each negative: {"query":"...","positive":"...","negative":"..."}, with the texts of
-DIR's corpus and queries. A document's title and text are joined by --separator.`,
+		Long: `Write one line for each negative, a JSON object with texts: {"query":"...","positive":"...","negative":"..."}. The texts are
+those of DIR's corpus and queries. A document's title and text are joined by --separator.`,
 		Example: `  quarry export negatives.jsonl mydata -o triplets.jsonl
   quarry export negatives.jsonl mydata -o - | gzip > triplets.jsonl.gz
   python -c "import datasets; print(datasets.load_dataset('json', data_files='triplets.jsonl'))"`,
@@ -55,13 +55,13 @@ DIR's corpus and queries. A document's title and text are joined by --separator.
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "triplets.jsonl", "file to write; - is the standard output, and then there is no summary")
+	cmd.Flags().StringVarP(&output, "output", "o", "triplets.jsonl", "file to write; - is the standard output, and no summary is printed then")
 	cmd.Flags().StringVar(&separator, "separator", " ", "what joins a document's title and text")
 	cmd.Flags().BoolVar(&force, "force", false, "replace the output where it exists")
 	return cmd
 }
 
-// interruptible writes until its context ends.
+// interruptible is a writer that fails once its context has ended.
 type interruptible struct {
 	context.Context
 	to io.Writer

@@ -13,65 +13,73 @@ import (
 	"github.com/quarry-hn/quarry/host/run"
 )
 
+// fitCommand is a command line of fit.
+type fitCommand struct {
+	fit          fitFlags
+	compute      computeFlags
+	output, zero string
+	force        bool
+}
+
 func (a *app) fitCommand() *cobra.Command {
-	var f fitFlags
-	var compute computeFlags
-	var output, zero string
-	var force bool
+	var c fitCommand
 	cmd := &cobra.Command{
 		Use: "fit DIR", Short: "Fit a projection on a folder's vectors", Args: cobra.ExactArgs(1),
-		Long: `Fit a projection: concatenate the models' vectors, each L2-normalised and times its weight, and find the
-principal components that keep a share of the variance. Writes one safetensors file, which NumPy opens too.`,
+		Long: `Fit a projection. The command concatenates the models' vectors, each L2-normalised and multiplied by its weight, and finds the
+principal components that keep a share of the variance. It writes one safetensors file, which NumPy opens too.`,
 		Example: `  quarry fit mydata -o projection.safetensors
   quarry fit mydata -o p.safetensors --models mpnet,minilm=0.5 --components 256
   quarry fit mydata -o p.safetensors --fit-on sample:100000 --seed 7`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := compute.checkThreads(cmd); err != nil {
-				return err
-			}
-			o, err := f.options(cmd.Flags())
-			if err != nil {
-				return err
-			}
-			if err := (run.Outputs{Projection: output, Force: force}).Check(); err != nil {
-				return err
-			}
-			meter := a.newMeter()
-			o.Threads, o.Zero, o.Progress = compute.threads, zero, meter.progress()
-			if o.Memory, err = compute.budget(); err != nil {
-				return err
-			}
-			if err := o.Validate(); err != nil {
-				return err
-			}
-			folder, err := beir.Open(args[0])
-			if err != nil {
-				return err
-			}
-			defer folder.Close()
-			p, err := projection.Fit(cmd.Context(), folder, o)
-			if err != nil {
-				return err
-			}
-			meter.stop()
-			if err := p.Save(output, force); err != nil {
-				return err
-			}
-			s := projection.Summarize(p)
-			s.Written = []string{output}
-			return a.summary(s, func(w io.Writer) error { return writeProjection(w, s) })
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return c.do(a, cmd, args[0]) },
 	}
-	f.add(cmd.Flags())
-	compute.addThreads(cmd.Flags())
-	compute.addMemory(cmd.Flags())
-	cmd.Flags().StringVarP(&output, "output", "o", "projection.safetensors", "file to write")
-	cmd.Flags().StringVar(&zero, "zero", option.ZeroError, "rows that are zero vectors: error, or skip (they are not fitted on)")
-	cmd.Flags().BoolVar(&force, "force", false, "replace the output where it exists")
+	flags := cmd.Flags()
+	c.fit.add(flags)
+	c.compute.addThreads(flags)
+	c.compute.addMemory(flags)
+	flags.StringVarP(&c.output, "output", "o", "projection.safetensors", "file to write")
+	flags.StringVar(&c.zero, "zero", option.ZeroError, "rows that are zero vectors: error, or skip (they are not fitted on)")
+	flags.BoolVar(&c.force, "force", false, "replace the output where it exists")
 	return cmd
 }
 
-// writeProjection shows what a projection is.
+func (c *fitCommand) do(a *app, cmd *cobra.Command, dir string) error {
+	if err := c.compute.checkThreads(cmd); err != nil {
+		return err
+	}
+	o, err := c.fit.options(cmd.Flags())
+	if err != nil {
+		return err
+	}
+	if err := (run.Outputs{Projection: c.output, Force: c.force}).Check(); err != nil {
+		return err
+	}
+	meter := a.newMeter()
+	o.Threads, o.Zero, o.Progress = c.compute.threads, c.zero, meter.progress()
+	if o.Memory, err = c.compute.budget(); err != nil {
+		return err
+	}
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	folder, err := beir.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	p, err := projection.Fit(cmd.Context(), folder, o)
+	if err != nil {
+		return err
+	}
+	meter.stop()
+	if err := p.Save(c.output, c.force); err != nil {
+		return err
+	}
+	s := projection.Summarize(p)
+	s.Written = []string{c.output}
+	return a.summary(s, func(w io.Writer) error { return writeProjection(w, s) })
+}
+
+// writeProjection writes a projection's figures as a table.
 func writeProjection(w io.Writer, s *projection.Summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "models\t%s\n", join(s.Models))

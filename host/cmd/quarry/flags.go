@@ -17,7 +17,7 @@ import (
 	"github.com/quarry-hn/quarry/host/projection"
 )
 
-// fitFlags are those of fit, which mine takes too where no projection is given.
+// fitFlags are the flags of fit. mine and job init take them too, where no projection is given.
 type fitFlags struct {
 	models      string
 	noNormalize bool
@@ -44,8 +44,8 @@ func (f *fitFlags) add(flags *pflag.FlagSet) {
 	flags.AddFlagSet(own)
 }
 
-// without fails where the command line has one of the flags, and a projection file too, which is fitted already.
-func (f *fitFlags) without(flags *pflag.FlagSet, projectionFile string) error {
+// checkNotFitted fails where the command line has one of these flags beside a projection file, which is fitted already.
+func (f *fitFlags) checkNotFitted(flags *pflag.FlagSet, projectionFile string) error {
 	for _, name := range f.names {
 		if projectionFile != "" && flags.Changed(name) {
 			return usageError{fmt.Errorf("--%s is for fitting, and --projection gives a fitted one", name)}
@@ -94,7 +94,7 @@ func parseModels(text string) (models []projection.Weight, err error) {
 	return models, nil
 }
 
-// computeFlags are how to compute.
+// computeFlags say how to compute. They change how long a command takes and how much memory, never its result.
 type computeFlags struct {
 	engine  string
 	threads int
@@ -111,7 +111,7 @@ func (f *computeFlags) addMemory(flags *pflag.FlagSet) {
 	flags.StringVar(&f.memory, "memory", "", "memory the process may take, as 512MiB or 4GiB (default half of the machine's, at most 4GiB); the result is the same")
 }
 
-// budget is what --memory gives the process, or its default.
+// budget is the memory that --memory gives the process, or its default.
 func (f *computeFlags) budget() (option.Budget, error) {
 	if f.memory == "" {
 		return option.ProcessBudget(0), nil
@@ -123,8 +123,8 @@ func (f *computeFlags) budget() (option.Budget, error) {
 	return option.ProcessBudget(int64(n)), nil
 }
 
-// options are those that every command which computes takes. Go's collector is told to keep to the half of the memory that is not the plugin
-// instances'.
+// options are the options of every command that computes. Half of the memory is for the plugin's instances; Go's
+// garbage collector is told to keep to the other half.
 func (f *computeFlags) options(e engine.Engine, m *meter) (mining.Compute, error) {
 	memory, err := f.budget()
 	if err != nil {
@@ -138,7 +138,7 @@ func (f *computeFlags) addThreads(flags *pflag.FlagSet) {
 	flags.IntVar(&f.threads, "threads", 0, "cores to use (default all); the result is the same")
 }
 
-// checkThreads fails for a number that was given and is not one.
+// checkThreads fails where --threads was given and is below 1.
 func (f *computeFlags) checkThreads(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("threads") && f.threads < 1 {
 		return usageError{fmt.Errorf("--threads is %d; it is 1 or more", f.threads)}
@@ -146,7 +146,7 @@ func (f *computeFlags) checkThreads(cmd *cobra.Command) error {
 	return nil
 }
 
-// open returns the engine of that name. Close it after use.
+// open returns the engine that --engine names. Close it after use.
 func (f *computeFlags) open(cmd *cobra.Command) (engine.Engine, error) {
 	if err := f.checkThreads(cmd); err != nil {
 		return nil, err

@@ -60,7 +60,8 @@ func (f files) rename(from, to string) {
 	f[to] = content
 }
 
-// The sample's vectors under model a are directions in a plane, in degrees: which documents are negatives is told from a drawing.
+// The sample's vectors under model a are directions in a plane, in degrees. A drawing tells which documents are
+// negatives.
 //
 //	query  at   positive  apart  nearer to the query, and no nearer to the positive
 //	q1     20   d4        30     d2 (8), d3 (11), d1 (20)
@@ -81,7 +82,7 @@ func planar(degrees []float64) (rows [][]float64) {
 	return rows
 }
 
-// spread returns n rows of three values that lie every which way.
+// spread returns n rows of three values, in directions that differ.
 func spread(n int, phase float64) (rows [][]float64) {
 	for i := range n {
 		x := float64(i) + phase

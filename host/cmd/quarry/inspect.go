@@ -16,14 +16,14 @@ import (
 func (a *app) inspectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect FILE", Short: "Say what a file holds, and whether it is sound", Args: cobra.ExactArgs(1),
-		Long: `Say what a projection, part, negatives, manifest, .npy or plugin file holds, and whether it is sound: values finite,
-components orthonormal, ranks in order, fingerprints right. Exits with 3 where it is not.`,
+		Long: `Say what a projection, part, negatives, manifest, .npy or plugin file holds, and whether it is sound: values are finite, components
+are orthonormal, ranks are in order, fingerprints are right. The exit code is 3 where the file is not sound.`,
 		Example: `  quarry inspect projection.safetensors
   quarry inspect negatives.jsonl
   quarry inspect mydata/vectors/mpnet/docs.npy --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i, err := inspect.File(cmd.Context(), args[0])
-			if err := errors.Join(err, cmd.Context().Err()); err != nil { // what was interrupted found nothing unsound
+			if err := errors.Join(err, cmd.Context().Err()); err != nil { // an inspection that was interrupted says nothing of the file
 				return err
 			}
 			err = a.summary(i, func(w io.Writer) error {

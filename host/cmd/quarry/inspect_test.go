@@ -32,7 +32,8 @@ func (w workspace) inspected(t *testing.T, path string) (kind string, fields map
 	return i.Kind, fields, i.Problems, o
 }
 
-// TestInspect: every kind of file, as text and as JSON. Figures are those of the sample, and of what was said when the file was made.
+// TestInspect inspects every kind of file, as text and as JSON. The figures are the sample's, and those of the summary
+// that the command printed when it wrote the file.
 func TestInspect(t *testing.T) {
 	t.Parallel()
 	w := workFolder(t, sample())
@@ -78,7 +79,8 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// TestInspectNegativesThatAreNotSound edits negatives and their manifest: what the file itself tells, and what the manifest alone does.
+// TestInspectNegativesThatAreNotSound edits negatives and their manifest. Some changes show in the negatives alone;
+// others show only because the manifest has the file's fingerprint.
 func TestInspectNegativesThatAreNotSound(t *testing.T) {
 	t.Parallel()
 	w := workFolder(t, sample())
@@ -180,7 +182,7 @@ func TestInspectFilesThatAreNotSound(t *testing.T) {
 			w.checkUnsound(t, "x", row.says)
 		})
 	}
-	// What cannot be made out at all has no fields to show.
+	// A file of no known kind has no fields to show.
 	for _, row := range []struct{ name, file, says string }{
 		{"an empty file", "", "not a projection, part, negatives, manifest, .npy or plugin file"},
 		{"a text", "some text that is long enough", "not a projection, part"},

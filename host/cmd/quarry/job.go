@@ -83,7 +83,8 @@ func requireJob(ctx context.Context, at *job.Place) error {
 			return r.Close()
 		case s == at.In && errors.Is(err, objstore.ErrDenied):
 			problem = fmt.Sprintf("there is no job, or it may not be read: %v", err)
-		// The first worker may make the results' bucket. S3 denies an object that is not there to a user who may not list.
+		// The first worker may make the results' bucket. S3 denies an object that is not there to a user who may not
+		// list.
 		case !errors.Is(err, objstore.ErrNotExist) && !errors.Is(err, objstore.ErrDenied) && (s == at.In || !errors.Is(err, objstore.ErrNoBucket)):
 			return err
 		}
@@ -128,8 +129,8 @@ func firstNames(names []string, most int) string {
 	return fmt.Sprintf("%s and %d more", join(names[:most]), len(names)-most)
 }
 
-// writeShards writes rows of a table: the shards that are yet to mine, those that are not uploaded, and what was refused, with the problem and a hint.
-// Of each kind it names most at most.
+// writeShards writes rows of a table: the shards that are yet to mine, those that are not uploaded, and what was
+// refused, with the problem and a hint. Of each kind it names most at most.
 func writeShards(w io.Writer, toMine, absent []string, refused []job.Refusal, most int) {
 	if n := len(toMine); n > 0 {
 		fmt.Fprintf(w, "to mine\t%d uploaded: %s\n", n, firstNames(toMine, most))

@@ -21,7 +21,7 @@ import (
 	"github.com/quarry-hn/quarry/host/run"
 )
 
-// breaking is a store whose reads fail from one of them on: at once, or after some bytes, at the last of them too.
+// breaking is a store whose reads fail from the read number at on: at once, or after some bytes.
 type breaking struct {
 	objstore.Store
 	reads, at int
@@ -94,7 +94,8 @@ func TestFetchLeavesNothing(t *testing.T) {
 	}
 }
 
-// gate is the way to an S3 server on which one request that writes fails, with all its tries: it is not done, or done and not answered.
+// gate is a proxy of an S3 server that answers one of the requests that write with an error. The server does not get
+// that request; or, where done is true, gets it, and its answer is lost.
 type gate struct {
 	http.Handler
 	mutex  sync.Mutex
@@ -122,7 +123,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, "<Error><Code>InternalError</Code><Message>As the test wants.</Message></Error>")
 }
 
-// arm has a write fail, counted from now on; -1 has none fail.
+// arm makes the write of that number fail, counted from now on. -1 makes none fail.
 func (g *gate) arm(number int, done bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
@@ -136,7 +137,7 @@ func (g *gate) seen() int {
 	return g.writes
 }
 
-// gatedServer starts an S3 server, with the two buckets of a job, behind a gate, and has S3 URLs lead there.
+// gatedServer starts an S3 server behind a gate, with the two buckets of a job. S3 URLs lead there.
 func gatedServer(t *testing.T) *gate {
 	t.Helper()
 	server := storetest.S3(t)
@@ -160,8 +161,8 @@ func gatedServer(t *testing.T) *gate {
 	return g
 }
 
-// TestJobCommandsWhoseWritesFail has each write of init, init --force and cancel fail in turn, by the command line. It is an error, and the same command
-// again puts all in order. -short takes the first write, the last and one between.
+// TestJobCommandsWhoseWritesFail makes each write of init, init --force and cancel fail in turn. The command fails, and
+// the same command again puts all in order. -short takes the first write, the last and one between.
 func TestJobCommandsWhoseWritesFail(t *testing.T) {
 	g := gatedServer(t)
 	w := demoFolder(t)
@@ -185,7 +186,7 @@ func TestJobCommandsWhoseWritesFail(t *testing.T) {
 		}},
 		{"cancel", line + "3", "job cancel " + at, 4, func(t *testing.T) {
 			var s job.Status
-			if strictly(t, w.mustRun(t, "job status --json "+at), &s); s.State != job.Cancelled || s.Mined != 0 {
+			if decodeStrictly(t, w.mustRun(t, "job status --json "+at), &s); s.State != job.Cancelled || s.Mined != 0 {
 				t.Errorf("%+v", s)
 			}
 		}},

@@ -124,7 +124,7 @@ func (c *jobInit) options(flags *pflag.FlagSet) (o job.InitOptions, fit projecti
 	if fit, err = c.fit.options(flags); err != nil {
 		return o, fit, err
 	}
-	if err := c.fit.without(flags, c.projection); err != nil {
+	if err := c.fit.checkNotFitted(flags, c.projection); err != nil {
 		return o, fit, err
 	}
 	if c.shards < 1 {
@@ -188,7 +188,8 @@ type jobInitSummary struct {
 	args string // by which other commands find the job
 }
 
-// newJobInitSummary is the summary of an init that uploaded so many shards, of so many bytes. args are the arguments by which other commands find the job.
+// newJobInitSummary is the summary of an init that uploaded so many shards, of so many bytes. args are the arguments by
+// which other commands find the job.
 func newJobInitSummary(at *job.Place, m *job.Manifest, args string, uploaded int, bytes int64) *jobInitSummary {
 	s := &jobInitSummary{Job: at.Name, URL: at.In.URL(), Results: at.Out.URL(), Documents: m.Documents(), Pairs: m.Result.Tallies.Pairs, Groups: len(m.Groups),
 		Shards: len(m.Shards), Components: m.Result.Projection.Components, Rule: m.Result.Rule, Split: m.Result.Split, Projection: m.Projection.SHA256,

@@ -11,7 +11,8 @@ import (
 	"github.com/quarry-hn/quarry/host/negatives"
 )
 
-// TestJobOfPython runs the example of docs/JOBS.md, a job made without quarry job init, and gets the negatives of quarry mine.
+// TestJobOfPython runs the example of docs/JOBS.md, a job made without quarry job init, and gets the negatives of
+// quarry mine.
 func TestJobOfPython(t *testing.T) {
 	t.Parallel()
 	python := os.Getenv("QUARRY_PYTHON")

@@ -15,7 +15,8 @@ import (
 	"github.com/quarry-hn/quarry/host/job"
 )
 
-// A run that waits for shards looks for them every twentieth of --wait, but no more often than pollLeast and no more seldom than pollMost.
+// A run that waits for shards looks for them every twentieth of --wait, but no more often than pollLeast and no more
+// seldom than pollMost.
 const (
 	pollLeast = 50 * time.Millisecond
 	pollMost  = 15 * time.Second
@@ -115,9 +116,10 @@ func (w *localWorker) mineToEnd(ctx context.Context, wait time.Duration) error {
 				continue
 			}
 		}
-		// What is refused does not come right by waiting; the rest may. Where nothing is missing, others put the last parts this moment.
+		// What is refused does not come right by waiting; the rest may. Where nothing is missing, others put the last
+		// parts this moment.
 		onlyRefused := len(w.summary.Absent) == 0 && w.summary.Problem == ""
-		if missing := w.missing(); missing != nil && (onlyRefused || !time.Now().Before(end)) {
+		if missing := w.missingError(); missing != nil && (onlyRefused || !time.Now().Before(end)) {
 			return missing
 		}
 		w.meter.next("wait")
@@ -129,7 +131,8 @@ func (w *localWorker) mineToEnd(ctx context.Context, wait time.Duration) error {
 	}
 }
 
-// shuffled returns the names in a random order. Two runs that took the shards in the same order would be at the same shard from where they meet on.
+// shuffled returns the names in a random order. Two runs that took the shards in the same order would be at the same
+// shard from where they meet on.
 func shuffled(names []string) []string {
 	names = slices.Clone(names)
 	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })

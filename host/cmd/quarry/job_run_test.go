@@ -17,8 +17,8 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 )
 
-// The runs of these tests wait in a bubble of testing/synctest: its clock stands still while anything is at work, and synctest.Wait returns once
-// every run waits for a shard.
+// The runs of these tests wait in a bubble of testing/synctest: its clock stands still while anything is at work, and
+// synctest.Wait returns once every run waits for a shard.
 
 // waitLine waits for shards, by the bubble's clock.
 const waitLine = runLine + " --wait 60s"
@@ -51,7 +51,7 @@ func TestJobRunsAtOnce(t *testing.T) {
 			t.Fatalf("exit %d: %s", o.code, o.stderr)
 		}
 		var s workSummary
-		strictly(t, o.stdout, &s)
+		decodeStrictly(t, o.stdout, &s)
 		if s.State != job.Finished {
 			t.Errorf("a run ended with the job %s", s.State)
 		}
@@ -82,8 +82,9 @@ func (r *reading) Get(ctx context.Context, key string, from int64, etag string) 
 	return r.Store.Get(ctx, key, from, etag)
 }
 
-// TestJobRunsInAnyOrder: a run takes the shards in an order that is not that of their names from anywhere on, in which two runs would meet
-// and go on side by side. Of 40 shards in a random order one follows the next by name, on average; that twenty do is out of the question.
+// TestJobRunsInAnyOrder: a run takes the shards in a random order. Two runs that took them by name would go on side by
+// side, at the same shard, once they meet. In a random order of 40 shards about one follows its predecessor by name; the
+// probability that twenty do is below 1e-17.
 func TestJobRunsInAnyOrder(t *testing.T) {
 	t.Parallel()
 	w := demoFolder(t)
@@ -136,7 +137,7 @@ func TestJobWaitsForAll(t *testing.T) {
 	})
 }
 
-// TestJobRunInterrupted: what is mined stays, and the message says so.
+// TestJobRunInterrupted: shards that are mined stay mined, and the message says so.
 func TestJobRunInterrupted(t *testing.T) {
 	t.Parallel()
 	w := demoFolder(t)

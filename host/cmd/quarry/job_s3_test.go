@@ -8,13 +8,13 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore/storetest"
 )
 
-// TestJobOnS3 is the whole cycle with s3:// URLs, by way of the plugin.
+// TestJobOnS3 makes, mines, fetches and cancels a job with s3:// URLs, by way of the plugin.
 func TestJobOnS3(t *testing.T) {
 	server := storetest.S3(t)
 	w := demoFolder(t)
 	const at = "s3://my-quarry/jobs/nightly"
 	status := func() (s job.Status) {
-		strictly(t, w.mustRun(t, "job status --json "+at), &s)
+		decodeStrictly(t, w.mustRun(t, "job status --json "+at), &s)
 		return s
 	}
 	const line = "job init ./data --shards 12 --bucket s3://my-quarry --job nightly --projection ./p.safetensors"
@@ -33,11 +33,11 @@ func TestJobOnS3(t *testing.T) {
 		w.fails(t, "job "+command+" "+at, exitInput, at+": there is no job, or it may not be read", "403 SignatureDoesNotMatch", "hint: ")
 	}
 	t.Setenv("AWS_SECRET_ACCESS_KEY", known)
-	says(t, w.mustRun(t, line), "nightly, in "+at, "will be in s3://my-quarry-results/jobs/nightly", "quarry job run "+at)
+	checkSays(t, w.mustRun(t, line), "nightly, in "+at, "will be in s3://my-quarry-results/jobs/nightly", "quarry job run "+at)
 	w.mustRun(t, line)
-	says(t, w.mustRun(t, "job status "+at), "pending", "0 of 12 shards", "12 uploaded")
-	says(t, w.mustRun(t, "job run "+at), "12 shards here, 335 documents", "result  written, in s3://my-quarry-results/jobs/nightly")
-	says(t, w.mustRun(t, "job sweep s3://my-quarry"), "nightly", "was there")
+	checkSays(t, w.mustRun(t, "job status "+at), "pending", "0 of 12 shards", "12 uploaded")
+	checkSays(t, w.mustRun(t, "job run "+at), "12 shards here, 335 documents", "result  written, in s3://my-quarry-results/jobs/nightly")
+	checkSays(t, w.mustRun(t, "job sweep s3://my-quarry"), "nightly", "was there")
 	if s := status(); s.State != job.Finished || s.Mined != 12 {
 		t.Errorf("status is %+v", s)
 	}
@@ -45,8 +45,8 @@ func TestJobOnS3(t *testing.T) {
 	w.mustRun(t, "job fetch -o ./out/j.jsonl "+at)
 	w.mustRun(t, mineLine+" --projection ./p.safetensors")
 	w.checkFetched(t)
-	says(t, w.mustRun(t, "job cancel "+at), "the result stays")
-	says(t, w.mustRun(t, "job sweep s3://my-quarry/"), "cancelled")
+	checkSays(t, w.mustRun(t, "job cancel "+at), "the result stays")
+	checkSays(t, w.mustRun(t, "job sweep s3://my-quarry/"), "cancelled")
 	w.mustRun(t, line+" --force")
 	if s := status(); s.State != job.Pending || s.Mined != 0 {
 		t.Errorf("status is %+v", s)

@@ -8,7 +8,7 @@ import (
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
-// TestStatusCostLine: the lines of time and cost are there where there is something to say.
+// TestStatusCostLine: a status has lines of time and cost where mining took time, or cost something.
 func TestStatusCostLine(t *testing.T) {
 	t.Parallel()
 	at := &job.Place{Name: "nightly", In: objstore.NewMemory(), Out: objstore.NewMemory()}
@@ -27,7 +27,7 @@ func TestStatusCostLine(t *testing.T) {
 		if err := writeStatus(&text, at, "memory: --results r", &row.status); err != nil {
 			t.Fatal(err)
 		}
-		says(t, text.String(), row.says...)
+		checkSays(t, text.String(), row.says...)
 		for _, word := range row.not {
 			if strings.Contains(text.String(), word) {
 				t.Errorf("it has %q:\n%s", word, text.String())

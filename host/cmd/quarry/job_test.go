@@ -21,8 +21,8 @@ const (
 	results   = "bucket-results/jobs/nightly"
 )
 
-// The command lines that make and mine the job of a demoFolder, in eight shards. The projection is fitted already: a fit is most of the time that
-// a small job takes.
+// The command lines that make and mine the job of a demoFolder, in eight shards. The projection is fitted already: a
+// fit is most of the time that a small job takes.
 const (
 	initWithFit = "job init ./data --shards 8 --bucket ./bucket --job nightly --engine native"
 	initLine    = initWithFit + " --projection ./p.safetensors"
@@ -61,7 +61,7 @@ func demoFolder(t *testing.T) workspace {
 	return w
 }
 
-// below are the files of a tree below a folder, without that folder's name.
+// below returns the files of a tree that are in a folder, by their names within it.
 func below(all files, folder string) files {
 	own := files{}
 	for name, content := range all {
@@ -77,7 +77,7 @@ func shard(i int) string { return fmt.Sprintf("%s/shards/%06d.safetensors", nigh
 // status reads the job's status as JSON.
 func (w workspace) status(t *testing.T) (s job.Status) {
 	t.Helper()
-	strictly(t, w.mustRun(t, statusLine+" --json"), &s)
+	decodeStrictly(t, w.mustRun(t, statusLine+" --json"), &s)
 	return s
 }
 
@@ -92,8 +92,8 @@ func (w workspace) checkFetched(t *testing.T) {
 	}
 }
 
-// says fails where a text lacks one of the parts.
-func says(t *testing.T, text string, parts ...string) {
+// checkSays fails where a text lacks one of the parts.
+func checkSays(t *testing.T, text string, parts ...string) {
 	t.Helper()
 	for _, part := range parts {
 		if !strings.Contains(text, part) {
@@ -109,7 +109,7 @@ func (w workspace) fails(t *testing.T, line string, code int, parts ...string) {
 	if o.code != code || o.stdout != "" {
 		t.Errorf("quarry %s: exit %d, expected %d; stdout %q", line, o.code, code, o.stdout)
 	}
-	says(t, o.stderr, parts...)
+	checkSays(t, o.stderr, parts...)
 }
 
 // TestJobGivesWhatMineGives: the whole cycle, with the flags that decide the result, gives the files of quarry mine.
@@ -136,9 +136,9 @@ func TestJobGivesWhatMineGives(t *testing.T) {
 func TestJobScreens(t *testing.T) {
 	t.Parallel()
 	w := demoFolder(t)
-	says(t, w.mustRun(t, initLine), "nightly, in "+nightly, "335 in 8 shards", "54 of split train in 1 group, rule dual, 172 components", results, "next: quarry job run "+nightly)
+	checkSays(t, w.mustRun(t, initLine), "nightly, in "+nightly, "335 in 8 shards", "54 of split train in 1 group, rule dual, 172 components", results, "next: quarry job run "+nightly)
 	w.remove(t, shard(3))
-	says(t, w.mustRun(t, statusLine), "pending", "0 of 8 shards; 0 of 335 documents", "7 uploaded: shards/000000.safetensors", "and 4 more", "1 not uploaded: shards/000003.safetensors")
+	checkSays(t, w.mustRun(t, statusLine), "pending", "0 of 8 shards; 0 of 335 documents", "7 uploaded: shards/000000.safetensors", "and 4 more", "1 not uploaded: shards/000003.safetensors")
 	w.fails(t, runLine, exitInput, "1 of 8 shards are not uploaded: shards/000003.safetensors", "hint: ", "--wait")
 	w.fails(t, runLine+" --wait 60ms", exitInput, "1 of 8 shards are not uploaded")
 	s := w.status(t)
@@ -146,26 +146,26 @@ func TestJobScreens(t *testing.T) {
 		t.Errorf("status is %+v", s)
 	}
 	w.fails(t, fetchLine, exitFailure, "not finished", "quarry job status")
-	says(t, w.mustRun(t, sweepLine), "pending", "0 shards here", "1 not uploaded")
-	says(t, w.mustRun(t, initLine), "; 7 shards mined already", "results    will be in "+results, "next: quarry job run "+nightly)
-	says(t, w.mustRun(t, "job sweep --engine native ./bucket"), "job     nightly", "1 shard here", "result  written, in "+results)
-	says(t, w.mustRun(t, sweepLine), "was there")
-	says(t, w.mustRun(t, runLine), "was there", "next: quarry job fetch "+nightly)
-	says(t, w.mustRun(t, statusLine), "finished", "54 pairs against 335 documents in 8 shards", "139, for 45 pairs (83.3 %)")
-	says(t, w.mustRun(t, fetchLine), "139 negatives, for 45 of 54 pairs", "out/j.jsonl, out/j.manifest.json")
+	checkSays(t, w.mustRun(t, sweepLine), "pending", "0 shards here", "1 not uploaded")
+	checkSays(t, w.mustRun(t, initLine), "; 7 shards mined already", "results    will be in "+results, "next: quarry job run "+nightly)
+	checkSays(t, w.mustRun(t, "job sweep --engine native ./bucket"), "job     nightly", "1 shard here", "result  written, in "+results)
+	checkSays(t, w.mustRun(t, sweepLine), "was there")
+	checkSays(t, w.mustRun(t, runLine), "was there", "next: quarry job fetch "+nightly)
+	checkSays(t, w.mustRun(t, statusLine), "finished", "54 pairs against 335 documents in 8 shards", "139, for 45 pairs (83.3 %)")
+	checkSays(t, w.mustRun(t, fetchLine), "139 negatives, for 45 of 54 pairs", "out/j.jsonl, out/j.manifest.json")
 	before := w.tree(t)
 	w.fails(t, fetchLine, exitExists, "out/j.jsonl exists already", "--force")
 	w.mustRun(t, "job fetch --force -q -o ./out/j.jsonl "+nightlyAt)
 	w.fails(t, "job fetch -o ./nosuch/j.jsonl "+nightlyAt, exitWrite, "nosuch")
 	w.checkUnchanged(t, before)
-	says(t, w.mustRun(t, "job sweep ./elsewhere"), "no jobs in elsewhere")
+	checkSays(t, w.mustRun(t, "job sweep --engine native ./elsewhere"), "no jobs in elsewhere")
 }
 
-// TestJobJSON: what the commands say as JSON is one value.
+// TestJobJSON: with --json each command prints one JSON value.
 func TestJobJSON(t *testing.T) {
 	t.Parallel()
 	w := demoFolder(t)
-	for _, line := range []string{initLine, statusLine, runLine, "job sweep " + nightlyAt, fetchLine, cancelLine} {
+	for _, line := range []string{initLine, statusLine, runLine, sweepLine, fetchLine, cancelLine} {
 		var v map[string]any
 		if err := json.Unmarshal([]byte(w.mustRun(t, line+" --json")), &v); err != nil || len(v) == 0 {
 			t.Errorf("quarry %s: %v", line, err)
@@ -179,7 +179,8 @@ func TestJobJSON(t *testing.T) {
 // TestJobInitGoesOn: whatever an init that was cut short had uploaded, the next one makes the same job of it.
 func TestJobInitGoesOn(t *testing.T) {
 	t.Parallel()
-	w := demoFolder(t)
+	w := workFolder(t, sample()) // of eight documents, whose fit takes no time
+	w.mustRun(t, "fit ./data -o ./p.safetensors")
 	w.mustRun(t, initLine)
 	want := w.tree(t)
 	w.mustRun(t, initLine)
@@ -193,7 +194,8 @@ func TestJobInitGoesOn(t *testing.T) {
 		w.mustRun(t, initLine)
 		w.checkUnchanged(t, want)
 	}
-	// Without --projection, that of the job is taken, here told by a bit that a fit would not give, unless it is of another fit or damaged.
+	// Without --projection, init takes the projection that is there, unless it is of another fit or damaged. A bit that
+	// no fit would give tells which one was taken.
 	marked := []byte(want["p.safetensors"])
 	marked[len(marked)-8] ^= 1
 	w.write(t, files{"out/marked": string(marked)})
@@ -201,7 +203,7 @@ func TestJobInitGoesOn(t *testing.T) {
 	of := w.tree(t)
 	w.mustRun(t, initWithFit)
 	w.checkUnchanged(t, of)
-	w.fails(t, initWithFit+" --components 20", exitExists, nightly, "--force")
+	w.fails(t, initWithFit+" --components 2", exitExists, nightly, "--force")
 	w.mustRun(t, initWithFit+" --force")
 	w.remove(t, "out/marked", results+"/manifest.json")
 	w.checkUnchanged(t, want)
@@ -211,7 +213,7 @@ func TestJobInitGoesOn(t *testing.T) {
 	// Shards that are mined are not uploaded again.
 	w.mustRun(t, runLine)
 	w.remove(t, shard(0))
-	says(t, w.mustRun(t, initLine), "uploaded ", "; 8 shards mined already", "results    in "+results, "next: quarry job status "+nightly)
+	checkSays(t, w.mustRun(t, initLine), "uploaded ", "; 8 shards mined already", "results    in "+results, "next: quarry job status "+nightly)
 	if _, err := os.Stat(w.path(shard(0))); err == nil {
 		t.Error("a shard that was mined was uploaded again")
 	}
@@ -222,7 +224,7 @@ func TestJobInitGoesOn(t *testing.T) {
 	}
 }
 
-// TestJobInitOfAnotherJob: a name is taken once, until --force.
+// TestJobInitOfAnotherJob: a job's name is taken, unless --force replaces the job.
 func TestJobInitOfAnotherJob(t *testing.T) {
 	t.Parallel()
 	w := demoFolder(t)
@@ -243,7 +245,8 @@ func TestJobInitOfAnotherJob(t *testing.T) {
 	w.checkFetched(t)
 }
 
-// TestJobWithAnothersResult: what a worker of a replaced job put in the end is nobody's result; --force mends it.
+// TestJobWithAnothersResult: a late worker of a replaced job may put its result. No command takes it for the job's, and
+// --force mends it.
 func TestJobWithAnothersResult(t *testing.T) {
 	t.Parallel()
 	w := demoFolder(t)
@@ -260,7 +263,7 @@ func TestJobWithAnothersResult(t *testing.T) {
 	}
 	w.fails(t, initLine+" --top 3", exitExists, results+"/negatives.manifest.json: it is of another job of this name", "--force")
 	w.checkUnchanged(t, before)
-	says(t, w.mustRun(t, cancelLine), nightly+" is cancelled: its parts are removed\n")
+	checkSays(t, w.mustRun(t, cancelLine), nightly+" is cancelled: its parts are removed\n")
 	w.mustRun(t, initLine+" --top 3 --force")
 	w.mustRun(t, runLine)
 	w.mustRun(t, fetchLine)
@@ -268,7 +271,7 @@ func TestJobWithAnothersResult(t *testing.T) {
 	w.checkFetched(t)
 }
 
-// TestJobRefuses: a shard that is not what the manifest says is named, by run and status, and mended by uploading it.
+// TestJobRefuses: run and status name a shard that is not what the manifest says, and uploading it mends the job.
 func TestJobRefuses(t *testing.T) {
 	t.Parallel()
 	w := demoFolder(t)
@@ -280,8 +283,8 @@ func TestJobRefuses(t *testing.T) {
 	for _, wait := range []string{"", " --wait 60s"} { // there is nothing to wait for
 		w.fails(t, runLine+wait, exitInput, shard(4), "its sha256 is", "hint: upload the file that the manifest was made of")
 	}
-	says(t, w.mustRun(t, statusLine), "7 of 8 shards", "refused", "shards/000004.safetensors: its sha256 is", "hint: upload")
-	says(t, w.mustRun(t, sweepLine), "refused", "its sha256 is")
+	checkSays(t, w.mustRun(t, statusLine), "7 of 8 shards", "refused", "shards/000004.safetensors: its sha256 is", "hint: upload")
+	checkSays(t, w.mustRun(t, sweepLine), "refused", "its sha256 is")
 	if s := w.status(t); len(s.Refused) != 1 || s.Refused[0].Name != "shards/000004.safetensors" || s.Refused[0].Hint == "" {
 		t.Errorf("refused is %+v", s.Refused)
 	}
@@ -290,7 +293,7 @@ func TestJobRefuses(t *testing.T) {
 	if s := w.status(t); len(s.Refused) != 0 || s.State != job.Finished {
 		t.Errorf("status is %+v", s)
 	}
-	// What all shards need is refused once, not with each.
+	// A file that all shards need is refused once, not with each shard.
 	w.mustRun(t, initLine+" --force")
 	w.write(t, files{nightly + "/pairs/00000.safetensors": "x"})
 	w.fails(t, runLine, exitInput, nightly+"/pairs/00000.safetensors: its size", "hint: ")
@@ -303,45 +306,46 @@ func TestJobRefuses(t *testing.T) {
 	w.fails(t, statusLine, exitInput, "not a job's manifest")
 }
 
-// TestJobCancel: nothing is mined after it; --force makes the job again.
+// TestJobCancel: nothing is mined after a cancel; --force makes the job again.
 func TestJobCancel(t *testing.T) {
 	t.Parallel()
 	w := demoFolder(t)
 	w.mustRun(t, initLine)
 	w.remove(t, shard(0))
 	w.mustRun(t, sweepLine)
-	says(t, w.mustRun(t, cancelLine), nightly+" is cancelled: its parts are removed\n")
+	checkSays(t, w.mustRun(t, cancelLine), nightly+" is cancelled: its parts are removed\n")
 	if s := w.status(t); s.State != job.Cancelled || s.Tallies != nil {
 		t.Errorf("status is %+v", s)
 	}
-	says(t, w.mustRun(t, statusLine), "cancelled: nothing more is mined")
+	checkSays(t, w.mustRun(t, statusLine), "cancelled: nothing more is mined")
 	before := w.tree(t)
 	w.fails(t, runLine, exitFailure, "the job is cancelled", "--force")
-	says(t, w.mustRun(t, sweepLine), "0 shards here", "cancelled")
+	checkSays(t, w.mustRun(t, sweepLine), "0 shards here", "cancelled")
 	w.fails(t, fetchLine, exitFailure, "not finished")
 	w.fails(t, initLine, exitExists, "was cancelled", "--force")
 	w.mustRun(t, cancelLine)
 	w.checkUnchanged(t, before)
 	w.mustRun(t, initLine+" --force")
 	w.mustRun(t, runLine)
-	says(t, w.mustRun(t, cancelLine), "it had finished, and the result stays")
-	says(t, w.mustRun(t, statusLine), "cancelled: it had finished")
+	checkSays(t, w.mustRun(t, cancelLine), "it had finished, and the result stays")
+	checkSays(t, w.mustRun(t, statusLine), "cancelled: it had finished")
 	w.mustRun(t, fetchLine)
 }
 
-// TestJobElsewhere: --results names the results' bucket, and the commands that follow name it too. Paths are relative here, as users have them.
+// TestJobElsewhere: --results names the results' bucket, and the commands that follow name it too. Paths are relative
+// here, as users have them.
 func TestJobElsewhere(t *testing.T) {
 	t.Chdir(string(demoFolder(t)))
 	w := here
-	says(t, w.mustRun(t, initLine+" --results ./other"), "other/jobs/nightly", "job run "+nightly+" --results other")
-	says(t, w.mustRun(t, runLine+" --results ./other"), "job fetch "+nightly+" --results other")
+	checkSays(t, w.mustRun(t, initLine+" --results ./other"), "other/jobs/nightly", "job run "+nightly+" --results other")
+	checkSays(t, w.mustRun(t, runLine+" --results ./other"), "job fetch "+nightly+" --results other")
 	w.mustRun(t, fetchLine+" --results ./other")
 	if _, err := os.Stat("bucket-results"); err == nil {
 		t.Error("something went to bucket-results")
 	}
 	// A folder may be left out where the job is below the current one.
 	t.Chdir("bucket")
-	says(t, w.mustRun(t, "job status --results ../other jobs/nightly"), "finished")
+	checkSays(t, w.mustRun(t, "job status --results ../other jobs/nightly"), "finished")
 }
 
 // TestJobUsage: mistakes are told with what was given and what is allowed, before anything is read or written.

@@ -78,8 +78,8 @@ func (w *localWorker) close(ctx context.Context) error {
 	return w.worker.Close(context.WithoutCancel(ctx))
 }
 
-// refresh asks how the job stands as a whole, and commits the result where all parts are there. A shard that this worker refused is no longer one to
-// mine.
+// refresh asks how the job stands as a whole, and commits the result where all parts are there. A shard that this
+// worker refused is no longer one to mine.
 func (w *localWorker) refresh(ctx context.Context) error {
 	o, err := w.worker.Sweep(ctx)
 	if err != nil {
@@ -147,8 +147,8 @@ func (w *localWorker) keepingShards(err error) error {
 	return whenInterrupted(err, "shards that are mined stay so; the same command goes on")
 }
 
-// missing is the error of a job that cannot go on, because something is not uploaded or is refused; nil where nothing is.
-func (w *localWorker) missing() error {
+// missingError is the error of a job that cannot go on, because something is not uploaded or is refused; nil where nothing is.
+func (w *localWorker) missingError() error {
 	const most = 10
 	s := &w.summary
 	var errs []error

@@ -16,8 +16,8 @@ import (
 	"github.com/quarry-hn/quarry/host/engine"
 )
 
-// TestMain keeps the compiled plugin of all tests in one folder of their own: it is compiled once, and nothing of the user's is touched.
-// With asCommand set, the test binary is the command: that is how tests have a process to interrupt.
+// TestMain keeps the compiled plugin of all tests in one folder of their own: it is compiled once, and nothing of the
+// user's is touched. With asCommand set, the test binary is the command: that is how tests have a process to interrupt.
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		runAsCommand() // exits
@@ -38,8 +38,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// workspace is a folder that a test's commands work in. It is not the current folder, of which there is one for all tests of the process, and
-// tests run in parallel. In a command line a word that begins with ./ names a file of the workspace: "mine ./data -o ./out/n.jsonl".
+// workspace is a folder that a test's commands work in. It is not the current folder, of which there is one for all
+// tests of the process, and tests run in parallel. In a command line a word that begins with ./ names a file of the
+// workspace: "mine ./data -o ./out/n.jsonl".
 type workspace string
 
 // newWorkspace makes an empty workspace.
@@ -113,8 +114,8 @@ type output struct {
 	stdout, stderr string
 }
 
-// quarry runs a command line in this process. In what the command said, the files of the workspace have their names within it, as if it were
-// the current folder.
+// quarry runs a command line in this process. In what the command said, the files of the workspace have their names
+// within it, as if it were the current folder.
 func (w workspace) quarry(ctx context.Context, line string) output {
 	var stdout, stderr bytes.Buffer
 	code := execute(ctx, w.args(line), strings.NewReader(""), &stdout, &stderr)
@@ -150,7 +151,7 @@ func (w workspace) read(t *testing.T, name string) string {
 	return string(b)
 }
 
-// tree reads all files of the workspace, hidden and temporary ones too. Of links it has where they lead.
+// tree reads all files of the workspace, hidden and temporary ones too. For a link it has the content of its target.
 func (w workspace) tree(t *testing.T) files {
 	t.Helper()
 	all := files{}
@@ -190,8 +191,8 @@ func (w workspace) checkUnchanged(t *testing.T, before files) {
 	}
 }
 
-// compilePlugin compiles the plugin into the folder that TestMain has for that, once for all tests, so that tests which run beside one another do
-// not all compile it.
+// compilePlugin compiles the plugin into the folder that TestMain has for that, once for all tests, so that tests which
+// run beside one another do not all compile it.
 func compilePlugin(t *testing.T) {
 	t.Helper()
 	pluginOnce.Do(func() {
@@ -207,7 +208,7 @@ func compilePlugin(t *testing.T) {
 
 var pluginOnce sync.Once
 
-// failure is a command that has to fail, and what it has to say.
+// failure is a command that must fail, and what its message must say.
 type failure struct {
 	name   string
 	change func(data files) // what is wrong with the folder; nil where nothing is
@@ -219,8 +220,8 @@ type failure struct {
 // mineLine mines the folder of workFolder.
 const mineLine = "mine ./data -o ./out/n.jsonl --engine native"
 
-// runFailures runs failures, each in a new folder: the exit code and the message are right, nothing goes to stdout, and no file comes,
-// goes or changes. A problem with an input comes with a hint for mending it.
+// runFailures runs failures, each in a new workspace. The exit code and the message must be right, nothing may go to
+// stdout, and no file may come, go or change. The message of a problem with an input must have a hint.
 func runFailures(t *testing.T, rows []failure) {
 	t.Helper()
 	for _, row := range rows {
@@ -269,7 +270,8 @@ func (row failure) run(t *testing.T, w workspace) {
 	}
 }
 
-// TestSampleIsSound is what makes the failures mean something: the folder that they break works, for every command they use.
+// TestSampleIsSound: the folder that the failures break is sound, for every command that they use. Otherwise they would
+// prove nothing.
 func TestSampleIsSound(t *testing.T) {
 	t.Parallel()
 	w := workFolder(t, sample())
@@ -283,15 +285,15 @@ func TestSampleIsSound(t *testing.T) {
 	} {
 		w.mustRun(t, line)
 	}
-	made := w.tree(t)
+	all := w.tree(t)
 	for _, name := range []string{"n.jsonl", "n.manifest.json", "projection.safetensors", "p.safetensors", "docs.npy", "queries.npy", "t.jsonl", "demo/negatives.jsonl"} {
-		if made["out/"+name] == "" {
+		if all["out/"+name] == "" {
 			t.Errorf("out/%s is empty or missing", name)
 		}
 	}
 }
 
-// TestFailureTableNotices is the table's own test: a command that leaves a file, or fails in another way than expected, is noticed.
+// TestFailureTableNotices is the table's own test: tree sees a file that a command leaves, a hidden one too.
 func TestFailureTableNotices(t *testing.T) {
 	t.Parallel()
 	w := workFolder(t, sample())
@@ -306,7 +308,7 @@ func TestFailureTableNotices(t *testing.T) {
 	}
 }
 
-// must is a value whose error is a bug of the test.
+// must returns the value of a call that does not fail, unless the test itself is wrong.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(fmt.Sprint("in the test itself: ", err))

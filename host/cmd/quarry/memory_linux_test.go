@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// madeFolder writes a folder of ids alone, with random float16 vectors: one pair for each query.
-func madeFolder(t *testing.T, dir string, documents, queries, width int) {
+// writeRandomFolder writes a folder of ids alone, with random float16 vectors: one pair for each query.
+func writeRandomFolder(t *testing.T, dir string, documents, queries, width int) {
 	t.Helper()
 	write := func(name string, f func(w *bufio.Writer)) {
 		path := filepath.Join(dir, name)
@@ -57,8 +57,9 @@ func madeFolder(t *testing.T, dir string, documents, queries, width int) {
 	})
 }
 
-// TestMemoryHolds runs the command in memory that is small for its corpus, or for its pairs, and asks the system how much it took. The result is the
-// same as with plenty of memory. Vectors of the corpus, or of the pairs, would not fit: they take 150 MiB and more as float32.
+// TestMemoryHolds runs the command in memory that is small for its corpus, or for its pairs. The operating system's
+// measure of the process must stay within the budget, and the result must be the same as with plenty of memory. In the
+// first two rows, a command that held all vectors of the corpus, or of the pairs, would need more than its budget.
 func TestMemoryHolds(t *testing.T) {
 	t.Parallel()
 	compilePlugin(t)
@@ -80,14 +81,14 @@ func TestMemoryHolds(t *testing.T) {
 				t.Skip("the other rows are a sample")
 			}
 			w := newWorkspace(t)
-			madeFolder(t, w.path("data"), row.documents, row.queries, row.width)
+			writeRandomFolder(t, w.path("data"), row.documents, row.queries, row.width)
 			mine := func(mib int) (negatives string, took int64) {
 				o := w.process(t, "", fmt.Sprintf("mine ./data %s -o ./n.jsonl --force --threads 2 --memory %dMiB --stats ./s.json", row.flags, mib)).finish(t)
 				if o.code != exitOK {
 					t.Fatalf("in %d MiB: exit %d: %s", mib, o.code, o.stderr)
 				}
 				var s runStats
-				strictly(t, w.read(t, "s.json"), &s)
+				decodeStrictly(t, w.read(t, "s.json"), &s)
 				t.Logf("in %d MiB: took %d", mib, s.PeakMemory>>20)
 				return w.read(t, "n.jsonl"), s.PeakMemory >> 20
 			}
@@ -103,7 +104,7 @@ func TestMemoryHolds(t *testing.T) {
 				if got != want {
 					t.Errorf("in %d MiB: another result", mib)
 				}
-				// Under the race detector a process takes several times as much.
+				// Under the race detector a process takes several times as much, so the bound is not checked.
 				if took > int64(mib) && !underRace {
 					t.Errorf("in %d MiB: took %d", mib, took)
 				}

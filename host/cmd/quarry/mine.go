@@ -32,13 +32,13 @@ func (a *app) mineCommand() *cobra.Command {
 	var c mineCommand
 	cmd := &cobra.Command{
 		Use: "mine DIR", Short: "Mine hard negatives: fit, project, mine, write", Args: cobra.ExactArgs(1),
-		Long: `Mine hard negatives for the pairs of a split. Without --projection one is fitted first, as the flags of fit say, and
-written beside the output as projection.safetensors. negatives.manifest.json, beside the output too, says what the
-result depends on: the same manifest means the same negatives, whatever machine, engine or number of threads.`,
+		Long: `Mine hard negatives for the pairs of a split. Without --projection the command fits one first, as the flags of fit say, and writes
+it beside the output as projection.safetensors. negatives.manifest.json, also beside the output, says all that the result depends
+on: the same manifest means the same negatives, on any machine, with any engine and any number of threads.`,
 		Example: `  quarry mine mydata                                          # the paper's rule, train split, 5 a pair
   quarry mine mydata --split all --top 20 --counts
   quarry mine mydata --projection projection.safetensors --rule capped -o capped.jsonl
-  quarry mine mydata --memory 1GiB --resume                   # in bounded memory; run again, it goes on
+  quarry mine mydata --memory 1GiB --resume                   # in bounded memory; the same command goes on where it was cut short
   quarry mine mydata --json | jq .tallies`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.folder = args[0]
@@ -53,8 +53,8 @@ result depends on: the same manifest means the same negatives, whatever machine,
 	flags.StringVarP(&c.output, "output", "o", "negatives.jsonl", "file to write")
 	flags.StringVar(&c.stats, "stats", "", "file to write times, engine, threads and memory to, as JSON")
 	flags.BoolVar(&c.force, "force", false, "replace outputs that exist, and start anew where a run was cut short")
-	flags.BoolVar(&c.resume, "resume", false, "go on with what a run that was cut short left beside the output; start where there is nothing, do nothing where all is done")
-	flags.IntVar(&c.partDocuments, "part-documents", 0, "documents to mine for each part that is kept (default what takes half a minute or so)")
+	flags.BoolVar(&c.resume, "resume", false, "go on from the parts that a run left which was cut short; start where there are none, and do nothing where all is done")
+	flags.IntVar(&c.partDocuments, "part-documents", 0, "documents to mine for each part that is kept (default: about half a minute's work)")
 	return cmd
 }
 
@@ -105,7 +105,7 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	return a.summary(s, func(w io.Writer) error { return writeSummary(w, s) })
 }
 
-// run is what the flags say of a run: what to mine and to fit, and where to write.
+// run returns the run that the flags ask for: what to mine and to fit, and where to write.
 func (c *mineCommand) run(flags *pflag.FlagSet) (r run.Run, err error) {
 	if r.Mine, err = c.mine.options(flags); err != nil {
 		return r, err
@@ -113,11 +113,11 @@ func (c *mineCommand) run(flags *pflag.FlagSet) (r run.Run, err error) {
 	if r.Fit, err = c.fit.options(flags); err != nil {
 		return r, err
 	}
-	if err := c.fit.without(flags, c.projection); err != nil {
+	if err := c.fit.checkNotFitted(flags, c.projection); err != nil {
 		return r, err
 	}
 	r.Outputs, r.Resume = run.OutputsBeside(c.output, c.projection == "", c.force), c.resume
-	return r, differ(append(r.Outputs.Paths(), c.stats))
+	return r, checkDistinct(append(r.Outputs.Paths(), c.stats))
 }
 
 // checkOutputs fails where an output may not be written, before there is work to lose.
@@ -140,7 +140,7 @@ func (c *mineCommand) writeStats(e engine.Engine, outputs run.Outputs, seconds m
 	return atomicfile.Write(c.stats, c.force || c.resume, newRunStats(c.folder, e, c.compute.threads, outputs.Paths(), seconds, done).write)
 }
 
-// finishedAlready says that an earlier run had written everything.
+// finishedAlready prints the summary of a run that had nothing to do: an earlier run had written everything.
 func (a *app) finishedAlready(outputs run.Outputs) error {
 	s := struct {
 		Finished bool     `json:"finished_already"`
@@ -152,8 +152,8 @@ func (a *app) finishedAlready(outputs run.Outputs) error {
 	})
 }
 
-// differ fails where one file would be written twice; the last is that of --stats, which may be empty.
-func differ(outputs []string) error {
+// checkDistinct fails where two outputs are the same file. The last one is that of --stats, which may be empty.
+func checkDistinct(outputs []string) error {
 	seen := map[string]bool{}
 	for i, path := range outputs {
 		if path = filepath.Clean(path); seen[path] {

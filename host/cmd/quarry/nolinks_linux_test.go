@@ -18,7 +18,8 @@ func (w workspace) withoutLinks(t *testing.T, line string) output {
 	return p.end()
 }
 
-// TestWithoutLinks: a folder on a file system without hard links is no bucket, which init and run say; all else works there.
+// TestWithoutLinks: a folder on a file system without hard links cannot be a bucket, and init and run say so. All other
+// commands work there.
 func TestWithoutLinks(t *testing.T) {
 	t.Parallel()
 	w := demoFolder(t)
@@ -28,7 +29,7 @@ func TestWithoutLinks(t *testing.T) {
 		if o.code != exitWrite || o.stdout != "" || strings.Count(o.stderr, "\n") != 2 {
 			t.Errorf("quarry %s: exit %d, expected %d; stdout %q; stderr %q", line, o.code, exitWrite, o.stdout, o.stderr)
 		}
-		says(t, o.stderr, "cannot write "+path, "no hard links", "\n  hint: choose a folder on another\n")
+		checkSays(t, o.stderr, "cannot write "+path, "no hard links", "\n  hint: choose a folder on another\n")
 	}
 	refused(initLine, nightly+"/manifest.json")
 	w.mustRun(t, initLine) // what it had put is in nobody's way

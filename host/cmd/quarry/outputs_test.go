@@ -10,7 +10,8 @@ import (
 // writing is a command and one of the files it writes.
 type writing struct{ line, file string }
 
-// transformLine projects the folder of workFolder with p.safetensors, and exportLine gives its negatives texts; both come from made.
+// Command lines of minedFolder. transformLine projects its vectors, exportLine exports its negatives, and statsLine mines
+// and writes statistics.
 const (
 	transformLine = "transform ./data --projection ./p.safetensors -o ./out --engine native"
 	exportLine    = "export ./n.jsonl ./data -o ./out/t.jsonl"
@@ -29,8 +30,8 @@ var writings = []writing{
 	{exportLine, "out/t.jsonl"},
 }
 
-// made is workFolder with a projection and negatives beside the data, for transform and export.
-func made(t *testing.T) workspace {
+// minedFolder is workFolder with a projection and negatives beside the data, for transform and export.
+func minedFolder(t *testing.T) workspace {
 	t.Helper()
 	w := workFolder(t, sample())
 	w.mustRun(t, "mine ./data -o ./n.jsonl --engine native")
@@ -38,7 +39,8 @@ func made(t *testing.T) workspace {
 	return w
 }
 
-// spoil makes all work on the folder fail with exit 3: a command that fails in another way has not begun it.
+// spoil breaks the inputs, so that all work on them fails with exit 3. A command that fails with another code failed
+// before the work.
 func (w workspace) spoil(t *testing.T) {
 	t.Helper()
 	w.write(t, files{"n.jsonl": "x", "data/vectors/b/docs.npy": f4(withRow(spread(8, 0), 0, math.NaN(), 0, 0)...)})
@@ -48,7 +50,7 @@ func TestOutputsThatExist(t *testing.T) {
 	t.Parallel()
 	for _, row := range writings {
 		t.Run(row.line+"/"+row.file, func(t *testing.T) {
-			w := made(t)
+			w := minedFolder(t)
 			w.write(t, files{row.file: "old"})
 			w.spoil(t)
 			says := []string{row.file + " exists already", "--force"}
@@ -63,7 +65,7 @@ func TestOutputsThatExist(t *testing.T) {
 			failure{line: row.line + " --force"}.run(t, w) // work that fails replaces nothing
 		})
 		t.Run(row.line+"/"+row.file+" --force", func(t *testing.T) {
-			w := made(t)
+			w := minedFolder(t)
 			w.mustRun(t, row.line)
 			want := w.tree(t)
 			w.write(t, files{row.file: "old"})
@@ -78,13 +80,14 @@ func TestOutputsThatExist(t *testing.T) {
 	}
 }
 
-// TestOutputsThatCannotBe: each file's place is taken by a folder, with --force and without, before there is work.
+// TestOutputsThatCannotBe: a folder is in the place of an output. The command fails before it does any work, with --force
+// and without.
 func TestOutputsThatCannotBe(t *testing.T) {
 	t.Parallel()
 	for _, row := range writings {
 		for _, force := range []string{"", " --force"} {
 			t.Run(row.line+force+"/"+row.file, func(t *testing.T) {
-				w := made(t)
+				w := minedFolder(t)
 				w.write(t, files{row.file + "/x": "old"})
 				w.spoil(t)
 				failure{line: row.line + force, code: exitWrite, says: []string{"cannot write " + row.file, "folder"}}.run(t, w)
@@ -97,12 +100,12 @@ func TestOutputsThatCannotBe(t *testing.T) {
 		{line: mineLine + " --stats ./nosuch/s.json", says: []string{"cannot write nosuch/s.json", "no such file"}},
 		{line: "fit ./data -o ./nosuch/p.safetensors", says: []string{"cannot write nosuch/p.safetensors", "no such file"}},
 		{line: "export ./n.jsonl ./data -o ./nosuch/t.jsonl", says: []string{"cannot write nosuch/t.jsonl", "no such file"}},
-		// transform and demo make their folder. It is another matter where a file has its name.
+		// transform and demo make their folder. They cannot where a file has its name.
 		{line: "transform ./data --projection ./p.safetensors -o ./n.jsonl --engine native", says: []string{"cannot write", "n.jsonl", "not a directory"}},
 		{line: "demo -o ./n.jsonl --engine native", says: []string{"cannot write", "n.jsonl", "not a directory"}},
 	} {
 		t.Run(row.line, func(t *testing.T) {
-			w := made(t)
+			w := minedFolder(t)
 			w.spoil(t)
 			row.code = exitWrite
 			row.run(t, w)
@@ -110,10 +113,10 @@ func TestOutputsThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestOutputsThatAreLinks: with --force a link is replaced, and what it leads to stays; a link to a folder is a folder.
+// TestOutputsThatAreLinks: --force replaces a link, and its target stays as it is. A link to a folder counts as a folder.
 func TestOutputsThatAreLinks(t *testing.T) {
 	t.Parallel()
-	w := made(t)
+	w := minedFolder(t)
 	for link, to := range map[string]string{"out/t.jsonl": "../p.safetensors", "out/broken": "nosuch", "out/folder": "../data"} {
 		if err := os.Symlink(to, w.path(link)); err != nil {
 			t.Skip("no links here: ", err)
@@ -138,9 +141,11 @@ func TestOutputsThatAreLinks(t *testing.T) {
 	}
 }
 
-// TestDemoTwice: what is there with the same bytes is no obstacle; what differs is, and then nothing at all is written.
+// TestDemoTwice: demo succeeds where its files are there with the same bytes. Where one of them differs, it fails and
+// writes nothing.
 func TestDemoTwice(t *testing.T) {
 	t.Parallel()
+	compilePlugin(t)
 	w := newWorkspace(t)
 	const line = "demo -o ./d --engine native"
 	first := w.mustRun(t, line)
@@ -148,13 +153,18 @@ func TestDemoTwice(t *testing.T) {
 	if len(want) != 11 {
 		t.Errorf("demo wrote %d files, expected 4 of texts and judgements, 4 of vectors and 3 of results", len(want))
 	}
-	for _, again := range []string{line, line + " --force", "demo -o ./d --engine wasm --threads 1"} {
+	lines := []string{"demo -o ./d --engine wasm --threads 1", line + " --force", line}
+	names := []string{"d/data/corpus.jsonl", "d/negatives.jsonl", "d/projection.safetensors"}
+	if testing.Short() { // each demo fits
+		lines, names = lines[:2], names[:1]
+	}
+	for _, again := range lines {
 		if w.mustRun(t, again) != first {
 			t.Errorf("quarry %s says other things than the first time", again)
 		}
 		w.checkUnchanged(t, want)
 	}
-	for _, name := range []string{"d/negatives.jsonl", "d/data/corpus.jsonl", "d/projection.safetensors"} {
+	for _, name := range names {
 		if err := os.RemoveAll(w.path("d")); err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +192,7 @@ func TestDemoNext(t *testing.T) {
 // TestExportToStandardOutput gives the file's bytes and nothing else.
 func TestExportToStandardOutput(t *testing.T) {
 	t.Parallel()
-	w := made(t)
+	w := minedFolder(t)
 	w.mustRun(t, exportLine)
 	want := w.tree(t)
 	if got := w.mustRun(t, "export ./n.jsonl ./data -o - --json"); got != want["out/t.jsonl"] || got == "" {

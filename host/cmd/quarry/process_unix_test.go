@@ -28,11 +28,11 @@ type process struct {
 	interrupted chan struct{} // closed once the command knows that it is interrupted, or is gone
 }
 
-// hung is how long a process may take. It bounds a test that hangs, and means nothing else.
+// hung is the time after which a process is killed because it hangs.
 const hung = 10 * time.Minute
 
-// process returns the process that runs a command line; where shell is given, sh runs that, and "$@" in it is the command. Paths of the workspace
-// are relative to it.
+// process returns the process that runs a command line; where shell is given, sh runs that, and "$@" in it is the
+// command. Paths of the workspace are relative to it.
 func (w workspace) process(t *testing.T, shell, line string) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), hung)
@@ -120,10 +120,11 @@ func (w workspace) checkInterrupted(t *testing.T, o output, before files) {
 	w.checkUnchanged(t, before)
 }
 
-// TestInterruptedBefore: a context that has ended is seen by every command, and nothing is written.
+// TestInterruptedBefore: every command sees that its context has ended, and writes nothing.
 func TestInterruptedBefore(t *testing.T) {
 	t.Parallel()
-	w := made(t)
+	compilePlugin(t)
+	w := minedFolder(t)
 	before := w.tree(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -134,8 +135,9 @@ func TestInterruptedBefore(t *testing.T) {
 	}
 }
 
-// signalled starts a command and holds it up in an input, which is a named pipe for once: so it is known to be at work. It sends the signal, waits until
-// the command knows of it, and only then gives it the content of that file. It returns how the command ended.
+// signalled interrupts a command while it reads an input. The input is a named pipe for once, so that the command waits
+// in it. signalled sends the signal, waits until the command's context has ended, and only then gives the command the
+// input's content. It returns how the command ended.
 func (w workspace) signalled(t *testing.T, line, input string, signal os.Signal) output {
 	t.Helper()
 	path, content := w.path(input), w.read(t, input)
@@ -191,14 +193,15 @@ func TestInterruptedByASignal(t *testing.T) {
 		{exportLine, "n.jsonl", os.Interrupt},
 	} {
 		t.Run(row.line+" "+row.signal.String(), func(t *testing.T) {
-			w := made(t)
+			w := minedFolder(t)
 			before := w.tree(t)
 			w.checkInterrupted(t, w.signalled(t, row.line, row.input, row.signal), before)
 		})
 	}
 }
 
-// interruptions are the events to interrupt a run of so many at: all of them; a seeded sample, with the first and the last, under -short.
+// interruptions are the events to interrupt a run at which has so many: all of them, or under -short the first, the last
+// and a seeded sample.
 func interruptions(events int) []int {
 	var all []int
 	for at := 1; at <= events; at++ {
@@ -211,8 +214,9 @@ func interruptions(events int) []int {
 	return slices.Compact(slices.Sorted(slices.Values([]int{1, events, 1 + r.IntN(events), 1 + r.IntN(events), 1 + r.IntN(events), 1 + r.IntN(events), 1 + r.IntN(events)})))
 }
 
-// TestInterruptedAnyTime interrupts mining at its events, reports of progress and changes to the disk: it writes all of its files or none, and says so. A
-// run that keeps its parts says where, and goes on from there to the same files.
+// TestInterruptedAnyTime interrupts mining at its events, which are reports of progress and changes to the disk. It
+// writes all of its files or none, and says so. A run in parts keeps them and says where, and --resume goes on from there
+// to the same files.
 func TestInterruptedAnyTime(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct{ name, line string }{

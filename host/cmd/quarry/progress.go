@@ -13,7 +13,7 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 )
 
-// meter shows progress with an estimate on a terminal, and keeps how long each stage took.
+// meter shows progress on a terminal, with an estimate of the time that is left, and keeps how long each stage took.
 type meter struct {
 	mutex   sync.Mutex
 	to      io.Writer // nil where nothing is shown
@@ -31,7 +31,7 @@ func (a *app) newMeter() *meter {
 	return m
 }
 
-// progress is what the host calls.
+// progress returns the function that the host calls with its progress.
 func (m *meter) progress() option.Progress {
 	return func(stage string, done, total int64) {
 		event.At("progress " + stage)
@@ -48,7 +48,7 @@ func (m *meter) progress() option.Progress {
 	}
 }
 
-// enter ends the stage before and reports whether this one is new.
+// enter begins a stage, unless it has begun, and reports whether it did. The stage before it ends.
 func (m *meter) enter(stage string) bool {
 	if stage == m.stage {
 		return false
@@ -66,7 +66,7 @@ func (m *meter) leave() {
 	}
 }
 
-// next goes on to another stage, of no known length.
+// next begins a stage of unknown length, for which no bar is shown.
 func (m *meter) next(stage string) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()

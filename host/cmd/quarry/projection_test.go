@@ -21,7 +21,7 @@ func fitted(t *testing.T, flags string) (w workspace, file string) {
 
 // changed returns a projection file with something in it changed, valid or not.
 func changed(file string, change func(*safetensors.File)) string {
-	// Parse points into the bytes it is given, so these are the copy's own.
+	// The conversion copies the bytes, into which the parsed tensors point.
 	f := must(safetensors.Parse([]byte(file), 1<<20))
 	change(f)
 	return string(must(safetensors.Marshal(f.Tensors, f.Metadata)))
@@ -76,7 +76,7 @@ func TestProjectionsThatAreNotSound(t *testing.T) {
 		{"another width", model("a", 7), []string{"data/vectors/a/docs.npy", "2 columns", "the projection has 7", "fit it again"}},
 		{"a model that is not there", model("mpnet", 7), []string{`"mpnet"`, "data/vectors/mpnet", "there are a, b", "fit"}},
 	}
-	// --no-pca's file has no tensors to be wrong; what it says of models is checked as above.
+	// The file of a fit with --no-pca has no tensors. What it says of models is checked like the rows above.
 	for _, command := range []string{"mine ./data -o ./out/n.jsonl", "transform ./data -o ./out"} {
 		for _, row := range rows {
 			t.Run(command[:4]+"/"+row.name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestProjectionsThatAreNotSound(t *testing.T) {
 			w := workFolder(t, sample())
 			failure{line: command + " --engine native --projection ./data", says: []string{"data", "directory"}}.run(t, w)
 		})
-		// A projection of some of the models is no mistake: it is what the rows above are measured against.
+		// A projection of some of the folder's models is sound.
 		t.Run(command[:4]+"/some of the models", func(t *testing.T) {
 			w := workFolder(t, sample())
 			w.write(t, files{"p.safetensors": another})
@@ -158,7 +158,8 @@ func TestFitOptions(t *testing.T) {
 	}
 }
 
-// checkVariance holds the number of components against what was asked: the share is reached, and not without the last component.
+// checkVariance fails unless the components reach the share of the variance that was asked for, and would not reach it
+// without the last one.
 func checkVariance(t *testing.T, p *projection.Projection) {
 	t.Helper()
 	var share, sum float64
@@ -168,7 +169,7 @@ func checkVariance(t *testing.T, p *projection.Projection) {
 	for _, v := range p.Variances {
 		sum += v
 	}
-	// A share of 1 keeps all but what is rounding.
+	// A share of 1 keeps all of the variance but rounding errors.
 	if math.Abs(sum-p.CapturedVariance) > 1e-12 || sum < (share-1e-6)*p.TotalVariance {
 		t.Errorf("%v of %v is captured (the components' sum is %v), %v was asked for", p.CapturedVariance, p.TotalVariance, sum, share)
 	}
@@ -177,7 +178,8 @@ func checkVariance(t *testing.T, p *projection.Projection) {
 	}
 }
 
-// TestFitOptionsMatter: each option changes the file, and the number of threads does not. The same seed chooses the same sample.
+// TestFitOptionsMatter: each option changes the file, and the number of threads does not. The same seed chooses the
+// same sample.
 func TestFitOptionsMatter(t *testing.T) {
 	t.Parallel()
 	w := workFolder(t, sample())

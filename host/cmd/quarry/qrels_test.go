@@ -24,7 +24,7 @@ func TestQrelsThatAreNotSound(t *testing.T) {
 		{name: "an infinite score", change: add("q4\td1\tinf"), says: []string{"data/qrels/train.tsv, line 6", `"inf"`}},
 		{name: "an empty score", change: add("q4\td1\t"), says: []string{"data/qrels/train.tsv, line 6", `""`, "not a number"}},
 		{name: "an empty id", change: add("q4\t\t1"), says: []string{"data/qrels/train.tsv, line 6", "id is empty"}},
-		// The first line may be a header; a judgement with a bad score is not one, and is not to be lost.
+		// The first line may be a header. A judgement with a bad score is not a header, and must not be skipped as one.
 		{name: "a bad score in the first line", change: set("q1\td4\tone\nq2\td5\t1\n"), says: []string{"data/qrels/train.tsv, line 1", `"one"`, "not a number"}},
 		{name: "an infinite score in the first line", change: set("q1\td4\tinf\nq2\td5\t1\n"), says: []string{"data/qrels/train.tsv, line 1", `"inf"`}},
 		{name: "a pair twice", change: add("q1\td4\t1"), says: []string{"data/qrels/train.tsv, line 6", `"q1"`, `"d4"`, "first in data/qrels/train.tsv, line 2", "keep one"}},
@@ -44,8 +44,8 @@ func TestQrelsThatAreNotSound(t *testing.T) {
 	})
 }
 
-// TestPairsAreLookedAtFirst has two things wrong: the pairs, and a vector that fitting would come upon. Fitting takes minutes where there
-// are many documents, and what is wrong with the pairs is known without it.
+// TestPairsAreLookedAtFirst breaks the pairs, and a vector that fitting would read. The message is of the pairs: they are
+// checked before the fit, which takes minutes where there are many documents.
 func TestPairsAreLookedAtFirst(t *testing.T) {
 	t.Parallel()
 	bad := func(f files) { f["vectors/b/docs.npy"] = f4(withRow(spread(8, 0), 7, math.NaN(), 0, 0)...) }
@@ -68,8 +68,8 @@ func TestMissingSkip(t *testing.T) {
 	if s.Tallies.SkippedMissing != 3 || s.Tallies.Pairs != 3 {
 		t.Errorf("%d pairs, %d skipped; expected 3 and 3", s.Tallies.Pairs, s.Tallies.SkippedMissing)
 	}
-	made := w.tree(t)
-	if made["out/skip.jsonl"] != made["out/n.jsonl"] {
+	all := w.tree(t)
+	if all["out/skip.jsonl"] != all["out/n.jsonl"] {
 		t.Error("the negatives differ from those without the lines that were skipped")
 	}
 	var manifest struct {
@@ -78,12 +78,13 @@ func TestMissingSkip(t *testing.T) {
 			Skipped int `json:"skipped_pairs_missing"`
 		}
 	}
-	if err := json.Unmarshal([]byte(made["out/skip.manifest.json"]), &manifest); err != nil || manifest.Missing != "skip" || manifest.Tallies.Skipped != 3 {
+	if err := json.Unmarshal([]byte(all["out/skip.manifest.json"]), &manifest); err != nil || manifest.Missing != "skip" || manifest.Tallies.Skipped != 3 {
 		t.Errorf("the manifest says %+v, %v", manifest, err)
 	}
 }
 
-// TestSplits mines one split or another: train by default, all in the order of the files with train first, whatever their names.
+// TestSplits mines one split or another: train by default, all in the order of the files with train first, whatever
+// their names.
 func TestSplits(t *testing.T) {
 	t.Parallel()
 	data := sample()
@@ -107,8 +108,8 @@ func TestSplits(t *testing.T) {
 	}
 }
 
-// TestJudgementsThatAreNoNegatives looks at which documents are left out: positives of the query in any split, and the document with the
-// query's own id. A judgement of 0 leaves nothing out.
+// TestJudgementsThatAreNoNegatives looks at which documents are left out: positives of the query in any split, and the
+// document with the query's own id. A judgement of 0 leaves nothing out.
 func TestJudgementsThatAreNoNegatives(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -124,7 +125,8 @@ func TestJudgementsThatAreNoNegatives(t *testing.T) {
 		{"the query itself", func(f files) { selfQuery(f) }, "", "d3 d1"},
 		{"the query itself, kept", func(f files) { selfQuery(f) }, " --self keep", "q1 d3 d1"},
 		{"two of three", func(files) {}, " --top 2", "d2 d3"},
-		// d4 is 30 from q1, d3 is 11: held against both, what is farther than d3 is no candidate, and d2 is nearer to d3 (19) than to d4.
+		// The positives d4 and d3 are 30 and 11 from q1. A document farther than d3 is no candidate. d2 is nearer to q1
+		// (8) than to d3 (19).
 		{"all positives", func(f files) { f["qrels/train.tsv"] += "q1\td3\t1\n" }, " --positives all", "d2"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -40,9 +40,10 @@ type killings struct {
 	torn        int // runs that were killed while they removed the folder of parts
 }
 
-// TestKilled kills a run at the n-th change to the disk, before it is made, and runs it again, with seeded n, until it finishes: with the bytes of a run
-// that was left alone, no finished part made twice, and nothing left over. Every change is the first to be killed at once; -short takes a sample.
-// QUARRY_KILLS is how often to kill at least.
+// TestKilled kills a run just before its n-th change to the disk, and runs it again, killed at other n, until it
+// finishes. Then the files have the bytes of a run that was left alone, no finished part was made twice, and nothing is
+// left over. The n are seeded; each change is once the first to be killed at, or a sample of them under -short.
+// QUARRY_KILLS makes the test go on until it has killed so often.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	least, short := 1, testing.Short()
@@ -81,7 +82,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// killUntilDone kills the first run at an event, and runs again, killed at one of so many events, until a run finishes.
+// killUntilDone runs the command until a run finishes. It kills the first run at the event number at, and each later one
+// at a random event out of so many.
 func (w workspace) killUntilDone(t *testing.T, did *killings, r *rand.Rand, at, events int) {
 	t.Helper()
 	for first := true; ; first = false {
@@ -112,7 +114,8 @@ func (w workspace) killUntilDone(t *testing.T, did *killings, r *rand.Rand, at, 
 	}
 }
 
-// interruptedWithParts leaves a run that is cut short after some parts: the last document's vector is not there to read.
+// interruptedWithParts leaves a run that failed after some parts, because the last document's vector is NaN. whole is the
+// vector file as it was before.
 func interruptedWithParts(t *testing.T) (w workspace, whole string) {
 	t.Helper()
 	w = workFolder(t, sample())
@@ -184,7 +187,7 @@ func (w workspace) edit(t *testing.T, name, old, new string) {
 func TestResume(t *testing.T) {
 	t.Parallel()
 	w := workFolder(t, sample())
-	// There is nothing: it starts. All is done: it does nothing, and tells.
+	// Where there is nothing, --resume starts. Where all is done, it does nothing and says so.
 	first := w.mustRun(t, resumeLine)
 	done := w.tree(t)
 	if _, err := os.Stat(w.path(partFolder)); err == nil {
@@ -194,14 +197,14 @@ func TestResume(t *testing.T) {
 		t.Errorf("run again: exit %d: %s%s", o.code, o.stdout, o.stderr)
 	}
 	w.checkUnchanged(t, done)
-	// Other options, of mining and of fitting, are told; so is --force without --resume.
+	// The message names options of mining and of fitting that differ.
 	for flags, says := range map[string]string{"--top 2": "top is 2 and was 5", "--components 2": `fit.PCA is "components=2" and was "variance=0.95"`, "--fit-on all": "fit.FitOn"} {
 		if o := w.quarry(t.Context(), resumeLine+" "+flags); o.code != exitExists || !strings.Contains(o.stderr, says) {
 			t.Errorf("%s: exit %d: %s", flags, o.code, o.stderr)
 		}
 		w.checkUnchanged(t, done)
 	}
-	// A run without --resume has several parts, and keeps them only until it is done.
+	// A run without --resume has several parts too, and removes them once it is done.
 	w.mustRun(t, strings.ReplaceAll(resumeLine, "--resume", "--force"))
 	w.checkUnchanged(t, done)
 }
@@ -211,7 +214,7 @@ func TestResumeGoesOn(t *testing.T) {
 	w, whole := interruptedWithParts(t)
 	kept := w.parts(t)
 	w.write(t, files{"data/vectors/a/docs.npy": whole})
-	// The inputs differ from those of the parts, which had one bad value: nothing of them may be used.
+	// The inputs differ from those of the parts, which had a bad value. None of the parts may be used.
 	if o := w.quarry(t.Context(), resumeLine+" --projection ./p.safetensors"); o.code != exitExists || !strings.Contains(o.stderr, "inputs.vectors/a/docs") {
 		t.Errorf("exit %d: %s", o.code, o.stderr)
 	}

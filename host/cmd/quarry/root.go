@@ -37,8 +37,8 @@ It reads a folder with texts in BEIR layout and vectors beside them:
   corpus.jsonl[.gz]  queries.jsonl[.gz]  qrels/<split>.tsv
   vectors/<model>/docs.npy  vectors/<model>/queries.npy
 
-concatenates the models' vectors, reduces them by PCA, and takes for each (query, positive) pair the
-documents that its rule lets through, nearest to the query first.
+It concatenates the models' vectors and reduces them by PCA. For each (query, positive) pair it takes the documents that its rule
+lets through, nearest to the query first.
 
 Exit codes: 0 done; 1 failed, or a job has no result yet; 2 wrong usage, or too little --memory; 3 an input is missing or not
 sound; 4 an output exists already (--force replaces it); 5 an output could not be written; 130 interrupted.`
@@ -54,14 +54,14 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// app is what commands share: where they write.
+// app is what commands share: where they write, and whether they print JSON or nothing.
 type app struct {
 	stdout, stderr io.Writer
 	json           bool
 	quiet          bool
 }
 
-// execute is the command: it returns the exit code.
+// execute runs a command line and returns the exit code.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr}
 	root := a.root()
@@ -108,7 +108,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.mineCommand(), a.fitCommand(), a.transformCommand(), a.exportCommand(), a.inspectCommand(), a.demoCommand(), a.jobCommand(), a.versionCommand())
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
-		if c.Name() == "help" { // Cobra's own prints a word of an unknown topic, and succeeds.
+		if c.Name() == "help" { // Cobra's own check prints a line about an unknown topic, and succeeds
 			c.Args = func(_ *cobra.Command, given []string) error {
 				if found, rest, err := root.Find(given); err != nil || found.HasSubCommands() && len(rest) > 0 {
 					return fmt.Errorf("there is no help on %q", strings.Join(given, " "))
@@ -117,12 +117,12 @@ func (a *app) root() *cobra.Command {
 			}
 		}
 	}
-	asUsage(root)
+	makeUsageErrors(root)
 	return root
 }
 
-// asUsage makes errors in the arguments of a command, and of those below it, usage errors.
-func asUsage(c *cobra.Command) {
+// makeUsageErrors makes errors in the arguments of a command, and of the commands below it, usage errors.
+func makeUsageErrors(c *cobra.Command) {
 	args := c.Args
 	c.Args = func(cmd *cobra.Command, given []string) error {
 		if args == nil {
@@ -142,11 +142,11 @@ func asUsage(c *cobra.Command) {
 		return nil
 	}
 	for _, below := range c.Commands() {
-		asUsage(below)
+		makeUsageErrors(below)
 	}
 }
 
-// knownCommand fails for a word that is no command below parent, and names those that look like it.
+// knownCommand fails for a word that is not a command of parent's, and names the commands that look like it.
 func knownCommand(parent *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -158,7 +158,7 @@ func knownCommand(parent *cobra.Command, args []string) error {
 	return errors.New(message)
 }
 
-// exitCode sorts an error.
+// exitCode returns the exit code of an error.
 func exitCode(err error) int {
 	var usage usageError
 	var input *dataset.Error
@@ -180,7 +180,7 @@ func exitCode(err error) int {
 	return exitFailure
 }
 
-// summary prints what a command did: as JSON, or as text makes it.
+// summary prints what a command did: data as JSON with --json, nothing with --quiet, or else what text writes.
 func (a *app) summary(data any, text func(w io.Writer) error) error {
 	switch {
 	case a.json:

@@ -13,7 +13,7 @@ import (
 	"github.com/quarry-hn/quarry/host/run"
 )
 
-// runStats is what a run was like: everything that the manifest leaves out.
+// runStats is the file of --stats: what the manifest leaves out because the result does not depend on it.
 type runStats struct {
 	Folder     string             `json:"folder"`
 	Outputs    []string           `json:"outputs"`
@@ -22,7 +22,7 @@ type runStats struct {
 	Seconds    map[string]float64 `json:"seconds"`
 	PeakMemory int64              `json:"peak_memory_bytes,omitempty"`
 	Parts      int                `json:"parts"`
-	Reused     int                `json:"parts_reused"` // of an earlier run, with --resume
+	Reused     int                `json:"parts_reused"` // that an earlier run had finished, with --resume
 	Tallies    negatives.Tallies  `json:"tallies"`
 }
 
@@ -40,7 +40,8 @@ func newRunStats(folder string, e engine.Engine, threads int, outputs []string, 
 		Parts: r.Parts, Reused: r.Reused, Tallies: r.Tallies}
 }
 
-// peakMemory is the largest resident size of this process so far, by the operating system's measure; 0 where it does not tell.
+// peakMemory is the largest resident size of this process so far, by the operating system's measure; 0 where it does
+// not tell.
 func peakMemory() int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

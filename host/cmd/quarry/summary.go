@@ -11,14 +11,14 @@ import (
 	"github.com/quarry-hn/quarry/host/run"
 )
 
-// writeSummary shows what a run gave.
+// writeSummary writes what a run gave: tallies, distances, examples and the files that were written.
 func writeSummary(w io.Writer, s *run.Summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	c := s.Tallies
 	fmt.Fprintf(t, "mined\t%d pairs of split %s against %d documents, rule %s, %d components\n", c.Pairs, s.Split, c.Documents, s.Rule.Name, s.Projection.Components)
 	fmt.Fprintf(t, "negatives\t%d, for %d pairs (%.1f %%)\n", c.Negatives, c.WithNegatives, percent(c.WithNegatives, c.Pairs))
 	if c.NoneWindow > 0 {
-		fmt.Fprintf(t, "none\t%d pairs: no document in the rule's window%s\n", c.NoneWindow, eq5(s.Rule))
+		fmt.Fprintf(t, "none\t%d pairs: no document in the rule's window%s\n", c.NoneWindow, emptyWindowNote(s.Rule))
 	}
 	if c.NoneEq6 > 0 {
 		fmt.Fprintf(t, "none\t%d pairs: every document in the window is nearer to the positive (Eq. 6)\n", c.NoneEq6)
@@ -57,8 +57,8 @@ func writeSummary(w io.Writer, s *run.Summary) error {
 	return err
 }
 
-// eq5 says what an empty window means where the rule's floor is s(Q,PD), as that of the paper's rule is.
-func eq5(r negatives.ManifestRule) string {
+// emptyWindowNote says what an empty window means where the rule's floor is s(Q,PD), as that of the paper's rule is.
+func emptyWindowNote(r negatives.ManifestRule) string {
 	if r.Floor != nil && *r.Floor == [2]float64{1, 0} {
 		return " (none is nearer to the query than the positive, Eq. 5)"
 	}
@@ -69,7 +69,7 @@ func percent(n, of int) float64 { return 100 * float64(n) / float64(max(of, 1)) 
 
 func join(items []string) string { return strings.Join(items, ", ") }
 
-// shorten cuts a text at a word, to n characters.
+// shorten cuts a text to at most n characters, at the end of a word where there is one in the second half.
 func shorten(text string, n int) string {
 	runes := []rune(strings.Join(strings.Fields(text), " "))
 	if len(runes) <= n {

@@ -77,7 +77,8 @@ func TestTextFilesThatAreNotSound(t *testing.T) {
 	})
 }
 
-// TestIDsAlone mines a folder without texts: the negatives are those of the folder with texts, and only export needs more.
+// TestIDsAlone mines a folder without texts: the negatives are those of the folder with texts, and only export needs
+// more.
 func TestIDsAlone(t *testing.T) {
 	t.Parallel()
 	data := sample()
@@ -86,8 +87,8 @@ func TestIDsAlone(t *testing.T) {
 	onlyIDs(data)
 	data.write(t, w.path("bare"))
 	w.mustRun(t, "mine ./bare -o ./out/bare.jsonl --engine native --projection ./out/projection.safetensors")
-	made := w.tree(t)
-	if made["out/bare.jsonl"] != made["out/n.jsonl"] {
+	all := w.tree(t)
+	if all["out/bare.jsonl"] != all["out/n.jsonl"] {
 		t.Error("the negatives differ from those of the folder with texts")
 	}
 	failure{line: "export ./out/bare.jsonl ./bare -o ./out/t.jsonl", says: []string{"bare", "no texts, only ids", "corpus.jsonl and queries.jsonl"}}.run(t, w)
@@ -156,11 +157,11 @@ func TestSpellingsOfAFolder(t *testing.T) {
 			data.write(t, w.path("other"))
 			w.mustRun(t, mineLine+" --split all")
 			w.mustRun(t, "mine ./other -o ./out/other.jsonl --engine native --split all --projection ./out/projection.safetensors")
-			made := w.tree(t)
-			if made["out/other.jsonl"] != made["out/n.jsonl"] {
-				t.Errorf("the negatives differ:\n%s\nexpected\n%s", made["out/other.jsonl"], made["out/n.jsonl"])
+			all := w.tree(t)
+			if all["out/other.jsonl"] != all["out/n.jsonl"] {
+				t.Errorf("the negatives differ:\n%s\nexpected\n%s", all["out/other.jsonl"], all["out/n.jsonl"])
 			}
-			if same := made["out/other.manifest.json"] == made["out/n.manifest.json"]; same != row.sameInputs {
+			if same := all["out/other.manifest.json"] == all["out/n.manifest.json"]; same != row.sameInputs {
 				t.Errorf("the manifests are equal: %v, expected %v", same, row.sameInputs)
 			}
 		})

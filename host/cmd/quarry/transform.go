@@ -13,63 +13,71 @@ import (
 	"github.com/quarry-hn/quarry/host/projection"
 )
 
+// transformCommand is a command line of transform.
+type transformCommand struct {
+	compute                  computeFlags
+	projection, output, zero string
+	force                    bool
+}
+
 func (a *app) transformCommand() *cobra.Command {
-	var compute computeFlags
-	var projectionFile, output, zero string
-	var force bool
+	var c transformCommand
 	cmd := &cobra.Command{
 		Use: "transform DIR --projection FILE -o FOLDER", Short: "Project a folder's vectors", Args: cobra.ExactArgs(1),
-		Long: `Project all documents and queries, and write them as docs.npy and queries.npy: float32, one row per line of the
-corpus or query file.`,
+		Long: `Project all documents and queries, and write them as docs.npy and queries.npy: float32, one row for each line of the corpus
+or query file.`,
 		Example: `  quarry transform mydata --projection projection.safetensors -o projected`,
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			e, err := compute.open(cmd)
-			if err != nil {
-				return err
-			}
-			defer closeEngine(cmd.Context(), e)
-			o := mining.TransformOptions{Zero: zero, Force: force}
-			if err := o.Validate(); err != nil {
-				return err
-			}
-			p, err := projection.Load(projectionFile)
-			if err != nil {
-				return err
-			}
-			folder, err := beir.Open(args[0])
-			if err != nil {
-				return err
-			}
-			defer folder.Close()
-			if err := os.MkdirAll(output, 0o755); err != nil {
-				return fmt.Errorf("%w: %w", option.ErrWrite, err)
-			}
-			meter := a.newMeter()
-			if o.Compute, err = compute.options(e, meter); err != nil {
-				return err
-			}
-			t, err := mining.Transform(cmd.Context(), folder, p, output, o)
-			if err != nil {
-				return err
-			}
-			meter.stop()
-			return a.summary(map[string]any{"documents": t.Documents, "queries": t.Queries, "components": t.Components, "zero_rows": t.Zero, "folder": output},
-				func(w io.Writer) error {
-					_, err := fmt.Fprintf(w, "%d documents and %d queries x %d, float32, in %s (%d rows are zero)\n", t.Documents, t.Queries, t.Components, output, t.Zero)
-					return err
-				})
-		},
+		RunE:    func(cmd *cobra.Command, args []string) error { return c.do(a, cmd, args[0]) },
 	}
-	compute.add(cmd.Flags())
-	cmd.Flags().StringVar(&projectionFile, "projection", "", "projection file that fit wrote")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "folder to write docs.npy and queries.npy to")
-	cmd.Flags().StringVar(&zero, "zero", option.ZeroError, "rows that are zero vectors: error, or skip (they become rows of zeros)")
-	cmd.Flags().BoolVar(&force, "force", false, "replace outputs that exist")
+	flags := cmd.Flags()
+	c.compute.add(flags)
+	flags.StringVar(&c.projection, "projection", "", "projection file that fit wrote")
+	flags.StringVarP(&c.output, "output", "o", "", "folder to write docs.npy and queries.npy to")
+	flags.StringVar(&c.zero, "zero", option.ZeroError, "rows that are zero vectors: error, or skip (they become rows of zeros)")
+	flags.BoolVar(&c.force, "force", false, "replace outputs that exist")
 	mustGive(cmd, "projection", "output")
 	return cmd
 }
 
-// mustGive marks flags as required. Cobra would name them in an error that is not a usage error here.
+func (c *transformCommand) do(a *app, cmd *cobra.Command, dir string) error {
+	e, err := c.compute.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer closeEngine(cmd.Context(), e)
+	o := mining.TransformOptions{Zero: c.zero, Force: c.force}
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	p, err := projection.Load(c.projection)
+	if err != nil {
+		return err
+	}
+	folder, err := beir.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	if err := os.MkdirAll(c.output, 0o755); err != nil {
+		return fmt.Errorf("%w: %w", option.ErrWrite, err)
+	}
+	meter := a.newMeter()
+	if o.Compute, err = c.compute.options(e, meter); err != nil {
+		return err
+	}
+	t, err := mining.Transform(cmd.Context(), folder, p, c.output, o)
+	if err != nil {
+		return err
+	}
+	meter.stop()
+	s := map[string]any{"documents": t.Documents, "queries": t.Queries, "components": t.Components, "zero_rows": t.Zero, "folder": c.output}
+	return a.summary(s, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%d documents and %d queries x %d, float32, in %s (%d rows are zero)\n", t.Documents, t.Queries, t.Components, c.output, t.Zero)
+		return err
+	})
+}
+
+// mustGive makes flags required. Cobra can do so too, but its error would not be a usage error here.
 func mustGive(cmd *cobra.Command, names ...string) {
 	args := cmd.Args
 	cmd.Args = func(cmd *cobra.Command, given []string) error {

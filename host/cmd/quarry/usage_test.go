@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// usageRow is a mistake in the command line, and what the message has to say: what was given, and what is allowed.
+// usageRow is a mistake in the command line, and what the message must say: what was given, and what is allowed.
 type usageRow struct {
 	line string
 	says []string
@@ -121,8 +121,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestUsageComesFirst has the same mistakes, and a folder that is not there: what the command line alone tells is told before a folder is
-// read, which takes minutes where it is large.
+// TestUsageComesFirst has the same mistakes, and a folder that is not there: what the command line alone tells is told
+// before a folder is read, which takes minutes where it is large.
 func TestUsageComesFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)

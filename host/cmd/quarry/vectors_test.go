@@ -125,7 +125,8 @@ func TestVectorsWithValuesThatHaveNoCosine(t *testing.T) {
 	}
 	runFailures(t, rows)
 	t.Run("transform", func(t *testing.T) {
-		// The projection is fitted before the vectors go bad. The file that goes bad is the last, so that the others are there to clean up.
+		// The projection is fitted before the vectors go bad. The file that goes bad is the last, so that the others
+		// are there to clean up.
 		w := workFolder(t, sample())
 		w.mustRun(t, "fit ./data -o ./p.safetensors")
 		bad := files{}
@@ -135,7 +136,8 @@ func TestVectorsWithValuesThatHaveNoCosine(t *testing.T) {
 	})
 }
 
-// TestZeroSkip leaves zero vectors out, and counts them: d6 is a document and nothing else, d5 the positive of q2, q3 a query.
+// TestZeroSkip leaves zero vectors out, and counts them: d6 is a document and nothing else, d5 the positive of q2, q3 a
+// query.
 func TestZeroSkip(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {

@@ -12,7 +12,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
-// version is set by the linker for a release; otherwise it is what the build says.
+// version is set by the linker for a release. Where it is empty, the version is the module's, as Go's build information
+// has it.
 var version string
 
 func (a *app) versionCommand() *cobra.Command {
