@@ -1,6 +1,6 @@
 // Package host is quarry's Go API: what the command line does, a Go program can do.
 //
-// In go a dataset of texts, judgements and vectors (package dataset), and options. Out come a projection, projected vectors, or hard
+// In go a data set of texts, judgements and vectors (package dataset), and options. Out come a projection, projected vectors, or hard
 // negatives:
 //
 //	data, _ := beir.Open("mydata")
@@ -48,7 +48,7 @@ var (
 	ErrWrite  = option.ErrWrite
 )
 
-// Fit fits a projection on a dataset's vectors (Eq. 1 to 3).
+// Fit fits a projection on a data set's vectors (Eq. 1 to 3).
 func Fit(ctx context.Context, data *dataset.Dataset, o FitOptions) (*Projection, error) {
 	return projection.Fit(ctx, data, o)
 }
@@ -56,13 +56,13 @@ func Fit(ctx context.Context, data *dataset.Dataset, o FitOptions) (*Projection,
 // LoadProjection reads a projection file that Projection.Save, or quarry fit, wrote.
 func LoadProjection(path string) (*Projection, error) { return projection.Load(path) }
 
-// Mine mines a dataset's pairs against all its documents (Eq. 5 and 6, or another rule). The result is in memory; package run mines to
+// Mine mines a data set's pairs against all its documents (Eq. 5 and 6, or another rule). The result is in memory; package run mines to
 // files, in parts that a later run can go on from.
 func Mine(ctx context.Context, data *dataset.Dataset, p *Projection, o MineOptions) (*Result, error) {
 	return mining.Mine(ctx, data, p, o)
 }
 
-// Transform projects all documents and queries of a dataset to docs.npy and queries.npy in the folder out.
+// Transform projects all documents and queries of a data set to docs.npy and queries.npy in the folder out.
 func Transform(ctx context.Context, data *dataset.Dataset, p *Projection, out string, o TransformOptions) (*Transformed, error) {
 	return mining.Transform(ctx, data, p, out, o)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
-// Mine mines a dataset's pairs against all its documents.
+// Mine mines a data set's pairs against all its documents.
 func Mine(ctx context.Context, data *dataset.Dataset, p *projection.Projection, o Options) (result *negatives.Result, err error) {
 	plan, err := NewPlan(ctx, data, p, o)
 	if err != nil {

@@ -15,7 +15,7 @@ type selection struct {
 	exclude  map[int][]int64 // by query: positions of documents that are never mined as its negatives
 	together map[int][]int   // by query: documents that must all satisfy the rule; nil unless asked for
 	path     string          // of the first qrels file, for errors
-	missing  int             // pairs left out because their query or positive is not in the dataset
+	missing  int             // pairs left out because their query or positive is not in the data set
 	zero     int             // pairs left out because their query or positive is a zero vector
 	queries  int             // how many queries the pairs are of, those of zero vectors included
 }

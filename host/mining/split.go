@@ -64,7 +64,7 @@ func (c Compute) needOfGroup(p *projection.Projection, size GroupSize, top int, 
 	return need{limit + instanceMemory, shape.Pairs.Message() + 2*shape.Pairs.Finish() + int64(len(p.File))}
 }
 
-// splitForTransform chooses how many instances project a dataset's vectors.
+// splitForTransform chooses how many instances project a data set's vectors.
 func splitForTransform(c Compute, p *projection.Projection) (memorySplit, error) {
 	return c.splitFor(c.needOfTransform(p), 0)
 }

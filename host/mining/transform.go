@@ -14,7 +14,7 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// TransformOptions say how to project a dataset's vectors.
+// TransformOptions say how to project a data set's vectors.
 type TransformOptions struct {
 	Compute
 	Zero  string // option.ZeroError (default) or option.ZeroSkip: such a row becomes zeros
@@ -40,7 +40,7 @@ type Transformed struct {
 	Zero               int // rows of zeros, in either
 }
 
-// Transform projects all documents and queries of a dataset to docs.npy and queries.npy in the folder out: float32, one row per
+// Transform projects all documents and queries of a data set to docs.npy and queries.npy in the folder out: float32, one row per
 // line of the corpus or query file.
 func Transform(ctx context.Context, data *dataset.Dataset, p *projection.Projection, out string, o TransformOptions) (t *Transformed, err error) {
 	if o, err = o.withDefaults(); err != nil {

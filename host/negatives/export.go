@@ -20,7 +20,7 @@ type Texts struct {
 	Queries, Documents map[string]dataset.Text
 }
 
-// TextsOf reads the texts of those pairs' queries, positives and negatives. An id that the dataset does not have is an error.
+// TextsOf reads the texts of those pairs' queries, positives and negatives. An id that the data set does not have is an error.
 func TextsOf(data *dataset.Dataset, pairs []Pair) (*Texts, error) {
 	queries, documents := map[string]bool{}, map[string]bool{}
 	for _, p := range pairs {

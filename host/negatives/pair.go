@@ -63,7 +63,7 @@ type Tallies struct {
 	NoneWindow     int   `json:"none_window"`
 	NoneEq6        int   `json:"none_eq6"`
 	Negatives      int   `json:"negatives"`
-	SkippedMissing int   `json:"skipped_pairs_missing"`  // query or positive not in the dataset
+	SkippedMissing int   `json:"skipped_pairs_missing"`  // query or positive not in the data set
 	SkippedZero    int   `json:"skipped_pairs_zero"`     // query or positive a zero vector
 	ZeroDocuments  int64 `json:"skipped_documents_zero"` // documents that are zero vectors
 	Queries        int   `json:"queries"`

@@ -87,7 +87,7 @@ func (o FitOptions) withDefaults() (FitOptions, error) {
 	return o, errs.Err()
 }
 
-// Fit fits a projection on a dataset's vectors.
+// Fit fits a projection on a data set's vectors.
 func Fit(ctx context.Context, data *dataset.Dataset, o FitOptions) (*Projection, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -174,7 +174,7 @@ func SettingsOf(p *pca.Projection) Settings {
 	return s
 }
 
-// Settings returns the settings that a fit on a dataset with these options has, or all that is wrong with the options.
+// Settings returns the settings that a fit on a data set with these options has, or all that is wrong with the options.
 func (o FitOptions) Settings(data *dataset.Dataset) (Settings, error) {
 	o, err := o.withDefaults()
 	if err != nil {
