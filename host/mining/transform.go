@@ -106,9 +106,9 @@ func (s *instances) writeProjected(ctx context.Context, to io.Writer, xs []datas
 		return 0, err
 	}
 	done := o.Progress.Count(stage, n)
-	blockRows := max(64, min(4096, transformBytes/(4*k))) // for all threads to share
-	for first := 0; first < n; first += blockRows {
-		rows := make([]int, min(blockRows, n-first))
+	heldRows := max(64, min(4096, transformBytes/(4*k))) // rows whose projections are held; all threads share them
+	for first := 0; first < n; first += heldRows {
+		rows := make([]int, min(heldRows, n-first))
 		for i := range rows {
 			rows[i] = first + i
 		}
