@@ -79,9 +79,9 @@ func Example_pieces() {
 	projection := must(host.Fit(ctx, folder, host.FitOptions{}))
 	plan := must(mining.NewPlan(ctx, folder, projection, host.MineOptions{}))
 	defer plan.Close(ctx)
-	half, merge := plan.Documents()/2, plan.Merge()
+	half, merge := plan.Documents()/2, plan.NewMerge()
 	for _, piece := range []mining.Piece{{First: half, End: plan.Documents()}, {First: 0, End: half}} {
-		if err := merge.Add(must(plan.Part(ctx, piece))); err != nil {
+		if err := merge.Add(must(plan.MinePiece(ctx, piece))); err != nil {
 			log.Fatal(err)
 		}
 	}

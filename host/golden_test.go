@@ -215,13 +215,13 @@ func minedInParts(t *testing.T, folder *dataset.Dataset, p *host.Projection, o h
 		}
 	}()
 	var merged *mine.Part
-	merge := plan.Merge()
+	merge := plan.NewMerge()
 	for i := n - 1; i >= 0; i-- {
 		first, end := plan.Documents()*i/n, plan.Documents()*(i+1)/n
 		if first == end {
 			continue
 		}
-		part, err := plan.Part(t.Context(), mining.Piece{First: first, End: end})
+		part, err := plan.MinePiece(t.Context(), mining.Piece{First: first, End: end})
 		if err == nil {
 			err = merge.Add(part)
 		}

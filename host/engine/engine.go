@@ -19,8 +19,10 @@ type Engine interface {
 	Name() string
 	// Open returns a new instance, which has no projection and no pairs.
 	Open(ctx context.Context) (Instance, error)
-	// Speed is how many multiply-adds a second one of its instances makes, about. It is measured when it is first asked for, on an instance
-	// of its own. Whoever decides how much work goes into one call asks; a result does not depend on it.
+	// MemoryLimit is how many bytes an instance may use as it is opened.
+	MemoryLimit() int64
+	// Speed is about how many multiply-adds a second one instance makes. The first call measures it, on an instance of its own. It decides how
+	// much work goes into one call; results do not depend on it.
 	Speed(ctx context.Context) (perSecond float64, err error)
 	// Close frees what the engine holds. Its instances have to be closed before.
 	Close(ctx context.Context) error
@@ -31,7 +33,7 @@ type Instance interface {
 	// Buffer returns memory of n bytes, 8-aligned, for the message of the next Call. It stays valid until that Call.
 	Buffer(ctx context.Context, n int) ([]byte, error)
 	// Call runs an operation on the first n bytes of the buffer. The answer stays valid until the next call of a method. An error that
-	// the plugin itself gave is an *abi.Error. An error that is ErrLost has cost the instance.
+	// the plugin itself gave is an *abi.Error. After ErrLost the instance is of no more use: close it.
 	Call(ctx context.Context, op abi.Op, n int) ([]byte, error)
 	// Close frees the instance.
 	Close(ctx context.Context) error

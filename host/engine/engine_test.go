@@ -224,7 +224,7 @@ func TestTrapCostsOneInstance(t *testing.T) {
 	defer e.Close(context.Background())
 	pool := NewPool(e, 2)
 	defer pool.Close(context.Background())
-	doomed, err := pool.Get(t.Context())
+	doomed, err := pool.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,38 +236,45 @@ func TestTrapCostsOneInstance(t *testing.T) {
 	if _, err := call(t, doomed, abi.OpInfo, nil); !errors.Is(err, ErrLost) {
 		t.Errorf("a call after that: %v", err)
 	}
-	pool.Put(t.Context(), doomed)
+	closeInstance(t, doomed)
 	must(t, other, abi.OpInfo, nil)
-	next, err := pool.Get(t.Context())
+	next, err := pool.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if next == doomed {
+	if next.(*pooled).Instance == doomed.(*pooled).Instance {
 		t.Fatal("the pool gave the lost instance again")
 	}
 	must(t, next, abi.OpInfo, nil)
-	pool.Put(t.Context(), next)
+	closeInstance(t, next)
+}
+
+func closeInstance(t *testing.T, i Instance) {
+	t.Helper()
+	if err := i.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestPoolForgets(t *testing.T) {
 	s := newSample(t, 1, map[string]string{})
 	for _, e := range engines(t)[:2] {
 		pool := NewPool(e, 1)
-		i, err := pool.Get(t.Context())
+		i, err := pool.Open(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		must(t, i, abi.OpLoadProjection, s.projection)
 		must(t, i, abi.OpBegin, s.begin)
-		pool.Put(t.Context(), i)
-		again, err := pool.Get(t.Context())
-		if err != nil || again != i {
+		closeInstance(t, i)
+		again, err := pool.Open(t.Context())
+		if err != nil || again.(*pooled).Instance != i.(*pooled).Instance {
 			t.Fatalf("the pool did not keep the instance: %v", err)
 		}
 		if _, err := call(t, again, abi.OpPush, s.push); !errors.Is(err, &abi.Error{Code: abi.NoPairs}) {
 			t.Errorf("%s: it still had pairs: %v", e.Name(), err)
 		}
-		pool.Put(t.Context(), again)
+		closeInstance(t, again)
 		if err := pool.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -349,12 +356,12 @@ func TestManyAtOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for g := range answers {
 		group.Go(func() {
-			i, err := pool.Get(t.Context())
+			i, err := pool.Open(t.Context())
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			defer pool.Put(t.Context(), i)
+			defer closeInstance(t, i)
 			if _, err := call(t, i, abi.OpLoadProjection, s.projection); err != nil {
 				t.Error(err)
 			}

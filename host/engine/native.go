@@ -21,10 +21,15 @@ type native struct {
 
 func (*native) Name() string { return "native" }
 
-func (n *native) Speed(ctx context.Context) (float64, error) { return n.speed.of(ctx, n) }
+func (n *native) MemoryLimit() int64 { return n.options.memoryLimit() }
+
+// newNativeKernel is the kernel of the native engine on this machine, for one instance.
+func newNativeKernel() kernel.Kernel { return kernel.Plain }
+
+func (n *native) Speed(ctx context.Context) (float64, error) { return n.speed.measured(ctx, n) }
 
 func (n *native) Open(ctx context.Context) (Instance, error) {
-	i := &nativeInstance{session: session.New(kernel.Plain)}
+	i := &nativeInstance{session: session.New(newNativeKernel())}
 	return i, Client{i}.Reset(ctx, n.options.memoryLimit())
 }
 
@@ -57,6 +62,6 @@ func (i *nativeInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, er
 }
 
 func (i *nativeInstance) Close(context.Context) error {
-	*i = nativeInstance{session: session.New(kernel.Plain)}
+	*i = nativeInstance{session: session.New(newNativeKernel())}
 	return nil
 }

@@ -4,45 +4,52 @@ import (
 	"context"
 	"errors"
 	"sync"
-
-	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
-// Pool keeps instances of an engine for reuse, so that a server need not start one for every request. Its methods may be
-// called by several goroutines at once.
+var _ Engine = (*Pool)(nil)
+
+// Pool is an engine that keeps the instances of another for reuse, so that a server need not start one for every request. To close an instance
+// gives it back. A plan takes a pool as it takes any engine.
 type Pool struct {
-	engine Engine
-	mutex  sync.Mutex
-	idle   []Instance
-	size   int
+	Engine
+	size  int
+	mutex sync.Mutex
+	idle  []Instance
 }
 
-// NewPool returns a pool that keeps up to size idle instances of e. It does not close e.
-func NewPool(e Engine, size int) *Pool { return &Pool{engine: e, size: size} }
+// NewPool returns a pool that keeps up to size idle instances of e. Its Close closes those, and not e.
+func NewPool(e Engine, size int) *Pool { return &Pool{Engine: e, size: size} }
 
-// Engine is the engine of the pool's instances.
-func (p *Pool) Engine() Engine { return p.engine }
-
-// Get returns an idle instance, or a new one. Either has no projection and no pairs.
-func (p *Pool) Get(ctx context.Context) (Instance, error) {
+// Open returns an idle instance, or a new one. Either has no projection and no pairs, and its engine's memory limit.
+func (p *Pool) Open(ctx context.Context) (Instance, error) {
 	p.mutex.Lock()
 	if n := len(p.idle); n > 0 {
 		defer p.mutex.Unlock()
 		i := p.idle[n-1]
 		p.idle = p.idle[:n-1]
-		return i, nil
+		return &pooled{i, p}, nil
 	}
 	p.mutex.Unlock()
-	return p.engine.Open(ctx)
+	i, err := p.Engine.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &pooled{i, p}, nil
 }
 
-// Put takes an instance back after use, and has it forget what it held. It closes an instance that is lost, or that the pool has no room for.
-func (p *Pool) Put(ctx context.Context, i Instance) {
+// pooled is an instance that goes back to its pool.
+type pooled struct {
+	Instance
+	pool *Pool
+}
+
+// Close has the instance forget what it held, and gives it back. It closes an instance that is lost, or that the pool has no room for.
+func (i *pooled) Close(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
-	if _, err := SendBytes(ctx, i, abi.OpReset, nil); err == nil && p.keep(i) {
-		return
+	if err := (Client{i.Instance}).Reset(ctx, i.pool.MemoryLimit()); err == nil && i.pool.keep(i.Instance) {
+		return nil
 	}
-	_ = i.Close(ctx) // it is of no more use
+	return i.Instance.Close(ctx)
 }
 
 func (p *Pool) keep(i Instance) bool {

@@ -19,7 +19,7 @@ type speed struct {
 	perSecond float64
 }
 
-func (s *speed) of(ctx context.Context, e Engine) (float64, error) {
+func (s *speed) measured(ctx context.Context, e Engine) (float64, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.perSecond > 0 {

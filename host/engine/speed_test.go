@@ -40,20 +40,20 @@ func (i *countingInstance) Close(ctx context.Context) error {
 func TestSpeedIsMeasuredOnce(t *testing.T) {
 	c := &counting{Engine: Native(Options{})}
 	var s speed
-	first, err := s.of(t.Context(), c)
+	first, err := s.measured(t.Context(), c)
 	if err != nil || first <= 0 || c.opened != 1 || c.closed != 1 || c.transforms == 0 {
 		t.Fatalf("%v, %v: %+v", first, err, c)
 	}
-	if again, err := s.of(t.Context(), c); err != nil || again != first || c.opened != 1 {
+	if again, err := s.measured(t.Context(), c); err != nil || again != first || c.opened != 1 {
 		t.Errorf("%v, %v: it was measured again", again, err)
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	var other speed
-	if _, err := other.of(canceled, c); err == nil {
+	if _, err := other.measured(canceled, c); err == nil {
 		t.Error("a context that has ended is not looked at")
 	}
-	if got, err := other.of(t.Context(), c); err != nil || got <= 0 {
+	if got, err := other.measured(t.Context(), c); err != nil || got <= 0 {
 		t.Errorf("after an error: %v, %v", got, err)
 	}
 }

@@ -140,7 +140,9 @@ func (e *wasm) Name() string {
 	return "wasm"
 }
 
-func (e *wasm) Speed(ctx context.Context) (float64, error) { return e.speed.of(ctx, e) }
+func (e *wasm) MemoryLimit() int64 { return e.options.memoryLimit() }
+
+func (e *wasm) Speed(ctx context.Context) (float64, error) { return e.speed.measured(ctx, e) }
 
 func (e *wasm) Close(ctx context.Context) error {
 	err := e.runtime.Close(ctx)

@@ -98,7 +98,7 @@ func (i *initial) describe(ctx context.Context) (groups [][]byte, manifest []byt
 func (i *initial) describeGroups(ctx context.Context) (files [][]byte, err error) {
 	first := 0
 	for number := range i.plan.Groups() {
-		g, err := i.plan.Group(ctx, number)
+		g, err := i.plan.ProjectGroup(ctx, number)
 		if err != nil {
 			return nil, err
 		}

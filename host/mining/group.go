@@ -13,7 +13,7 @@ import (
 
 // Group is pairs that go through the documents together, as plugin instances take them.
 type Group struct {
-	ID      string               // names the group's pairs, in parts
+	ID      string               // the name by which parts refer to the group's pairs
 	Tensors []safetensors.Tensor // of a begin message: projected vectors, and the positions of documents that are no negatives
 
 	rows *groupRows // where the group is of a plan
@@ -31,8 +31,8 @@ func (g *Group) Pairs() int {
 // GroupSize is how large a group of pairs is, for planning memory.
 type GroupSize struct {
 	Pairs     int `json:"pairs"`
-	Positives int `json:"positives"` // distinct ones, or those that must all satisfy the rule
-	Excluded  int `json:"excluded"`  // documents that are excluded, of all queries, and positives that belong together
+	Positives int `json:"positives"` // distinct ones, at most
+	Excluded  int `json:"excluded"`  // documents that are excluded, of all queries, and positives that must all satisfy the rule
 }
 
 // Size is how large the group is.
@@ -49,10 +49,10 @@ func (g *Group) Size() GroupSize {
 	return size
 }
 
-// Group projects a group's pairs.
-func (p *Plan) Group(ctx context.Context, number int) (*Group, error) {
-	of := p.groups[number]
-	rows, k := p.selection.group(of), p.projection.Width()
+// ProjectGroup projects the pairs of a group.
+func (p *Plan) ProjectGroup(ctx context.Context, number int) (*Group, error) {
+	pairs := p.groups[number]
+	rows, k := p.selection.group(pairs), p.projection.Width()
 	done := p.options.Progress.Count("project pairs", len(rows.queries)+len(rows.positives))
 	queries, _, err := p.miner.instances.project(ctx, p.queries, rows.queries, option.ZeroError, done)
 	if err != nil {
@@ -71,7 +71,7 @@ func (p *Plan) Group(ctx context.Context, number int) (*Group, error) {
 	}
 	m.ExcludeOffsets, m.Exclude = ragged(rows.exclude)
 	m.TogetherOffsets, m.Together = ragged(rows.together)
-	return &Group{ID: p.pairsID(of), Tensors: m.Tensors(), rows: rows}, nil
+	return &Group{ID: p.pairsID(pairs), Tensors: m.Tensors(), rows: rows}, nil
 }
 
 // ragged lays lists out as offsets and values.

@@ -54,9 +54,9 @@ func TestGroupsDoNotShow(t *testing.T) {
 			plan.cutGroups()
 			pieces := plan.Pieces()
 			slices.Reverse(pieces)
-			whole, lacking := plan.Merge(), plan.Merge()
+			whole, lacking := plan.NewMerge(), plan.NewMerge()
 			for i, piece := range pieces {
-				part, err := plan.Part(t.Context(), piece)
+				part, err := plan.MinePiece(t.Context(), piece)
 				if err == nil {
 					err = whole.Add(part)
 				}

@@ -34,13 +34,13 @@ const maxBlockRows = 256
 type instances struct {
 	projection *projection.Projection
 	all        []engine.Client
-	rows       int     // of a block, where the caller says; otherwise 0
+	fixedRows  int     // of a block, where the caller says; otherwise 0
 	perSecond  float64 // multiply-adds that one instance makes
 }
 
 // newInstances starts n instances, each of which may use limit bytes.
 func newInstances(ctx context.Context, e engine.Engine, p *projection.Projection, n int, limit int64, blockRows int) (_ *instances, err error) {
-	s := &instances{projection: p, rows: blockRows}
+	s := &instances{projection: p, fixedRows: blockRows}
 	if s.perSecond, err = e.Speed(ctx); err != nil {
 		return nil, err
 	}
@@ -80,8 +80,8 @@ func (s *instances) close(ctx context.Context) error {
 // blockRows is how many rows go to an instance in one call: as many as the caller says, or whole passes that take it about callTime together. It
 // is less than a pass where that would take longer than maxCallTime.
 func (s *instances) blockRows(queries int) int {
-	if s.rows > 0 {
-		return s.rows
+	if s.fixedRows > 0 {
+		return s.fixedRows
 	}
 	if passes := min(s.perInstance(callTime, queries), maxBlockRows) / passRows; passes > 0 {
 		return passes * passRows
@@ -114,13 +114,13 @@ func (s *instances) multiplyAdds(queries int) int {
 func (s *instances) project(ctx context.Context, xs []dataset.Matrix, rows []int, zero string, done func(rows int)) (y []float32, zeros []bool, err error) {
 	k, block := s.projection.Width(), s.blockRows(0)
 	y, zeros = make([]float32, len(rows)*k), make([]bool, len(rows))
-	err = parallel.Each(ctx, len(s.all), (len(rows)+block-1)/block, func(lane, piece int) error {
-		at := piece * block
+	err = parallel.Each(ctx, len(s.all), (len(rows)+block-1)/block, func(lane, number int) error {
+		at := number * block
 		n := min(block, len(rows)-at)
 		m := &message.Transform{Documents: s.layout(xs, n), SkipZero: zero == option.ZeroSkip}
 		answer, err := s.all[lane].Transform(ctx, m, s.fill(xs, rows[at:at+n]))
 		if err != nil {
-			return s.place(err, abi.OpTransform, xs, rows[at:at+n])
+			return s.locate(err, abi.OpTransform, xs, rows[at:at+n])
 		}
 		if copy(y[at*k:(at+n)*k], answer.Projected) != n*k {
 			return fmt.Errorf("answer to transform: %d x %d values for %d rows of %d", answer.Rows, answer.Width, n, k)
@@ -137,7 +137,7 @@ func (s *instances) project(ctx context.Context, xs []dataset.Matrix, rows []int
 // push gives rows to an instance: they are the documents from position first on.
 func (s *instances) push(ctx context.Context, lane int, xs []dataset.Matrix, rows []int, first int64) error {
 	m := &message.Push{First: first, Documents: s.layout(xs, len(rows))}
-	return s.place(s.all[lane].Push(ctx, m, s.fill(xs, rows)), abi.OpPush, xs, rows)
+	return s.locate(s.all[lane].Push(ctx, m, s.fill(xs, rows)), abi.OpPush, xs, rows)
 }
 
 // layout is the layout of n rows of the models' matrices in a message.
@@ -170,8 +170,8 @@ func (s *instances) matrixOf(xs []dataset.Matrix, tensor string) (dataset.Matrix
 	return nil, false
 }
 
-// place names the file, and the row there, of an error about a row of a message.
-func (s *instances) place(err error, op abi.Op, xs []dataset.Matrix, rows []int) error {
+// locate names the file, and the row there, of an error about a row of a message.
+func (s *instances) locate(err error, op abi.Op, xs []dataset.Matrix, rows []int) error {
 	if e := (*abi.Error)(nil); errors.As(err, &e) && e.Row >= 0 && e.Row < len(rows) {
 		x, ok := s.matrixOf(xs, e.Tensor)
 		if !ok { // a projected vector, which all models make together

@@ -84,9 +84,9 @@ func TestWhatAPlanBeginsFinishes(t *testing.T) {
 				return 0, err
 			}
 			defer plan.Close(context.Background())
-			merge := plan.Merge()
+			merge := plan.NewMerge()
 			for _, piece := range plan.Pieces() {
-				part, err := plan.Part(t.Context(), piece)
+				part, err := plan.MinePiece(t.Context(), piece)
 				if err == nil {
 					err = merge.Add(part)
 				}

@@ -20,9 +20,9 @@ func Mine(ctx context.Context, data *dataset.Dataset, p *projection.Projection, 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, plan.Close(ctx)) }()
-	merge := plan.Merge()
+	merge := plan.NewMerge()
 	for _, piece := range plan.Pieces() {
-		part, err := plan.Part(ctx, piece)
+		part, err := plan.MinePiece(ctx, piece)
 		if err == nil {
 			err = merge.Add(part)
 		}
@@ -39,8 +39,8 @@ type Merge struct {
 	merged []*mine.Part // of each group; nil where there is none yet
 }
 
-// Merge returns an empty collection of the plan's parts, cut as the plan is now.
-func (p *Plan) Merge() *Merge { return &Merge{p, make([]*mine.Part, len(p.groups))} }
+// NewMerge returns an empty collection of the plan's parts, cut as the plan is now.
+func (p *Plan) NewMerge() *Merge { return &Merge{p, make([]*mine.Part, len(p.groups))} }
 
 // Add adds a part. A part of another plan, or of documents that were added before, is an error.
 func (m *Merge) Add(part *mine.Part) (err error) {

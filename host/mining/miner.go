@@ -81,8 +81,8 @@ func (m *Miner) Mine(ctx context.Context, documents []dataset.Matrix, first int6
 // scan mines rows first to end-1. The position of a row's document is the row plus offset.
 func (m *Miner) scan(ctx context.Context, documents []dataset.Matrix, first, end int, offset int64, count func(rows int)) (*mine.Part, error) {
 	block := m.instances.blockRows(m.pairs)
-	err := parallel.Each(ctx, len(m.instances.all), (end-first+block-1)/block, func(lane, piece int) error {
-		at := first + piece*block
+	err := parallel.Each(ctx, len(m.instances.all), (end-first+block-1)/block, func(lane, number int) error {
+		at := first + number*block
 		n := min(block, end-at)
 		rows := make([]int, n)
 		for i := range rows {

@@ -46,11 +46,11 @@ func TestMineAgain(t *testing.T) {
 		piece := plan.Pieces()[0]
 		var p *mine.Part
 		var err error
-		if p, err = plan.Part(t.Context(), piece); (err != nil) != fails {
+		if p, err = plan.MinePiece(t.Context(), piece); (err != nil) != fails {
 			t.Fatal(err)
 		}
 		if fails {
-			if p, err = plan.Part(t.Context(), piece); err != nil {
+			if p, err = plan.MinePiece(t.Context(), piece); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -28,6 +28,14 @@ type Compute struct {
 	Progress option.Progress
 }
 
+// check adds what is wrong with the options.
+func (c Compute) check(errs *option.Problems) {
+	errs.Check(c.Threads >= 0, "threads is %d; it is 1 or more, or 0 for all cores", c.Threads)
+	errs.Check(c.PartDocuments >= 0, "part documents is %d; it is 1 or more, or 0 to choose", c.PartDocuments)
+	errs.Check(c.Memory.Bytes >= 0, "memory is %d; it is above 0, or 0 for the default", c.Memory.Bytes)
+	errs.Check(c.BlockRows >= 0, "block rows is %d; it is 1 or more, or 0 to choose", c.BlockRows)
+}
+
 func (c Compute) threads() int {
 	if c.Threads > 0 {
 		return c.Threads
@@ -102,10 +110,7 @@ func (o Options) withDefaults() (Options, mine.Rule, error) {
 	errs.OneOf("zero", &o.Zero, option.ZeroError, option.ZeroSkip)
 	errs.OneOf("missing", &o.Missing, MissingError, MissingSkip)
 	errs.Check(o.Top >= 1 && o.Top <= abi.MaxTop, "top is %d; it goes from 1 to %d", o.Top, abi.MaxTop)
-	errs.Check(o.Threads >= 0, "threads is %d; it is 1 or more, or 0 for all cores", o.Threads)
-	errs.Check(o.PartDocuments >= 0, "part documents is %d; it is 1 or more, or 0 to choose", o.PartDocuments)
-	errs.Check(o.Memory.Bytes >= 0, "memory is %d; it is above 0, or 0 for the default", o.Memory.Bytes)
-	errs.Check(o.BlockRows >= 0, "block rows is %d; it is 1 or more, or 0 to choose", o.BlockRows)
+	o.Compute.check(&errs)
 	if mine.LookupRule(o.Rule) == nil {
 		return o, mine.Rule{}, errs.Err()
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/negatives"
@@ -34,7 +35,8 @@ type Plan struct {
 	manifest   negatives.Manifest // without tallies and negatives
 	runID      string             // of the manifest
 	miner      *Miner
-	count      func(rows int) // is told of documents mined, of all pieces
+	began      sync.Once
+	report     func(rows int) // adds documents to the stage "mine"; nil before the first
 }
 
 // span is pairs first to end-1 of the split.
@@ -148,7 +150,6 @@ func (p *Plan) Matrices() []dataset.Matrix { return p.documents }
 // Pieces is the whole plan in pieces that take some time each, in the order that is best to mine them in.
 func (p *Plan) Pieces() (pieces []Piece) {
 	step := p.partDocuments()
-	p.count = p.options.Progress.Count("mine", len(p.groups)*p.Documents())
 	for g := range p.groups {
 		for first := 0; first < p.Documents(); first += step {
 			pieces = append(pieces, Piece{g, first, min(first+step, p.Documents())})
@@ -184,10 +185,10 @@ func (p *Plan) CutAs(c Cut) ([]Piece, error) {
 	return p.Pieces(), nil
 }
 
-// pairsID names a group's pairs, in parts.
+// pairsID is the name by which parts refer to a group's pairs.
 func (p *Plan) pairsID(g span) string { return PairsID(p.runID, g.first, g.end) }
 
-// PairsID names pairs first to end-1 of a run, in parts.
+// PairsID is the name by which a part refers to pairs first to end-1 of a run.
 func PairsID(runID string, first, end int) string { return fmt.Sprintf("%s %d-%d", runID, first, end) }
 
 // Groups is how many groups the pairs are in.
@@ -206,13 +207,13 @@ func (p *Plan) tallies() negatives.Tallies {
 	return negatives.Tallies{Pairs: len(s.pairs), Queries: s.queries, SkippedMissing: s.missing, SkippedZero: s.zero, Documents: int64(p.Documents())}
 }
 
-// Part mines a piece.
-func (p *Plan) Part(ctx context.Context, piece Piece) (*mine.Part, error) {
+// MinePiece mines a piece.
+func (p *Plan) MinePiece(ctx context.Context, piece Piece) (*mine.Part, error) {
 	if piece.Group < 0 || piece.Group >= len(p.groups) || piece.First < 0 || piece.End > p.Documents() || piece.First >= piece.End {
 		return nil, fmt.Errorf("%w: group %d of %d, documents %d to %d of %d", option.ErrOption, piece.Group, len(p.groups), piece.First, piece.End-1, p.Documents())
 	}
 	if id := p.pairsID(p.groups[piece.Group]); !p.miner.Has(id) {
-		g, err := p.Group(ctx, piece.Group)
+		g, err := p.ProjectGroup(ctx, piece.Group)
 		if err == nil {
 			err = p.miner.Begin(ctx, g)
 		}
@@ -220,22 +221,23 @@ func (p *Plan) Part(ctx context.Context, piece Piece) (*mine.Part, error) {
 			return nil, err
 		}
 	}
-	if p.count == nil {
-		p.count = p.options.Progress.Count("mine", piece.End-piece.First)
-	}
-	return p.miner.scan(ctx, p.documents, piece.First, piece.End, 0, p.count)
+	return p.miner.scan(ctx, p.documents, piece.First, piece.End, 0, p.mined)
 }
 
-// Take checks that a part, which an earlier run mined, is that of a piece, and counts the piece as done.
-func (p *Plan) Take(piece Piece, part *mine.Part) error {
+// Accept checks that a part, which an earlier run mined, is that of a piece, and counts the piece as done.
+func (p *Plan) Accept(piece Piece, part *mine.Part) error {
 	whole := []mine.Range{{First: int64(piece.First), End: int64(piece.End)}}
 	if part.PairsID != p.pairsID(p.groups[piece.Group]) || !slices.Equal(part.Ranges, whole) {
 		return errors.New("it is of other pairs or documents than its name says")
 	}
-	if p.count != nil {
-		p.count(piece.End - piece.First)
-	}
+	p.mined(piece.End - piece.First)
 	return nil
+}
+
+// mined counts documents as mined, for a group. The first begins the stage, which has all documents for every group.
+func (p *Plan) mined(rows int) {
+	p.began.Do(func() { p.report = p.options.Progress.Count("mine", len(p.groups)*p.Documents()) })
+	p.report(rows)
 }
 
 // Close frees the plugin instances, and the engine where it is the plan's own.

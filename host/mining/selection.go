@@ -17,7 +17,7 @@ type selection struct {
 	path     string          // of the first qrels file, for errors
 	missing  int             // pairs left out because their query or positive is not in the data set
 	zero     int             // pairs left out because their query or positive is a zero vector
-	queries  int             // how many queries the pairs are of, those of zero vectors included
+	queries  int             // distinct queries, before pairs of zero vectors are dropped
 }
 
 // rowPair is a pair: a row of the query vectors and one of the document vectors.
@@ -159,7 +159,7 @@ type groupRows struct {
 }
 
 // group returns some of the pairs.
-func (s *selection) group(of span) *groupRows {
+func (s *selection) group(pairs span) *groupRows {
 	g := &groupRows{}
 	queries, positives := map[int]int64{}, map[int]int64{}
 	index := func(of map[int]int64, rows *[]int, row int) int64 {
@@ -171,7 +171,7 @@ func (s *selection) group(of span) *groupRows {
 		}
 		return i
 	}
-	for _, p := range s.pairs[of.first:of.end] {
+	for _, p := range s.pairs[pairs.first:pairs.end] {
 		before := len(g.queries)
 		query := index(queries, &g.queries, p.query)
 		if len(g.queries) > before {

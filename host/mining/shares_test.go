@@ -10,15 +10,16 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 )
 
-// TestPlansShareAProcess mines with four plans at once, each with a share of the process's budget: each keeps to its share, and gives what a plan
-// gives that has the process to itself.
+// TestPlansShareAProcess mines with four plans at once, as a server would: each has a share of the process's budget and takes its instances from one
+// pool. Each keeps to its share, and gives what a plan gives that has the process to itself.
 func TestPlansShareAProcess(t *testing.T) {
-	e := engine.Native(engine.Options{})
+	e := engine.NewPool(engine.Native(engine.Options{}), 3)
+	defer e.Close(t.Context())
 	whole := option.ProcessBudget(1 << 30)
 	mined := func(plan *Plan) []byte {
-		merge := plan.Merge()
+		merge := plan.NewMerge()
 		for _, piece := range plan.Pieces() {
-			part, err := plan.Part(t.Context(), piece)
+			part, err := plan.MinePiece(t.Context(), piece)
 			if err = errors.Join(err, merge.Add(part)); err != nil {
 				t.Error(err)
 				return nil
@@ -73,7 +74,7 @@ func TestWorkFollowsSpeed(t *testing.T) {
 			t.Errorf("%v rows a second: %d rows a call and %d a part; expected %d and %d", row.rowsPerSecond, block, part, row.block, row.part)
 		}
 	}
-	s.rows = 7
+	s.fixedRows = 7
 	if got := s.blockRows(1000); got != 7 {
 		t.Errorf("the caller says 7 rows; %d go in a call", got)
 	}

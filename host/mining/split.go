@@ -32,8 +32,8 @@ type need struct {
 	process  int64 // this process, beside what its budget reserves
 }
 
-// of is what so many instances and this process take, as a budget's bytes.
-func (n need) of(b option.Budget, instances int) int64 {
+// total is what so many instances and this process take, as a budget's bytes.
+func (n need) total(b option.Budget, instances int) int64 {
 	return b.Need(int64(instances)*min(n.instance, abi.MaxMemory), n.process)
 }
 
@@ -41,6 +41,7 @@ func (n need) of(b option.Budget, instances int) int64 {
 func (c Compute) shape(p *projection.Projection, size GroupSize, top int, counts bool) session.Shape {
 	return session.Shape{
 		File: int64(len(p.File)), Models: len(p.Models), Projection: session.ShapeOfProjection(p.Projection),
+		// One number bounds the excluded and those that must all satisfy the rule, so it stands for each.
 		Pairs: session.PairsShape{Width: p.Width(), Queries: size.Pairs, Positives: size.Positives, Pairs: size.Pairs, Excluded: size.Excluded,
 			Together: size.Excluded, Top: top, Counts: counts},
 		// Vectors may be float64, and a caller may send more rows in a call.
@@ -64,11 +65,6 @@ func (c Compute) needOfGroup(p *projection.Projection, size GroupSize, top int, 
 	return need{limit + instanceMemory, shape.Pairs.Message() + 2*shape.Pairs.Finish() + int64(len(p.File))}
 }
 
-// splitForTransform chooses how many instances project a data set's vectors.
-func splitForTransform(c Compute, p *projection.Projection) (memorySplit, error) {
-	return c.splitFor(c.needOfTransform(p), 0)
-}
-
 // splitForGroups chooses how many instances mine groups of up to that size.
 func splitForGroups(c Compute, p *projection.Projection, largest GroupSize, top int, counts bool) (memorySplit, error) {
 	return c.splitFor(c.needOfGroup(p, largest, top, counts), largest.Pairs)
@@ -78,11 +74,11 @@ func splitForGroups(c Compute, p *projection.Projection, largest GroupSize, top 
 func (c Compute) splitFor(n need, groupPairs int) (memorySplit, error) {
 	budget := c.Memory.OrDefault()
 	for instances := c.threads(); ; instances-- {
-		if n.instance <= abi.MaxMemory && n.of(budget, instances) <= budget.Bytes {
+		if n.instance <= abi.MaxMemory && n.total(budget, instances) <= budget.Bytes {
 			return newSplit(budget, instances, groupPairs), nil
 		}
 		if instances == 1 {
-			return memorySplit{}, budget.TooLittle(max(n.of(budget, 1), 2*n.instance))
+			return memorySplit{}, budget.TooLittle(max(n.total(budget, 1), 2*n.instance))
 		}
 	}
 }
@@ -93,12 +89,12 @@ func splitForPairs(c Compute, p *projection.Projection, s *selection, top int, c
 	budget := c.Memory.OrDefault()
 	all := len(s.pairs)
 	result := int64(all) * int64(400+120*top) // ids and numbers of the result, and its parts
-	of := func(pairs int) need {
+	needFor := func(pairs int) need {
 		n := c.needOfGroup(p, s.largestGroup(pairs), top, counts)
 		n.process += result
 		return n
 	}
-	fits := func(pairs, instances int) bool { return of(pairs).of(budget, instances) <= budget.Bytes }
+	fits := func(pairs, instances int) bool { return needFor(pairs).total(budget, instances) <= budget.Bytes }
 	least, instances := min(all, 1000), c.threads()
 	for instances > 1 && !fits(least, instances) {
 		instances--
@@ -107,11 +103,11 @@ func splitForPairs(c Compute, p *projection.Projection, s *selection, top int, c
 		least = 1
 	}
 	if !fits(least, instances) {
-		return memorySplit{}, budget.TooLittle(of(1).of(budget, 1))
+		return memorySplit{}, budget.TooLittle(needFor(1).total(budget, 1))
 	}
 	for groups := 1; ; groups += 1 + groups/8 {
 		pairs := max(1, (all+groups-1)/groups)
-		if pairs <= least || of(pairs).instance <= abi.MaxMemory && fits(pairs, instances) {
+		if pairs <= least || needFor(pairs).instance <= abi.MaxMemory && fits(pairs, instances) {
 			return newSplit(budget, instances, pairs), nil
 		}
 	}

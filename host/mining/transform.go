@@ -30,6 +30,7 @@ func (o TransformOptions) Validate() error {
 func (o TransformOptions) withDefaults() (TransformOptions, error) {
 	var errs option.Problems
 	errs.OneOf("zero", &o.Zero, option.ZeroError, option.ZeroSkip)
+	o.Compute.check(&errs)
 	return o, errs.Err()
 }
 
@@ -60,7 +61,7 @@ func Transform(ctx context.Context, data *dataset.Dataset, p *projection.Project
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeEngine()) }()
-	split, err := splitForTransform(o.Compute, p)
+	split, err := o.splitFor(o.needOfTransform(p), 0)
 	if err != nil {
 		return nil, err
 	}

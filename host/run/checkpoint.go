@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -45,9 +46,13 @@ const (
 
 const startAnew = "start anew with --force and without --resume"
 
-// openCheckpoint returns what an earlier run left; nil where that is nothing.
+// checkpointOf is the checkpoint of a run with those outputs, which need not be there.
+func checkpointOf(o Outputs) *checkpoint { return &checkpoint{folder: o.Negatives + ".parts"} }
+
+// openCheckpoint reads what an earlier run left, and changes nothing. It returns nil where there is nothing to go on from: no folder, a folder
+// without run.json, in which nothing was finished yet, or one that Outputs.Force replaces.
 func openCheckpoint(o Outputs, resume bool) (*checkpoint, error) {
-	c := &checkpoint{folder: o.Negatives + ".parts"}
+	c := checkpointOf(o)
 	if _, err := os.Stat(c.folder); err != nil {
 		return nil, nil
 	}
@@ -56,8 +61,8 @@ func openCheckpoint(o Outputs, resume bool) (*checkpoint, error) {
 	}
 	path := filepath.Join(c.folder, recordFile)
 	file, err := os.ReadFile(path)
-	if !resume || errors.Is(err, fs.ErrNotExist) { // without run.json nothing was finished yet
-		return nil, c.remove()
+	if !resume || errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
 	if err == nil {
 		err = json.Unmarshal(file, &c.record)
@@ -75,7 +80,8 @@ func openCheckpoint(o Outputs, resume bool) (*checkpoint, error) {
 func newCheckpoint(o Outputs, plan *mining.Plan, p *projection.Projection) (*checkpoint, error) {
 	manifest := plan.Manifest()
 	manifest.Tallies = negatives.Tallies{}
-	c := &checkpoint{folder: o.Negatives + ".parts", record: record{Format: recordFormat, Manifest: manifest, Cut: plan.Cut()}}
+	c := checkpointOf(o)
+	c.record = record{Format: recordFormat, Manifest: manifest, Cut: plan.Cut()}
 	event.At("file mkdir")
 	if err := os.MkdirAll(c.folder, 0o755); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", option.ErrWrite, c.folder, err)
@@ -95,8 +101,8 @@ func newCheckpoint(o Outputs, plan *mining.Plan, p *projection.Projection) (*che
 // projection is where the projection is kept that was fitted for the run.
 func (c *checkpoint) projection() string { return filepath.Join(c.folder, projectionFile) }
 
-// cut checks that a plan is the one that the parts are of, and cuts it as they are.
-func (c *checkpoint) cut(plan *mining.Plan) ([]mining.Piece, error) {
+// resumePieces checks that a plan is the one that the parts are of, and cuts it as they are.
+func (c *checkpoint) resumePieces(plan *mining.Plan) ([]mining.Piece, error) {
 	if err := sameManifest(c.folder, &c.record.Manifest, plan); err != nil {
 		return nil, err
 	}
@@ -111,17 +117,23 @@ func (c *checkpoint) cut(plan *mining.Plan) ([]mining.Piece, error) {
 	return pieces, err
 }
 
-// kept says, of a run that was cut short, where its parts are.
-func (c *checkpoint) kept(done *Done, err error) (*Done, error) {
+// keep makes the error of a run that was cut short say where its parts are.
+func (c *checkpoint) keep(done *Done, err error) (*Done, error) {
 	if err != nil {
 		return nil, &Kept{c.folder, err}
 	}
 	return done, nil
 }
 
-// name is what the name of a piece's part begins with; the start of the file's SHA-256 follows.
-func (c *checkpoint) name(p mining.Piece) string {
-	return fmt.Sprintf("part-%05d-%012d-%012d-", p.Group, p.First, p.End)
+// partFile is the name of a piece's part, which is such a file: it ends with the start of the file's SHA-256. Without the file it is the pattern of
+// all such names.
+func partFile(p mining.Piece, file []byte) string {
+	sum := "*"
+	if file != nil {
+		s := sha256.Sum256(file)
+		sum = hex.EncodeToString(s[:8])
+	}
+	return fmt.Sprintf("part-%05d-%012d-%012d-%s.safetensors", p.Group, p.First, p.End, sum)
 }
 
 // load returns a piece's part, nil where it is not there.
@@ -129,7 +141,7 @@ func (c *checkpoint) load(plan *mining.Plan, p mining.Piece) (*mine.Part, error)
 	if c == nil {
 		return nil, nil
 	}
-	found, err := filepath.Glob(filepath.Join(escape(c.folder), c.name(p)+"*.safetensors"))
+	found, err := filepath.Glob(filepath.Join(escape(c.folder), partFile(p, nil)))
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -138,11 +150,11 @@ func (c *checkpoint) load(plan *mining.Plan, p mining.Piece) (*mine.Part, error)
 		return nil, dataset.ReadError(found[0], err)
 	}
 	part, err := mine.ParsePart(file)
-	if err == nil && filepath.Base(found[0]) != c.name(p)+shortSum(file)+".safetensors" {
+	if err == nil && filepath.Base(found[0]) != partFile(p, file) {
 		err = errors.New("its bytes have changed")
 	}
 	if err == nil {
-		err = plan.Take(p, part)
+		err = plan.Accept(p, part)
 	}
 	if err != nil {
 		return nil, &dataset.Error{Path: found[0], Row: -1, Problem: "not the part that was written: " + err.Error(), Hint: "remove it, and run again: it is mined again", Err: err}
@@ -159,16 +171,11 @@ func (c *checkpoint) save(p mining.Piece, part *mine.Part) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(c.folder, c.name(p)+shortSum(file)+".safetensors")
+	path := filepath.Join(c.folder, partFile(p, file))
 	return atomicfile.Write(path, true, func(to io.Writer) error {
 		_, err := io.Copy(to, bytes.NewReader(file))
 		return err
 	})
-}
-
-func shortSum(file []byte) string {
-	sum := sha256.Sum256(file)
-	return hex.EncodeToString(sum[:8])
 }
 
 // escape keeps Glob from taking a folder's name for a pattern.
@@ -183,31 +190,36 @@ func escape(folder string) string {
 	return b.String()
 }
 
-// remove removes the folder: run.json first, so that what is left of it is never taken for a run's.
+// remove removes what a run keeps, and the folder with it: run.json first, so that what is left is never taken for a run's. A folder with other
+// files is not a run's, and stays as it is.
 func (c *checkpoint) remove() error {
 	if c == nil {
 		return nil
 	}
-	event.At("file remove")
-	err := os.Remove(filepath.Join(c.folder, recordFile))
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = c.removeRest()
+	entries, err := os.ReadDir(c.folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", option.ErrWrite, err)
 	}
+	for _, entry := range entries {
+		if !ofRun.MatchString(entry.Name()) {
+			return fmt.Errorf("%s %w, and has %s, which no run keeps there\n  hint: move it elsewhere, or write to another --output", c.folder, option.ErrExists, entry.Name())
+		}
+	}
+	names := []string{recordFile}
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	for _, name := range append(names, "") { // "" is the folder
+		event.At("file remove")
+		if err := os.Remove(filepath.Join(c.folder, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %w", option.ErrWrite, err)
+		}
+	}
 	return nil
 }
 
-// removeRest removes what is left of the folder, one file after the other, and then the folder itself.
-func (c *checkpoint) removeRest() error {
-	entries, _ := os.ReadDir(c.folder) // a folder that cannot be read is an error of the last RemoveAll
-	for _, entry := range entries {
-		event.At("file remove")
-		if err := os.RemoveAll(filepath.Join(c.folder, entry.Name())); err != nil {
-			return err
-		}
-	}
-	event.At("file remove")
-	return os.RemoveAll(c.folder)
-}
+// ofRun are the names of what a run keeps, and of files that are not complete yet.
+var ofRun = regexp.MustCompile(`^(run\.json|projection\.safetensors|part-.*\.safetensors|\..*\.tmp)$`)

@@ -60,7 +60,7 @@ func (r Run) Do(ctx context.Context, data *dataset.Dataset) (*Done, error) {
 	case earlier != nil:
 		return r.goOn(ctx, data, earlier)
 	case r.Resume && r.outputsExist():
-		return r.compare(ctx, data)
+		return r.alreadyFinished(ctx, data)
 	}
 	if err := r.Outputs.Check(); err != nil {
 		return nil, err
@@ -85,6 +85,10 @@ func (r Run) begin(ctx context.Context, data *dataset.Dataset) (done *Done, err 
 	}
 	defer func() { err = errors.Join(err, plan.Close(ctx)) }()
 	pieces := plan.Pieces()
+	// What an earlier run left is replaced now that this one is sure to begin.
+	if err := checkpointOf(r.Outputs).remove(); err != nil {
+		return nil, err
+	}
 	if !r.Resume && len(pieces) == 1 {
 		return r.mine(ctx, plan, p, pieces, nil)
 	}
@@ -92,7 +96,7 @@ func (r Run) begin(ctx context.Context, data *dataset.Dataset) (done *Done, err 
 	if err != nil {
 		return nil, err
 	}
-	return c.kept(r.mine(ctx, plan, p, pieces, c))
+	return c.keep(r.mine(ctx, plan, p, pieces, c))
 }
 
 // goOn makes a run from an earlier run's checkpoint: it must be of the same inputs and options.
@@ -108,15 +112,15 @@ func (r Run) goOn(ctx context.Context, data *dataset.Dataset, c *checkpoint) (do
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, plan.Close(ctx)) }()
-	pieces, err := c.cut(plan)
+	pieces, err := c.resumePieces(plan)
 	if err != nil {
 		return nil, err
 	}
-	return c.kept(r.mine(ctx, plan, p, pieces, c))
+	return c.keep(r.mine(ctx, plan, p, pieces, c))
 }
 
-// compare finds that outputs which are there are of this run, or says how they differ.
-func (r Run) compare(ctx context.Context, data *dataset.Dataset) (done *Done, err error) {
+// alreadyFinished finds that outputs which are there are of this run, or says how they differ.
+func (r Run) alreadyFinished(ctx context.Context, data *dataset.Dataset) (done *Done, err error) {
 	p := r.Projection
 	if p == nil {
 		if p, err = r.fitted(data, r.Outputs.Projection); err != nil {
@@ -135,7 +139,8 @@ func (r Run) compare(ctx context.Context, data *dataset.Dataset) (done *Done, er
 	if err := sameManifest(r.Outputs.Manifest, m, plan); err != nil {
 		return nil, err
 	}
-	return &Done{Projection: p, Finished: true}, nil
+	// A run that was killed while it removed its parts may have left some.
+	return &Done{Projection: p, Finished: true}, checkpointOf(r.Outputs).remove()
 }
 
 // plan makes the plan. Before the plugin's instances take their memory, what reading and fitting took goes back to the system.
@@ -147,7 +152,7 @@ func (r Run) plan(ctx context.Context, data *dataset.Dataset, p *projection.Proj
 // mine mines the pieces that the checkpoint does not have, and writes the outputs. A nil checkpoint has none and keeps none.
 func (r Run) mine(ctx context.Context, plan *mining.Plan, p *projection.Projection, pieces []mining.Piece, c *checkpoint) (*Done, error) {
 	done := &Done{Projection: p, Parts: len(pieces)}
-	merge := plan.Merge()
+	merge := plan.NewMerge()
 	for _, piece := range pieces {
 		part, err := c.load(plan, piece)
 		if err != nil {
@@ -156,7 +161,7 @@ func (r Run) mine(ctx context.Context, plan *mining.Plan, p *projection.Projecti
 		if part != nil {
 			done.Reused++
 		} else {
-			if part, err = plan.Part(ctx, piece); err != nil {
+			if part, err = plan.MinePiece(ctx, piece); err != nil {
 				return nil, err
 			}
 			if err := c.save(piece, part); err != nil {

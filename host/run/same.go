@@ -39,8 +39,8 @@ func sameValues(path string, there, now map[string]string) error {
 	if differences == nil {
 		return nil
 	}
-	return fmt.Errorf("%s %w, of another run: %s\n  hint: give the same inputs and options, or start anew with --force and without --resume",
-		path, option.ErrExists, strings.Join(differences, "; "))
+	return fmt.Errorf("%s %w, of another run: %s\n  hint: give the same inputs and options, or %s", path, option.ErrExists,
+		strings.Join(differences, "; "), startAnew)
 }
 
 func orNone(s string) string {
