@@ -1,6 +1,6 @@
 // Package host is quarry's Go API: what the command line does, a Go program can do.
 //
-// In go a data set of texts, judgements and vectors (package dataset), and options. Out come a projection, projected vectors, or hard
+// Input: a data set of texts, judgements and vectors (package dataset), and options. Output: a projection, projected vectors, or hard
 // negatives:
 //
 //	data, _ := beir.Open("mydata")

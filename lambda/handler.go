@@ -1,7 +1,7 @@
 // Package lambda mines sharded jobs on AWS Lambda.
 //
-// In go the events that AWS sends a function: S3's notifications of uploads, directly or in messages of SQS, and the
-// schedule's sweep. Out come parts and results in the bucket of the results, and, for SQS, the names of the messages
+// Input: the events that AWS sends a function: S3's notifications of uploads, directly or in messages of SQS, and the
+// schedule's sweep. Output: parts and results in the bucket of the results, and, for SQS, the names of the messages
 // that must come again. Package host/job does what an event asks for. lambda/bootstrap is the program that AWS runs,
 // and lambda/deploy deploys it.
 package lambda

@@ -59,7 +59,7 @@ func (h *Handler) object(ctx context.Context, log *slog.Logger, r record) error 
 // shard has a shard mined, and the job merged where that was the last one. An error means that its turn must come again.
 func (h *Handler) shard(ctx context.Context, log *slog.Logger, bucket, name, shard string) error {
 	log = log.With("shard", shard)
-	if err := h.hasTime(ctx, log); err != nil {
+	if err := h.checkTime(ctx, log); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -78,7 +78,7 @@ func (h *Handler) shard(ctx context.Context, log *slog.Logger, bucket, name, sha
 // mineWaiting looks at a job whose manifest, pairs or projection was uploaded, and has the shards mined that were
 // uploaded before it.
 func (h *Handler) mineWaiting(ctx context.Context, log *slog.Logger, bucket, name string) error {
-	if err := h.hasTime(ctx, log); err != nil {
+	if err := h.checkTime(ctx, log); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -109,7 +109,7 @@ func (h *Handler) mineShards(ctx context.Context, log *slog.Logger, bucket, name
 	}
 	bodies := make([]string, len(shards))
 	for i, shard := range shards {
-		body, err := json.Marshal(uploaded(bucket, job.Folder+name+"/"+shard))
+		body, err := json.Marshal(uploadEvent(bucket, job.Folder+name+"/"+shard))
 		if err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (h *Handler) mineShards(ctx context.Context, log *slog.Logger, bucket, name
 }
 
 // uploaded returns the event that S3 would send of an upload, as far as this function reads it.
-func uploaded(bucket, key string) map[string][]record {
+func uploadEvent(bucket, key string) map[string][]record {
 	r := record{EventSource: "aws:s3", EventName: "ObjectCreated:Waited"}
 	r.S3.Bucket.Name, r.S3.Object.Key = bucket, url.QueryEscape(key)
 	return map[string][]record{"Records": {r}}
@@ -164,7 +164,7 @@ func (h *Handler) sweep(ctx context.Context, log *slog.Logger, bucket string) er
 	var errs []error
 	for i, name := range names {
 		log := log.With("job", name)
-		if err := h.hasTime(ctx, log); err != nil {
+		if err := h.checkTime(ctx, log); err != nil {
 			return errors.Join(append(errs, fmt.Errorf("the sweep of %s ends after %d of %d jobs: %w", bucket, i, len(names), err))...)
 		}
 		began := time.Now()
@@ -205,8 +205,8 @@ func logOutcome(log *slog.Logger, o *job.Outcome, began time.Time) {
 	log.Info(string(o.Action))
 }
 
-// hasTime returns job.ErrDeadline where the time left before the reserve is less than this invocation's last shard took.
-func (h *Handler) hasTime(ctx context.Context, log *slog.Logger) error {
+// checkTime returns job.ErrDeadline where the time left before the reserve is less than this invocation's last shard took.
+func (h *Handler) checkTime(ctx context.Context, log *slog.Logger) error {
 	end, ok := ctx.Deadline()
 	if left := time.Until(end) - reserve; ok && left < h.shardTook {
 		log.Warn("left for another invocation", "seconds_left", left.Seconds(), "last_shard_seconds", h.shardTook.Seconds())

@@ -1,6 +1,6 @@
 // Package engine runs the plugin's operations: as Wasm on wazero, or natively.
 //
-// In go messages, typed ones by a Client, which are written straight into an instance's memory. Out come the instance's answers. Package
+// Input: messages, typed ones by a Client, which are written straight into an instance's memory. Output: the instance's answers. Package
 // mining calls it. Every engine gives the same answers; see docs/ABI.md.
 package engine
 

@@ -1,6 +1,6 @@
 // Package fit finds the principal components of fused vectors.
 //
-// In go rows of float32, streamed in blocks: the whole matrix is never held. Out come mean, components and variances, as Eq. 3 of Meghwani et
+// Input: rows of float32, streamed in blocks: the whole matrix is never held. Output: mean, components and variances, as Eq. 3 of Meghwani et
 // al. (2025) needs them. Package projection calls it. The result is the same, bit for bit, at any number of threads.
 package fit
 

@@ -1,6 +1,6 @@
 // Package inspect says what a file that quarry reads or writes holds, and whether it is sound.
 //
-// In goes a path; out come fields to show, and what is wrong. The command line's quarry inspect calls it.
+// Input: a path; output: fields to show, and what is wrong. The command line's quarry inspect calls it.
 package inspect
 
 import (

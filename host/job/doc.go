@@ -5,7 +5,7 @@
 // The negatives are written exactly once, and have the bytes that mining on one machine gives. That holds however often
 // a shard's turn comes, in whatever order, and wherever a worker dies.
 //
-// In go two objstore.Stores: one for the inputs of a job, one for its results. Init fills the first. Worker mines the
+// Input: two objstore.Stores: one for the inputs of a job, one for its results. Init fills the first. Worker mines the
 // shards that it is told of. The command line's quarry job and package lambda call it. docs/JOBS.md has the layout and
 // the protocol.
 package job

@@ -12,9 +12,9 @@ import (
 // The manifest that a job goes by is the one among the results. The first worker copies it there from the inputs; then
 // it is pinned: whatever becomes of the one among the inputs, the job goes on with the copy.
 
-// begin finds out whether there is anything to do, and loads the manifest. An outcome that is not nil says why there is
+// loadJob finds out whether there is anything to do, and loads the manifest. An outcome that is not nil says why there is
 // nothing to do.
-func (w *Worker) begin(ctx context.Context) (*Outcome, error) {
+func (w *Worker) loadJob(ctx context.Context) (*Outcome, error) {
 	if there, err := exists(ctx, w.out, cancelledKey); err != nil {
 		return nil, err
 	} else if there {

@@ -113,7 +113,7 @@ func (w *Worker) Close(ctx context.Context) error {
 // then, it merges them and commits the result. After an error the shard's turn must come again: ErrDeadline,
 // ErrConflict, or an error of a store or the disk.
 func (w *Worker) Shard(ctx context.Context, name string) (*Outcome, error) {
-	o, err := w.begin(ctx)
+	o, err := w.loadJob(ctx)
 	if o != nil || err != nil {
 		return o, err
 	}
@@ -136,7 +136,7 @@ func (w *Worker) Shard(ctx context.Context, name string) (*Outcome, error) {
 		return o, err
 	}
 	if !w.manifest.mined(shard, parts) { // a shard that is not in the list is not done: if no worker saw the last part, none would merge
-		if o, err := w.begin(ctx); o != nil || err != nil {
+		if o, err := w.loadJob(ctx); o != nil || err != nil {
 			return o, err // a cancel removed the part
 		}
 		return nil, fmt.Errorf("%s: its parts were put, and the list of %s/%s has not all of them", name, w.out.URL(), partsPrefix)
@@ -161,7 +161,7 @@ func (w *Worker) unminedGroups(ctx context.Context, shard int) (groups []int, er
 // Sweep looks at the job as a whole. Where all parts are there it merges them and commits the result. Otherwise the
 // outcome says which shards are not mined.
 func (w *Worker) Sweep(ctx context.Context) (*Outcome, error) {
-	o, err := w.begin(ctx)
+	o, err := w.loadJob(ctx)
 	if o != nil || err != nil {
 		return o, err
 	}

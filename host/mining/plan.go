@@ -1,7 +1,7 @@
 // Package mining drives plugin instances over a data set: it plans memory, projects vectors, mines documents for groups of pairs, and turns
 // the parts into a result.
 //
-// In go a data set, a projection and options. A Plan cuts the work into pieces: a group of pairs against a range of documents. A piece goes
+// Input: a data set, a projection and options. A Plan cuts the work into pieces: a group of pairs against a range of documents. A piece goes
 // in, a part comes out, and the parts of all pieces make the result. Mine and Transform of package host are made of it; package run keeps the
 // parts in files, and package job mines them on many machines.
 package mining

@@ -1,6 +1,6 @@
 // Package negatives is what mining gives: pairs with their negatives, the manifest that says what they depend on, and the files of both.
 //
-// In go parts (package plugin/mine) or, from samplers that do not scan documents, pairs that are ready. Out come negatives.jsonl, its
+// Input: parts (package plugin/mine) or, from samplers that do not scan documents, pairs that are ready. Output: negatives.jsonl, its
 // manifest, and triplets with texts for a trainer. Packages mining, run and job make results; commands read and write them.
 package negatives
 

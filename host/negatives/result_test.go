@@ -2,16 +2,19 @@ package negatives
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/quarry-hn/quarry/plugin/mine"
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
-// randomSampler is a sampler that does not scan: it draws documents that are not the pair's positive. It has fewer than top where there are fewer.
+// randomSampler is a sampler that does not scan: it draws documents that are not the pair's positive, and sorts them by a made distance. It has fewer
+// than top where there are fewer.
 func randomSampler(pairs []Pair, documents []string, top int, seed uint64) []Pair {
 	random := rand.New(rand.NewPCG(seed, 0))
 	sampled := make([]Pair, len(pairs))
@@ -19,8 +22,12 @@ func randomSampler(pairs []Pair, documents []string, top int, seed uint64) []Pai
 		p.Negatives = []Negative{}
 		for _, d := range random.Perm(len(documents)) {
 			if len(p.Negatives) < top && documents[d] != p.PositiveID {
-				p.Negatives = append(p.Negatives, Negative{ID: documents[d], Rank: len(p.Negatives) + 1})
+				p.Negatives = append(p.Negatives, Negative{ID: documents[d], DQD: float64((d*7+i)%5) / 4})
 			}
+		}
+		slices.SortStableFunc(p.Negatives, func(a, b Negative) int { return cmp.Compare(a.DQD, b.DQD) })
+		for rank := range p.Negatives {
+			p.Negatives[rank].Rank = rank + 1
 		}
 		if len(p.Negatives) == 0 {
 			p.None = NoneWindow

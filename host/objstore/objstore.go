@@ -1,6 +1,6 @@
 // Package objstore is the few operations on objects that sharded jobs need, with S3, a folder, and memory behind them.
 //
-// In goes a URL, s3://bucket/prefix or a folder's path; out comes a Store, whose keys are below it. Package job calls
+// Input: a URL, s3://bucket/prefix or a folder's path; output: a Store, whose keys are below it. Package job calls
 // it. Every Store passes the contract suite in package storetest.
 package objstore
 

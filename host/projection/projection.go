@@ -1,6 +1,6 @@
 // Package projection is projection files as the host handles them: it fits them on a data set's vectors, loads and saves them.
 //
-// In go a data set and options. Out comes a projection (package plugin/pca), its file's bytes, and the fingerprint that every later artifact
+// Input: a data set and options. Output: a projection (package plugin/pca), its file's bytes, and the fingerprint that every later artifact
 // names. The numbers come from package fit. Packages mining, run and job take projections.
 package projection
 

@@ -1,7 +1,7 @@
 // Package run is mining from a data set to files: it fits a projection where none is given, mines in parts, writes the outputs, and goes on
 // from what an earlier run left.
 //
-// In go a data set, options and the names of outputs. Out come negatives.jsonl, its manifest and, where it was fitted, the projection; and, for
+// Input: a data set, options and the names of outputs. Output: negatives.jsonl, its manifest and, where it was fitted, the projection; and, for
 // whoever prints it, a Summary. The command line's quarry mine calls it.
 package run
 

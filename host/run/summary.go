@@ -22,12 +22,12 @@ type Summary struct {
 
 // Quantiles describe a set of cosine distances.
 type Quantiles struct {
-	Count   int     `json:"count"`
-	Min     float64 `json:"min"`
-	Quarter float64 `json:"q25"`
-	Median  float64 `json:"median"`
-	Third   float64 `json:"q75"`
-	Max     float64 `json:"max"`
+	Count  int     `json:"count"`
+	Min    float64 `json:"min"`
+	Q25    float64 `json:"q25"`
+	Median float64 `json:"median"`
+	Q75    float64 `json:"q75"`
+	Max    float64 `json:"max"`
 }
 
 // newQuantiles sorts the values. It returns nil where there are none.
@@ -37,7 +37,7 @@ func newQuantiles(values []float64) *Quantiles {
 	}
 	slices.Sort(values)
 	at := func(q float64) float64 { return values[int(q*float64(len(values)-1)+0.5)] }
-	return &Quantiles{Count: len(values), Min: at(0), Quarter: at(0.25), Median: at(0.5), Third: at(0.75), Max: at(1)}
+	return &Quantiles{Count: len(values), Min: at(0), Q25: at(0.25), Median: at(0.5), Q75: at(0.75), Max: at(1)}
 }
 
 // Example is a pair with its first negative, with texts.

@@ -1,7 +1,7 @@
 // Package kernel holds the inner loops behind one interface: loops over single vectors, the canonical dot product among
 // them, and the two matrix products in which projecting and screening spend their time.
 //
-// In go float32 rows. Out come float32 or float64 sums. Packages pca and mine are handed a Kernel, so that a faster one
+// Input: float32 rows. Output: float32 or float64 sums. Packages pca and mine are handed a Kernel, so that a faster one
 // replaces the plain Go one without touching them. There are two: Plain, in Go, and that of kernel.wat, in the module.
 // Each must pass the suite of package kerneltest.
 package kernel

@@ -1,6 +1,6 @@
 // Package mine selects hard negatives: documents near a query that its rule lets through.
 //
-// In go (query, positive) pairs and blocks of documents, as projected vectors. Out comes a Part: for each pair its best
+// Input: (query, positive) pairs and blocks of documents, as projected vectors. Output: a Part: for each pair its best
 // negatives among the documents seen. The parts of different documents merge into one. The plugin's session calls this
 // package.
 //

@@ -1,6 +1,6 @@
 // Package pca is the projection: from the vectors of several models to one vector in PCA space.
 //
-// In go raw vectors, one tensor for each model, and a projection file. Out come projected float32 vectors. They are
+// Input: raw vectors, one tensor for each model, and a projection file. Output: projected float32 vectors. They are
 // fused by Eq. 1 and 2 of Meghwani et al. (2025), and centred and projected by Eq. 3, in the arithmetic of docs/ABI.md.
 // The plugin's session calls this package. The host calls it too, to fuse the vectors that it fits.
 package pca

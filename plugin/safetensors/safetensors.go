@@ -1,6 +1,6 @@
 // Package safetensors reads and writes the safetensors format, which every message and file of the plugin is in.
 //
-// In go: bytes of unknown origin, or tensors to lay out. Out come tensors that point into those bytes, without a copy,
+// Input: bytes of unknown origin, or tensors to lay out. Output: tensors that point into those bytes, without a copy,
 // or bytes that are equal where the content is. It writes sorted header keys, a header padded to a multiple of 8, and
 // tensors by size of element descending, then by name; it reads any order, and checks every length first.
 package safetensors

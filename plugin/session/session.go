@@ -1,7 +1,7 @@
 // Package session is the plugin without its boundary: it takes an operation and a message and gives the answer, keeping
 // a projection and pairs in between.
 //
-// In go messages as docs/ABI.md describes them, from anyone. Out come messages or an *abi.Error. The guest's exports,
+// Input: messages as docs/ABI.md describes them, from anyone. Output: messages or an *abi.Error. The guest's exports,
 // those for Extism and the raw ones, call this package, and so does the native engine: there is one dispatch for all of
 // them.
 package session

@@ -41,7 +41,7 @@ func writeSummary(w io.Writer, s *run.Summary) error {
 	fmt.Fprintln(t, "cosine distance\tmin\t25 %\tmedian\t75 %\tmax\t")
 	for _, d := range []struct{ key, name string }{{"d_q_pd", "query to positive"}, {"d_q_d", "query to negative"}, {"d_pd_d", "positive to negative"}} {
 		if q := s.Distances[d.key]; q != nil {
-			fmt.Fprintf(t, "%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t\n", d.name, q.Min, q.Quarter, q.Median, q.Third, q.Max)
+			fmt.Fprintf(t, "%s\t%.3f\t%.3f\t%.3f\t%.3f\t%.3f\t\n", d.name, q.Min, q.Q25, q.Median, q.Q75, q.Max)
 		}
 	}
 	if err := t.Flush(); err != nil {

@@ -110,7 +110,7 @@ func TestSummaryAsJSON(t *testing.T) {
 	for key, values := range distances {
 		slices.Sort(values)
 		q := s.Distances[key]
-		if q == nil || q.Count != len(values) || q.Min != values[0] || q.Max != values[len(values)-1] || !slices.Contains(values, q.Median) || q.Quarter > q.Median || q.Median > q.Third {
+		if q == nil || q.Count != len(values) || q.Min != values[0] || q.Max != values[len(values)-1] || !slices.Contains(values, q.Median) || q.Q25 > q.Median || q.Median > q.Q75 {
 			t.Errorf("%s is %+v, of %v", key, q, values)
 		}
 	}

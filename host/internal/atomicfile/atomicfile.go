@@ -1,6 +1,6 @@
 // Package atomicfile writes files that appear whole or not at all.
 //
-// In goes a path and a function that writes. Out comes the file, complete and on disk, or an error and no file. All
+// Input: a path and a function that writes. Output: the file, complete and on disk, or an error and no file. All
 // that quarry writes to files goes through it.
 package atomicfile
 

@@ -1,7 +1,7 @@
 // Package nolinks runs parts of tests as on a file system without hard links.
 //
-// In goes a function. It runs on a thread on which the kernel refuses to make any hard link, with an error of the
-// caller's choice; out comes its result. Tests of atomicfile, of objstore and of the commands call it. It needs no
+// Input: a function. It runs on a thread on which the kernel refuses to make any hard link, with an error of the
+// caller's choice; output: its result. Tests of atomicfile, of objstore and of the commands call it. It needs no
 // special rights, and no file system of its own.
 package nolinks
 

@@ -1,6 +1,6 @@
 // Package offheap gives Wasm instances their memory straight from the operating system.
 //
-// In goes the largest size that a memory may reach. Out comes memory that grows in place, takes up only the pages that
+// Input: the largest size that a memory may reach. Output: memory that grows in place, takes up only the pages that
 // are touched, and goes back to the system when its instance is closed. On Go's heap a memory would be copied whenever
 // it grows, and the garbage collector would count all of it. Packages engine and tiles use it.
 package offheap

@@ -1,6 +1,6 @@
 // Package parallel runs numbered pieces of work on a fixed number of goroutines.
 //
-// In goes a function of a piece's number; out comes the first piece's error, if any failed. Packages that use all cores
+// Input: a function of a piece's number; output: the first piece's error, if any failed. Packages that use all cores
 // call it.
 package parallel
 

@@ -1,6 +1,6 @@
 // Package s3server starts an S3 server on this machine, versitygw, for tests and for trying things out.
 //
-// In goes a folder for its data; out comes a server with its endpoint and keys. Tests of objstore, of jobs, and the
+// Input: a folder for its data; output: a server with its endpoint and keys. Tests of objstore, of jobs, and the
 // demo of jobs call it. `make bin/versitygw` builds the program.
 package s3server
 

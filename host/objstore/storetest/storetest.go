@@ -1,6 +1,6 @@
 // Package storetest is what every objstore.Store has to do, as tests.
 //
-// In goes a function that opens an empty store; the tests of objstore call Run for each of its stores.
+// Input: a function that opens an empty store; the tests of objstore call Run for each of its stores.
 package storetest
 
 import (

@@ -1,6 +1,6 @@
 // Package jsontext reads and writes the little JSON that safetensors headers and projection metadata hold.
 //
-// In go: bytes of unknown origin. Out come strings and numbers, or an error with an offset. encoding/json
+// Input: bytes of unknown origin. Output: strings and numbers, or an error with an offset. encoding/json
 // would do it too, but the plugin would be half again as large; see docs/RATIONALE.md.
 package jsontext
 

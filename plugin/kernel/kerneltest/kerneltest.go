@@ -1,6 +1,6 @@
 // Package kerneltest is what every kernel.Kernel has to do.
 //
-// In goes a kernel. The suite runs all its loops and products against the plain definitions in this package, over
+// Input: a kernel. The suite runs all its loops and products against the plain definitions in this package, over
 // lengths 0 to 130, at misalignments, with values of many magnitudes, NaN, infinities and denormals, on both sides of
 // each block, and with guard values around everything that is written. A new kernel calls Run from its test.
 package kerneltest

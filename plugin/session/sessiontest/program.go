@@ -1,6 +1,6 @@
 // Package sessiontest makes programs for a plugin's instance out of any bytes, for fuzz targets.
 //
-// In go bytes, six for each step. Out come calls: an operation, and a message that is right for it, right for another,
+// Input: bytes, six for each step. Output: calls: an operation, and a message that is right for it, right for another,
 // changed in one place, or noise. Messages may hold the answers to earlier steps. The tests of session and of
 // host/engine use this package.
 package sessiontest

@@ -1,6 +1,6 @@
 // Package account runs on one machine what lambda/deploy/template.yaml deploys. Tests and the demo call it.
 //
-// In goes the folder of built programs; out comes a running account, in which jobs can be made. It has a bucket for
+// Input: the folder of built programs; output: a running account, in which jobs can be made. It has a bucket for
 // jobs and one for results, on a real S3 server (versitygw); a queue that is told of uploads; and the built function,
 // which may do in S3 what the template's role allows and no more.
 //

@@ -1,7 +1,7 @@
 // Package iam emulates the evaluation of AWS's policies, so that tests can hold a program to the policy that it is
 // deployed with.
 //
-// In go JSON policies, as the deployment's template has them (LoadTemplate). Out comes whether an action on a resource
+// Input: JSON policies, as the deployment's template has them (LoadTemplate). Output: whether an action on a resource
 // is allowed, and which statement says so. A Caller records what was used of a policy, and S3Gate stands before a local
 // S3 server and refuses what is not allowed. Tests and the demo call this package.
 //

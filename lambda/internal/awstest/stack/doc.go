@@ -1,6 +1,6 @@
 // Package stack runs a Lambda function and what feeds it on one machine, for tests and the demo.
 //
-// In goes the path of a built bootstrap; out come its responses, its log lines, and a record of each invocation. It
+// Input: the path of a built bootstrap; output: its responses, its log lines, and a record of each invocation. It
 // emulates:
 //
 //   - Function: the Lambda service. It starts processes of the bootstrap, speaks the Runtime API with them, and ends those that
