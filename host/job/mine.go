@@ -44,8 +44,8 @@ func (w *Worker) mineShard(ctx context.Context, o *Outcome, shard int, groups []
 	return nil, fmt.Errorf("%s: %w", s.Name, err)
 }
 
-// mineGroups fetches a shard, mines it for some groups, and puts a part for each. Whatever comes before a put ends with
-// timed, so that there is time left for the put, which ends with ctx.
+// mineGroups fetches a shard, mines it for some groups, and puts a part for each. timed ends Options.Reserve before ctx
+// does; only a put may use the time after that.
 func (w *Worker) mineGroups(ctx, timed context.Context, o *Outcome, shard int, groups []int) (err error) {
 	began := time.Now()
 	s := w.manifest.Shards[shard]

@@ -57,12 +57,12 @@ type Outcome struct {
 	Problem     string // of what is refused, or why the shard waits
 	Hint        string // how to mend what is refused
 	Refused     string // key of what is refused, below the job's: the shard, or what all shards need
-	Pairs       int    // that were mined against the shard
-	Rows        int    // documents of the shard
+	Pairs       int    // pairs that were mined against the shard
+	Rows        int    // documents in the shard
 	Bytes       int64  // of the shard
-	Negatives   int    // in the parts that were put
-	Parts       int    // that the job has
-	PartsNeeded int    // that the job has in the end
+	Negatives   int    // negatives in the parts that were put
+	Parts       int    // parts that the job has
+	PartsNeeded int    // parts that a finished job has
 	Committed   bool   // this call wrote the result
 
 	Uploaded []string // of a sweep: shards that are there and not mined
@@ -135,7 +135,8 @@ func (w *Worker) Shard(ctx context.Context, name string) (*Outcome, error) {
 	if err != nil {
 		return o, err
 	}
-	if !w.manifest.mined(shard, parts) { // a shard that is not in the list is not done: if no worker saw the last part, none would merge
+	// The list is trusted, not the puts: if the worker that puts the last part does not see all parts, nobody merges.
+	if !w.manifest.mined(shard, parts) {
 		if o, err := w.loadJob(ctx); o != nil || err != nil {
 			return o, err // a cancel removed the part
 		}

@@ -94,8 +94,8 @@ func judgedRows(data *dataset.Dataset) (queries, documents map[string]int, err e
 	return queries, documents, err
 }
 
-// CheckPairs fails where Mine would for the pairs alone: an unknown split, a query or positive that is missing. It needs no vectors, so a
-// long fit need not come first.
+// CheckPairs finds what mining would refuse in the pairs: an unknown split, a query or positive that is missing. It needs no vectors: call it
+// before a long fit.
 func CheckPairs(data *dataset.Dataset, o Options) error {
 	o, _, err := o.withDefaults()
 	if err == nil {

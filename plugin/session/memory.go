@@ -182,10 +182,10 @@ type Shape struct {
 // HeaderRoom is the room that a shape leaves for the header of a message: names and options of usual length.
 func (s Shape) HeaderRoom() int64 { return 4<<10 + 512*int64(s.Models) }
 
-// MemoryLimit is the least memory_limit with which a new session gets through these operations, one after another;
-// without any, through load_projection, begin, push and finish. Pushes are of one block each; that of select is a block
-// too. Twice what is counted, for the half rule of budget. It leaves HeaderRoom for each message. Operations that take
-// next to nothing may be left out.
+// MemoryLimit is the least memory_limit with which a new session can run these operations in their order. Without
+// operations it is that of load_projection, begin, push and finish. A push has one block, and so has select. The
+// result is twice what is counted, because a session may use half of its limit; it leaves HeaderRoom for each message.
+// Operations that take next to nothing may be left out.
 func (s Shape) MemoryLimit(ops ...abi.Op) int64 {
 	if len(ops) == 0 {
 		ops = []abi.Op{abi.OpLoadProjection, abi.OpBegin, abi.OpPush, abi.OpFinish}
