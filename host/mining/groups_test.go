@@ -93,6 +93,12 @@ func TestSplitForPairs(t *testing.T) {
 	for i := range 200_000 {
 		many.pairs = append(many.pairs, rowPair{i, i})
 	}
+	// A thousand pairs of these take more than an instance may have, however much memory there is.
+	large := &selection{together: map[int][]int{}}
+	for i := range 1000 {
+		large.pairs = append(large.pairs, rowPair{i, i})
+		large.together[i] = make([]int, 30_000)
+	}
 	for _, row := range []struct {
 		set       *selection
 		memory    int64
@@ -104,10 +110,15 @@ func TestSplitForPairs(t *testing.T) {
 		{plan.selection, 400 << 20, 64, 6, false},
 		{many, 1 << 30, 2, 2, true},
 		{many, 64 << 30, 2, 2, false},
+		{large, 64 << 30, 2, 2, true},
 	} {
 		split, err := splitForPairs(Compute{Memory: option.ProcessBudget(row.memory), Threads: row.threads}, plan.projection, row.set, 5, false)
 		if err != nil {
 			t.Fatal(err)
+		}
+		c := Compute{Memory: option.ProcessBudget(row.memory)}
+		if n := c.needOfGroup(plan.projection, row.set.largestGroup(split.groupPairs), 5, false); n.instance > split.instanceLimit+instanceMemory {
+			t.Errorf("%d pairs in %d MiB: a group of %d takes %d MiB; an instance has %d", len(row.set.pairs), row.memory>>20, split.groupPairs, n.instance>>20, split.instanceLimit>>20)
 		}
 		if split.instances != row.instances || (split.groupPairs < len(row.set.pairs)) != row.groups || int64(split.instances)*split.instanceLimit > row.memory/2 {
 			t.Errorf("%d pairs in %d MiB: %+v", len(row.set.pairs), row.memory>>20, split)

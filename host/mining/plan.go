@@ -177,6 +177,9 @@ func (p *Plan) Cut() Cut { return Cut{p.split.groupPairs, p.partDocuments()} }
 
 // CutAs cuts the plan as another was cut, and returns the pieces. It is ErrMemory where that one's groups do not fit.
 func (p *Plan) CutAs(c Cut) ([]Piece, error) {
+	if c.GroupPairs < 1 || c.PartDocuments < 1 {
+		return nil, fmt.Errorf("%w: groups of %d pairs and parts of %d documents", option.ErrOption, c.GroupPairs, c.PartDocuments)
+	}
 	if c.GroupPairs > p.split.groupPairs {
 		return nil, fmt.Errorf("%w for groups of %d pairs", option.ErrMemory, c.GroupPairs)
 	}

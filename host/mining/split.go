@@ -32,18 +32,20 @@ type need struct {
 	process  int64 // this process, beside what its budget reserves
 }
 
-// total is what so many instances and this process take, as a budget's bytes.
-func (n need) total(b option.Budget, instances int) int64 {
-	return b.Need(int64(instances)*min(n.instance, abi.MaxMemory), n.process)
+// fits reports whether a budget has room for so many instances and this process. No instance may have more than abi.MaxMemory.
+func (n need) fits(b option.Budget, instances int) bool {
+	return n.instance <= abi.MaxMemory && b.Need(int64(instances)*n.instance, n.process) <= b.Bytes
 }
+
+// tooLittle is the error of a budget that has no room for one instance and this process.
+func (n need) tooLittle(b option.Budget) error { return b.TooLittle(b.Need(n.instance, n.process)) }
 
 // shape is how large the calls are that project rows and mine documents for a group: the session says what they take.
 func (c Compute) shape(p *projection.Projection, size GroupSize, top int, counts bool) session.Shape {
 	return session.Shape{
 		File: int64(len(p.File)), Models: len(p.Models), Projection: session.ShapeOfProjection(p.Projection),
-		// One number bounds the excluded and those that must all satisfy the rule, so it stands for each.
 		Pairs: session.PairsShape{Width: p.Width(), Queries: size.Pairs, Positives: size.Positives, Pairs: size.Pairs, Excluded: size.Excluded,
-			Together: size.Excluded, Top: top, Counts: counts},
+			Top: top, Counts: counts},
 		// Vectors may be float64, and a caller may send more rows in a call.
 		Block: session.BlockShape{Rows: max(c.BlockRows, maxBlockRows), Raw: safetensors.F64.Size() * p.Columns()},
 	}
@@ -62,6 +64,8 @@ func (c Compute) needOfGroup(p *projection.Projection, size GroupSize, top int, 
 	// The second time, pairs are projected and begin while the instance still holds the group before.
 	group := []abi.Op{abi.OpTransform, abi.OpBegin, abi.OpPush, abi.OpFinish}
 	limit := shape.MemoryLimit(slices.Concat([]abi.Op{abi.OpLoadProjection}, group, group)...)
+	// size.Excluded counts the positives that must all satisfy the rule too, for which a message has offsets of their own. Twice, as the limit is.
+	limit += 2 * 8 * int64(size.Pairs+1)
 	return need{limit + instanceMemory, shape.Pairs.Message() + 2*shape.Pairs.Finish() + int64(len(p.File))}
 }
 
@@ -74,11 +78,11 @@ func splitForGroups(c Compute, p *projection.Projection, largest GroupSize, top 
 func (c Compute) splitFor(n need, groupPairs int) (memorySplit, error) {
 	budget := c.Memory.OrDefault()
 	for instances := c.threads(); ; instances-- {
-		if n.instance <= abi.MaxMemory && n.total(budget, instances) <= budget.Bytes {
+		if n.fits(budget, instances) {
 			return newSplit(budget, instances, groupPairs), nil
 		}
 		if instances == 1 {
-			return memorySplit{}, budget.TooLittle(max(n.total(budget, 1), 2*n.instance))
+			return memorySplit{}, n.tooLittle(budget)
 		}
 	}
 }
@@ -94,8 +98,11 @@ func splitForPairs(c Compute, p *projection.Projection, s *selection, top int, c
 		n.process += result
 		return n
 	}
-	fits := func(pairs, instances int) bool { return needFor(pairs).total(budget, instances) <= budget.Bytes }
+	fits := func(pairs, instances int) bool { return needFor(pairs).fits(budget, instances) }
 	least, instances := min(all, 1000), c.threads()
+	for least > 1 && needFor(least).instance > abi.MaxMemory { // fewer instances would not help
+		least /= 2
+	}
 	for instances > 1 && !fits(least, instances) {
 		instances--
 	}
@@ -103,11 +110,11 @@ func splitForPairs(c Compute, p *projection.Projection, s *selection, top int, c
 		least = 1
 	}
 	if !fits(least, instances) {
-		return memorySplit{}, budget.TooLittle(needFor(1).total(budget, 1))
+		return memorySplit{}, needFor(1).tooLittle(budget)
 	}
 	for groups := 1; ; groups += 1 + groups/8 {
 		pairs := max(1, (all+groups-1)/groups)
-		if pairs <= least || needFor(pairs).instance <= abi.MaxMemory && fits(pairs, instances) {
+		if pairs <= least || fits(pairs, instances) {
 			return newSplit(budget, instances, pairs), nil
 		}
 	}

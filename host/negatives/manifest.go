@@ -93,6 +93,9 @@ func (m *Manifest) CheckRule() error {
 // MineOptions are the options that an instance mines with. They fail where the rule is not the one of its name. Pairs are named by the caller.
 func (m *Manifest) MineOptions() (mine.Options, error) {
 	rule, err := mine.RuleOf(m.Rule.Name, bound(m.Rule.Floor), bound(m.Rule.Cap), m.Rule.Eq6)
+	if mine.LookupRule(m.Rule.Name) == nil {
+		return mine.Options{}, err
+	}
 	if err != nil {
 		return mine.Options{}, fmt.Errorf("%w: %w", option.ErrOption, err)
 	}

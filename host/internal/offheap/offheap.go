@@ -2,7 +2,7 @@
 //
 // Input: the largest size that a memory may reach. Output: memory that grows in place, takes up only the pages that
 // are touched, and goes back to the system when its instance is closed. On Go's heap a memory would be copied whenever
-// it grows, and the garbage collector would count all of it. Packages engine and tiles use it.
+// it grows, and the garbage collector would count all of it. Packages engine and matrix use it.
 package offheap
 
 import (
