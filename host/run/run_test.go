@@ -138,3 +138,44 @@ func TestCheckpointNeedsItsMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingForeignIsRemoved: a folder of parts stays as it is until the new run is sure to begin, and for good where it has a file that no run
+// keeps.
+func TestNothingForeignIsRemoved(t *testing.T) {
+	data := openDemo(t)
+	r := newRun(t)
+	folder := r.Outputs.Negatives + ".parts"
+	part := filepath.Join(folder, "part-00000-000000000000-000000000050-0123456789abcdef.safetensors")
+	notes := filepath.Join(folder, "notes.txt")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write := func(paths ...string) {
+		for _, path := range paths {
+			if err := os.WriteFile(path, []byte("kept"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	there := func(path string) bool { _, err := os.Stat(path); return err == nil }
+	write(part)
+	r.Outputs.Force = true
+	mistaken := r
+	mistaken.Mine.Split = "nosuch"
+	if _, err := mistaken.Do(t.Context(), data); !errors.Is(err, option.ErrOption) || !there(part) {
+		t.Errorf("with a split that is not there (%v) the part is there: %v", err, there(part))
+	}
+	write(notes)
+	for _, resume := range []bool{false, true} { // there is no run.json, so nothing to go on from
+		r.Resume = resume
+		if _, err := r.Do(t.Context(), data); !errors.Is(err, option.ErrExists) || !strings.Contains(err.Error(), "notes.txt") || !there(notes) || !there(part) {
+			t.Errorf("with a foreign file, resume %v: %v; the files are there: %v, %v", resume, err, there(notes), there(part))
+		}
+	}
+	if err := os.Remove(notes); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Do(t.Context(), data); err != nil || there(folder) {
+		t.Errorf("without it: %v; the folder is there: %v", err, there(folder))
+	}
+}
