@@ -7,6 +7,7 @@ import (
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/message"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
@@ -73,15 +74,18 @@ const (
 	MissingSkip  = "skip"
 )
 
+// DefaultSplit is the split whose pairs are mined where nothing is said: negatives are for training.
+const DefaultSplit = "train"
+
 // Options say what to mine. The zero value is the paper's method on the train split, five negatives a pair.
 type Options struct {
 	Compute
 
-	Split string // a qrels file's name without .tsv, or "all"; default "train"
+	Split string // a qrels file's name without .tsv, or "all"; empty means DefaultSplit
 	Rule  string // a name in mine.Rules; default "dual", the paper's
 	// Parameters are values of the rule's parameters, by name, such as {"margin": 0.1}. One that is not given has the default of mine.Rules.
 	Parameters map[string]float64
-	Top        int    // negatives of a pair at most; 0 means 5
+	Top        int    // negatives of a pair at most; 0 means message.DefaultTop, 5
 	Counts     bool   // count all documents in the window, and all candidates
 	Positives  string // PositivesEach (default) or PositivesAll
 	Self       string // SelfExclude (default) or SelfKeep
@@ -99,10 +103,10 @@ func (o Options) Validate() error {
 func (o Options) withDefaults() (Options, mine.Rule, error) {
 	var errs option.Problems
 	if o.Split == "" {
-		o.Split = "train"
+		o.Split = DefaultSplit
 	}
 	if o.Top == 0 {
-		o.Top = 5
+		o.Top = message.DefaultTop
 	}
 	errs.OneOf("rule", &o.Rule, mine.RuleNames()...)
 	errs.OneOf("positives", &o.Positives, PositivesEach, PositivesAll)

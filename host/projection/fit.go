@@ -14,6 +14,9 @@ import (
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
+// DefaultVariance is the share of the variance that the paper keeps.
+const DefaultVariance = 0.95
+
 // Weight is a model and what its vectors are multiplied by.
 type Weight struct {
 	Model  string
@@ -25,7 +28,7 @@ type Weight struct {
 type FitOptions struct {
 	Models      []Weight      // in order of concatenation; empty means all, by name, at weight 1
 	NoNormalize bool          // leave each model's vectors as they are before weighting
-	Variance    float64       // share of the variance to keep; 0 means 0.95
+	Variance    float64       // share of the variance to keep; 0 means DefaultVariance
 	Components  int           // a fixed number of components instead; 0 means by Variance
 	NoPCA       bool          // concatenate only
 	NoCenter    bool          // do not subtract the mean: a truncated SVD
@@ -70,7 +73,7 @@ func (o FitOptions) withDefaults() (FitOptions, error) {
 	errs.Check(!o.NoPCA || o.FitOn == FitOnDocs, "without PCA there is nothing to fit on: %s", o.FitOn)
 	errs.Check(!o.NoPCA || !o.NoCenter, "without PCA nothing is centred anyway")
 	if o.Variance == 0 {
-		o.Variance = 0.95
+		o.Variance = DefaultVariance
 	}
 	errs.Check(o.Variance > 0 && o.Variance <= 1, "variance is %v; it goes from above 0 to 1", o.Variance)
 	errs.Check(o.Components >= 0 && o.Components <= abi.MaxColumns, "components is %d; it goes from 1 to %d", o.Components, abi.MaxColumns)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/negatives"
 )
@@ -33,14 +32,14 @@ those of DIR's corpus and queries. A document's title and text are joined by --s
 			if err != nil {
 				return err
 			}
-			folder, err := beir.Open(args[1])
+			data, err := openData(args[1])
 			if err != nil {
 				return err
 			}
-			defer folder.Close()
+			defer data.Close()
 			n := 0
 			write := func(w io.Writer) (err error) {
-				n, err = negatives.Export(folder, pairs, separator, interruptible{cmd.Context(), w})
+				n, err = negatives.Export(data, pairs, separator, interruptible{cmd.Context(), w})
 				return err
 			}
 			if toStdout {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
@@ -61,12 +60,12 @@ func (c *fitCommand) do(a *app, cmd *cobra.Command, dir string) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	folder, err := beir.Open(dir)
+	data, err := openData(dir)
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
-	p, err := projection.Fit(cmd.Context(), folder, o)
+	defer data.Close()
+	p, err := projection.Fit(cmd.Context(), data, o)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
@@ -34,7 +36,7 @@ func (f *fitFlags) add(flags *pflag.FlagSet) {
 	own := pflag.NewFlagSet("", pflag.ContinueOnError)
 	own.StringVar(&f.models, "models", "", "models in order, each with its weight: mpnet,minilm=0.5 (default all, by name, weight 1)")
 	own.BoolVar(&f.noNormalize, "no-normalize", false, "do not L2-normalise each model's vectors before weighting them")
-	own.Float64Var(&f.variance, "variance", 0.95, "share of the variance to keep, above 0 and at most 1")
+	own.Float64Var(&f.variance, "variance", projection.DefaultVariance, "share of the variance to keep, above 0 and at most 1")
 	own.IntVar(&f.components, "components", 0, "number of components, instead of a share of the variance")
 	own.BoolVar(&f.noPCA, "no-pca", false, "concatenate the models' vectors and reduce nothing")
 	own.StringVar(&f.fitOn, "fit-on", projection.FitOnDocs, "what to fit on: docs, all (documents and queries), or sample:N documents")
@@ -93,6 +95,14 @@ func parseModels(text string) (models []projection.Weight, err error) {
 	}
 	return models, nil
 }
+
+// fitAsMined has a fit compute as the mining that follows it, and treat zero vectors alike.
+func fitAsMined(o *projection.FitOptions, m *mining.Options) {
+	o.Threads, o.Memory, o.Progress, o.Zero = m.Threads, m.Memory, m.Progress, m.Zero
+}
+
+// openData opens the data set that a name on the command line means: a folder in BEIR layout.
+func openData(name string) (*dataset.Dataset, error) { return beir.Open(name) }
 
 // computeFlags say how to compute. They change how long a command takes and how much memory, never its result.
 type computeFlags struct {

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/quarry-hn/quarry/host/dataset"
-	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
@@ -87,7 +86,7 @@ func (c *jobInit) do(a *app, cmd *cobra.Command) error {
 	if o.Mine.Compute, err = c.compute.options(e, meter); err != nil {
 		return err
 	}
-	fit.Threads, fit.Zero, fit.Progress, fit.Memory = c.compute.threads, c.mine.zero, meter.progress(), o.Mine.Memory
+	fitAsMined(&fit, &o.Mine)
 	if err := errors.Join(o.Mine.Validate(), fit.Validate()); err != nil {
 		return err
 	}
@@ -95,19 +94,19 @@ func (c *jobInit) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return placeError(err)
 	}
-	folder, err := beir.Open(c.data)
+	data, err := openData(c.data)
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
-	if err := mining.CheckPairs(folder, o.Mine); err != nil { // Init does too, but after what may be a long fit
+	defer data.Close()
+	if err := mining.CheckPairs(data, o.Mine); err != nil { // Init does too, but after what may be a long fit
 		return err
 	}
-	p, err := c.projectionOf(ctx, at, folder, fit)
+	p, err := c.projectionOf(ctx, at, data, fit)
 	if err != nil {
 		return err
 	}
-	s, err := c.upload(ctx, at, folder, p, o)
+	s, err := c.upload(ctx, at, data, p, o)
 	if err != nil {
 		return err
 	}
@@ -134,7 +133,7 @@ func (c *jobInit) options(flags *pflag.FlagSet) (o job.InitOptions, fit projecti
 }
 
 // projectionOf is the projection that was given, one of the same fit that an earlier init left there, or a new one.
-func (c *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *dataset.Dataset, o projection.FitOptions) (_ *projection.Projection, err error) {
+func (c *jobInit) projectionOf(ctx context.Context, at *job.Place, data *dataset.Dataset, o projection.FitOptions) (_ *projection.Projection, err error) {
 	if c.projection != "" {
 		return projection.Load(c.projection)
 	}
@@ -143,17 +142,17 @@ func (c *jobInit) projectionOf(ctx context.Context, at *job.Place, folder *datas
 			return nil, uploadError(err)
 		}
 	}
-	return projection.Fit(ctx, folder, o)
+	return projection.Fit(ctx, data, o)
 }
 
 // upload makes the job, and counts the shards that it uploads.
-func (c *jobInit) upload(ctx context.Context, at *job.Place, folder *dataset.Dataset, p *projection.Projection, o job.InitOptions) (*jobInitSummary, error) {
+func (c *jobInit) upload(ctx context.Context, at *job.Place, data *dataset.Dataset, p *projection.Projection, o job.InitOptions) (*jobInitSummary, error) {
 	var shards, bytes atomic.Int64
 	o.Uploaded = func(shard job.File) {
 		shards.Add(1)
 		bytes.Add(shard.Size)
 	}
-	m, err := job.Init(ctx, at, folder, p, o)
+	m, err := job.Init(ctx, at, data, p, o)
 	if err != nil {
 		return nil, whenInterrupted(uploadError(err), "what is uploaded stays; the same command goes on")
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/projection"
@@ -23,9 +22,9 @@ type mineCommand struct {
 	fit     fitFlags
 	compute computeFlags
 
-	folder, projection, output, stats string
-	force, resume                     bool
-	partDocuments                     int
+	data, projection, output, stats string
+	force, resume                   bool
+	partDocuments                   int
 }
 
 func (a *app) mineCommand() *cobra.Command {
@@ -41,7 +40,7 @@ on: the same manifest means the same negatives, on any machine, with any engine 
   quarry mine mydata --memory 1GiB --resume                   # in bounded memory; the same command goes on where it was cut short
   quarry mine mydata --json | jq .tallies`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c.folder = args[0]
+			c.data = args[0]
 			return c.do(a, cmd)
 		},
 	}
@@ -73,24 +72,24 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 		return err
 	}
 	r.Mine.PartDocuments = c.partDocuments
-	r.Fit.Threads, r.Fit.Zero, r.Fit.Progress, r.Fit.Memory = c.compute.threads, c.mine.zero, meter.progress(), r.Mine.Memory
+	fitAsMined(&r.Fit, &r.Mine)
 	if err := errors.Join(r.Mine.Validate(), r.Fit.Validate()); err != nil {
 		return err
 	}
 	if err := c.checkOutputs(r.Outputs); err != nil {
 		return err
 	}
-	folder, err := beir.Open(c.folder)
+	data, err := openData(c.data)
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
+	defer data.Close()
 	if c.projection != "" {
 		if r.Projection, err = projection.Load(c.projection); err != nil {
 			return err
 		}
 	}
-	done, err := r.Do(cmd.Context(), folder)
+	done, err := r.Do(cmd.Context(), data)
 	if err != nil {
 		return err
 	}
@@ -98,7 +97,7 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	if done.Finished {
 		return a.finishedAlready(r.Outputs)
 	}
-	s := run.Summarize(folder, done.Projection, done.Result, r.Outputs.Paths())
+	s := run.Summarize(data, done.Projection, done.Result, r.Outputs.Paths())
 	if err := c.writeStats(e, r.Outputs, seconds, done); err != nil {
 		return err
 	}
@@ -137,7 +136,7 @@ func (c *mineCommand) writeStats(e engine.Engine, outputs run.Outputs, seconds m
 	if c.stats == "" {
 		return nil
 	}
-	return atomicfile.Write(c.stats, c.force || c.resume, newRunStats(c.folder, e, c.compute.threads, outputs.Paths(), seconds, done).write)
+	return atomicfile.Write(c.stats, c.force || c.resume, newRunStats(c.data, e, c.compute.threads, outputs.Paths(), seconds, done).write)
 }
 
 // finishedAlready prints the summary of a run that had nothing to do: an earlier run had written everything.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/plugin/message"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
@@ -24,14 +25,14 @@ type mineFlags struct {
 }
 
 func (f *mineFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.split, "split", "train",
+	flags.StringVar(&f.split, "split", mining.DefaultSplit,
 		"pairs to mine: train, test, another file of qrels/, or all (train first). A document judged relevant to a query in any split is never mined as its negative")
 	flags.StringVar(&f.rule, "rule", mine.Rules[0].Name, "which documents are negatives: "+rulesHelp())
 	f.parameters = map[string]*float64{}
 	for _, p := range mine.RuleParameters() {
 		f.parameters[p.Name] = flags.Float64(p.Name, p.Default, "for --rule "+strings.Join(rulesWith(p), " and ")+": "+p.Help)
 	}
-	flags.IntVar(&f.top, "top", 5, "negatives of a pair at most")
+	flags.IntVar(&f.top, "top", message.DefaultTop, "negatives of a pair at most")
 	flags.BoolVar(&f.counts, "counts", false, "count all documents in the rule's window and all candidates, exactly; slower")
 	flags.StringVar(&f.positives, "positives", mining.PositivesEach, "with several positives: each is mined alone, or all must satisfy the rule")
 	flags.StringVar(&f.self, "self", mining.SelfExclude, "a document with the query's own id: exclude, or keep")

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
@@ -53,11 +52,11 @@ func (c *transformCommand) do(a *app, cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	folder, err := beir.Open(dir)
+	data, err := openData(dir)
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
+	defer data.Close()
 	if err := os.MkdirAll(c.output, 0o755); err != nil {
 		return fmt.Errorf("%w: %w", option.ErrWrite, err)
 	}
@@ -65,7 +64,7 @@ func (c *transformCommand) do(a *app, cmd *cobra.Command, dir string) error {
 	if o.Compute, err = c.compute.options(e, meter); err != nil {
 		return err
 	}
-	t, err := mining.Transform(cmd.Context(), folder, p, c.output, o)
+	t, err := mining.Transform(cmd.Context(), data, p, c.output, o)
 	if err != nil {
 		return err
 	}
