@@ -36,31 +36,38 @@ type instances struct {
 	all        []engine.Client
 	fixedRows  int     // of a block, where the caller says; otherwise 0
 	perSecond  float64 // multiply-adds that one instance makes
+
+	closeEngine func() error // does nothing where the engine is the caller's
 }
 
-// newInstances starts n instances, each of which may use limit bytes.
-func newInstances(ctx context.Context, e engine.Engine, p *projection.Projection, n int, limit int64, blockRows int) (_ *instances, err error) {
-	s := &instances{projection: p, fixedRows: blockRows}
+// open opens the engine, unless the caller gave one, and as many instances of it as a split has. Close them after use.
+func (c Compute) open(ctx context.Context, p *projection.Projection, split memorySplit) (_ *instances, err error) {
+	e, closeEngine, err := c.openEngine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &instances{projection: p, fixedRows: c.BlockRows, closeEngine: closeEngine}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close(ctx))
+		}
+	}()
 	if s.perSecond, err = e.Speed(ctx); err != nil {
 		return nil, err
 	}
-	for range n {
+	for range split.instances {
 		i, err := e.Open(ctx)
 		if err != nil {
-			return nil, errors.Join(err, s.close(ctx))
+			return nil, err
 		}
 		s.all = append(s.all, engine.Client{Instance: i})
 	}
-	err = s.each(ctx, func(i engine.Client) error {
-		if err := i.Reset(ctx, limit); err != nil {
+	return s, s.each(ctx, func(i engine.Client) error {
+		if err := i.Reset(ctx, split.instanceLimit); err != nil {
 			return err
 		}
 		return i.LoadProjection(ctx, p.File)
 	})
-	if err != nil {
-		return nil, errors.Join(err, s.close(ctx))
-	}
-	return s, nil
 }
 
 // each calls f for every instance, on all threads.
@@ -68,13 +75,14 @@ func (s *instances) each(ctx context.Context, f func(engine.Client) error) error
 	return parallel.Each(ctx, len(s.all), len(s.all), func(_, i int) error { return f(s.all[i]) })
 }
 
+// close closes the instances, and then the engine where it is their own.
 func (s *instances) close(ctx context.Context) error {
 	var errs []error
 	for _, i := range s.all {
 		errs = append(errs, i.Close(context.WithoutCancel(ctx)))
 	}
 	s.all = nil
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.closeEngine())...)
 }
 
 // blockRows is how many rows go to an instance in one call: as many as the caller says, or whole passes that take it about callTime together. It

@@ -2,7 +2,6 @@ package mining
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -20,7 +19,6 @@ type Miner struct {
 	options   mine.Options // without the ID of a group
 	begun     string       // the ID of the group that the instances hold; empty for none
 	pairs     int          // of that group
-	close     func() error // closes the engine, where it is the miner's own
 }
 
 // NewMiner starts instances for what a manifest says: its rule and options. largest is the largest of the groups of pairs that they will get;
@@ -38,20 +36,16 @@ func newMiner(ctx context.Context, p *projection.Projection, m *negatives.Manife
 	if err != nil {
 		return nil, err
 	}
-	e, closeEngine, err := c.open(ctx)
+	s, err := c.open(ctx, p, split)
 	if err != nil {
 		return nil, err
 	}
-	miner := &Miner{options: options, close: closeEngine}
-	if miner.instances, err = newInstances(ctx, e, p, split.instances, split.instanceLimit, c.BlockRows); err != nil {
-		return nil, errors.Join(err, closeEngine())
-	}
-	return miner, nil
+	return &Miner{instances: s, options: options}, nil
 }
 
 // Close frees the instances, and the engine where it is the miner's own.
 func (m *Miner) Close(ctx context.Context) error {
-	return errors.Join(m.instances.close(ctx), m.close())
+	return m.instances.close(ctx)
 }
 
 // Has reports whether the instances hold the group of that ID.

@@ -2,7 +2,6 @@ package mining
 
 import (
 	"context"
-	"runtime"
 
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/option"
@@ -37,15 +36,8 @@ func (c Compute) check(errs *option.Problems) {
 	errs.Check(c.BlockRows >= 0, "block rows is %d; it is 1 or more, or 0 to choose", c.BlockRows)
 }
 
-func (c Compute) threads() int {
-	if c.Threads > 0 {
-		return c.Threads
-	}
-	return runtime.GOMAXPROCS(0)
-}
-
-// open returns the engine to use, and a function that closes it where it is not the caller's.
-func (c Compute) open(ctx context.Context) (engine.Engine, func() error, error) {
+// openEngine returns the engine to use, and a function that closes it where it is not the caller's.
+func (c Compute) openEngine(ctx context.Context) (engine.Engine, func() error, error) {
 	if c.Engine != nil {
 		return c.Engine, func() error { return nil }, nil
 	}

@@ -77,7 +77,7 @@ func splitForGroups(c Compute, p *projection.Projection, largest GroupSize, top 
 // splitFor chooses as many instances as there are threads, or as fit.
 func (c Compute) splitFor(n need, groupPairs int) (memorySplit, error) {
 	budget := c.Memory.OrDefault()
-	for instances := c.threads(); ; instances-- {
+	for instances := option.Threads(c.Threads); ; instances-- {
 		if n.fits(budget, instances) {
 			return newSplit(budget, instances, groupPairs), nil
 		}
@@ -99,7 +99,7 @@ func splitForPairs(c Compute, p *projection.Projection, s *selection, top int, c
 		return n
 	}
 	fits := func(pairs, instances int) bool { return needFor(pairs).fits(budget, instances) }
-	least, instances := min(all, 1000), c.threads()
+	least, instances := min(all, 1000), option.Threads(c.Threads)
 	for least > 1 && needFor(least).instance > abi.MaxMemory { // fewer instances would not help
 		least /= 2
 	}

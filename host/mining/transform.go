@@ -56,16 +56,11 @@ func Transform(ctx context.Context, data *dataset.Dataset, p *projection.Project
 			return nil, err
 		}
 	}
-	e, closeEngine, err := o.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, closeEngine()) }()
 	split, err := o.splitFor(o.needOfTransform(p), 0)
 	if err != nil {
 		return nil, err
 	}
-	s, err := newInstances(ctx, e, p, split.instances, split.instanceLimit, o.BlockRows)
+	s, err := o.open(ctx, p, split)
 	if err != nil {
 		return nil, err
 	}

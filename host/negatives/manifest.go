@@ -104,14 +104,19 @@ func (m *Manifest) MineOptions() (mine.Options, error) {
 
 // RunID names the run that the manifest is of: the SHA-256, in hexadecimal, of the manifest as JSON without tallies and negatives.
 func (m *Manifest) RunID() string {
-	own := m.Unmined()
-	own.Tallies = Tallies{}
-	b, err := json.Marshal(own)
+	b, err := json.Marshal(m.OfRun())
 	if err != nil {
 		panic(err) // it holds strings, finite numbers, and maps of strings
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
+}
+
+// OfRun is the manifest without tallies and the fingerprint of the negatives: what tells runs apart.
+func (m *Manifest) OfRun() *Manifest {
+	own := *m
+	own.Tallies, own.Negatives = Tallies{}, ""
+	return &own
 }
 
 // Unmined is the manifest as it was before mining: without the fingerprint of the negatives and the tallies that mining gives.

@@ -7,6 +7,7 @@ package option
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -31,6 +32,14 @@ func (p *Problems) OneOf(name string, value *string, choices ...string) {
 
 // Err returns all problems as one error, or nil.
 func (p Problems) Err() error { return errors.Join(p...) }
+
+// Threads is the number of goroutines for an option that was given as n: n, or all cores where it is 0.
+func Threads(n int) int {
+	if n > 0 {
+		return n
+	}
+	return runtime.GOMAXPROCS(0)
+}
 
 // What becomes of a vector that is zero, whose cosine is undefined.
 const (

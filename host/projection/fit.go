@@ -3,7 +3,6 @@ package projection
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,13 +128,6 @@ func Fit(ctx context.Context, data *dataset.Dataset, o FitOptions) (*Projection,
 		return nil, err
 	}
 	return Parse(file)
-}
-
-func (o FitOptions) threads() int {
-	if o.Threads > 0 {
-		return o.Threads
-	}
-	return runtime.GOMAXPROCS(0)
 }
 
 // projection is what the options say of the projection to be: its models, without their widths, and settings.

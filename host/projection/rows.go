@@ -66,7 +66,7 @@ func (r *fitRows) fit(ctx context.Context, o FitOptions) error {
 	p := r.projection
 	budget := o.Memory.OrDefault()
 	result, err := fit.Fit(ctx, r, fit.Options{
-		Variance: o.Variance, Components: o.Components, Center: !o.NoCenter, Threads: o.threads(), Seed: o.Seed, Memory: budget.Unreserved(),
+		Variance: o.Variance, Components: o.Components, Center: !o.NoCenter, Threads: option.Threads(o.Threads), Seed: o.Seed, Memory: budget.Unreserved(),
 		Progress: func(pass string, done, total int) { o.Progress.Report(pass, int64(done), int64(total)) },
 	})
 	if little := (*fit.MemoryError)(nil); errors.As(err, &little) {

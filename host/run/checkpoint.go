@@ -79,9 +79,8 @@ func openCheckpoint(o Outputs, resume bool) (*checkpoint, error) {
 // newCheckpoint makes the folder for a plan.
 func newCheckpoint(o Outputs, plan *mining.Plan, p *projection.Projection) (*checkpoint, error) {
 	manifest := plan.Manifest()
-	manifest.Tallies = negatives.Tallies{}
 	c := checkpointOf(o)
-	c.record = record{Format: recordFormat, Manifest: manifest, Cut: plan.Cut()}
+	c.record = record{Format: recordFormat, Manifest: *manifest.OfRun(), Cut: plan.Cut()}
 	event.At("file mkdir")
 	if err := os.MkdirAll(c.folder, 0o755); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", option.ErrWrite, c.folder, err)

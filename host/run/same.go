@@ -52,10 +52,8 @@ func orNone(s string) string {
 
 // manifestValues is a manifest's values by their paths, without tallies and negatives.
 func manifestValues(m *negatives.Manifest) map[string]string {
-	own := *m
-	own.Tallies, own.Negatives = negatives.Tallies{}, ""
 	values := map[string]string{}
-	flatten(values, "", &own)
+	flatten(values, "", m.OfRun())
 	return values
 }
 

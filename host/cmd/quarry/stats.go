@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/run"
 )
 
@@ -33,9 +33,7 @@ func (s *runStats) write(w io.Writer) error {
 }
 
 func newRunStats(folder string, e engine.Engine, threads int, outputs []string, seconds map[string]float64, r *run.Done) *runStats {
-	if threads == 0 {
-		threads = runtime.GOMAXPROCS(0)
-	}
+	threads = option.Threads(threads)
 	return &runStats{Folder: folder, Outputs: outputs, Engine: e.Name(), Threads: threads, Seconds: seconds, PeakMemory: peakMemory(),
 		Parts: r.Parts, Reused: r.Reused, Tallies: r.Tallies}
 }
