@@ -26,15 +26,21 @@ import (
 // answers.
 const reserve = 5 * time.Second
 
-// Config is the configuration of a function. Only Results must be set.
+// DefaultSweepAge is how long ago a shard was uploaded before a sweep takes its message for lost.
+const DefaultSweepAge = time.Hour
+
+// Config is the configuration of a function. Only Inputs and Results must be set.
 type Config struct {
-	Results   string         // bucket of the results, as s3://name
-	Queue     Queue          // gets a message for each shard that waited for its manifest; nil to mine these shards in the same invocation
-	MaxShard  int64          // size of the largest shard that is mined, in bytes; 0 means any
-	MemoryMiB int            // memory of the function, which its time is paid for by
-	Dir       string         // folder of the shards while they are mined; empty means the system's folder for temporary files
-	Run       mining.Compute // how shards are mined; all invocations share its Engine
-	Log       *slog.Logger   // nil for no log
+	Inputs      string         // bucket of the inputs, as s3://name: events of another are refused
+	Results     string         // bucket of the results, as s3://name
+	Queue       Queue          // gets a message for each shard that waited; nil to mine these shards in the same invocation
+	SweepAge    time.Duration  // a sweep sees to shards that were uploaded so long ago; 0 means DefaultSweepAge
+	Concurrency int            // most invocations at once in this process, which share Run's memory and threads; 0 means 1
+	MaxShard    int64          // size of the largest shard that is mined, in bytes; 0 means any
+	MemoryMiB   int            // memory of the function, which its time is paid for by
+	Dir         string         // folder of the shards while they are mined; empty means the system's folder for temporary files
+	Run         mining.Compute // how shards are mined; all invocations share its Engine
+	Log         *slog.Logger   // nil for no log
 
 	open func(ctx context.Context, url string) (objstore.Store, error) // objstore.Open, but for tests
 }
