@@ -43,18 +43,48 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 }
 
 // putResult puts an object of the result, if the job is still the same, and reports whether it put it. Where the object
-// is there already it must have the same bytes: another worker has put it.
+// is there already it must have the same bytes: another worker has put it. Where it has others because a worker of a job
+// that this one replaced put it late, it is overwritten.
 func (w *Worker) putResult(ctx context.Context, key string, body io.ReadSeeker) (bool, error) {
 	if err := w.checkPinned(ctx); err != nil {
 		return false, err
 	}
-	if _, err := body.Seek(0, io.SeekStart); err != nil {
+	rewind := func() error { _, err := body.Seek(0, io.SeekStart); return err }
+	if err := rewind(); err != nil {
 		return false, err
 	}
 	err := w.out.PutNew(ctx, key, body)
 	if !errors.Is(err, objstore.ErrExists) {
 		return err == nil, err
 	}
+	same, err := w.hasBytes(ctx, key, body)
+	if err != nil || same {
+		return false, err
+	}
+	if late, err := w.isLate(ctx); err != nil {
+		return false, err
+	} else if late {
+		// The second look: a worker whose own job was replaced meanwhile fails here.
+		if err := errors.Join(w.checkPinned(ctx), rewind()); err != nil {
+			return false, err
+		}
+		return true, w.out.Put(ctx, key, body)
+	}
+	return false, fmt.Errorf("%w: %s/%s is there with other bytes\n  hint: remove it, and sweep the job", ErrConflict, w.out.URL(), key)
+}
+
+// isLate reports whether a result that differs from this worker's is that of a job which this one replaced. It is not
+// where there is a whole result of this job.
+func (w *Worker) isLate(ctx context.Context) (bool, error) {
+	if replaced, err := wasReplaced(ctx, w.out); err != nil || !replaced {
+		return false, err
+	}
+	_, err := readResult(ctx, w.in, w.out)
+	return errors.Is(err, ErrReplaced) || errors.Is(err, objstore.ErrNotExist), nil
+}
+
+// hasBytes reports whether an object of the results has the bytes of body.
+func (w *Worker) hasBytes(ctx context.Context, key string, body io.ReadSeeker) (bool, error) {
 	own, found := sha256.New(), sha256.New()
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return false, err
@@ -62,12 +92,6 @@ func (w *Worker) putResult(ctx context.Context, key string, body io.ReadSeeker) 
 	if _, err := io.Copy(own, body); err != nil {
 		return false, err
 	}
-	if _, err := objstore.Fetch(ctx, w.out, key, found); err != nil {
-		return false, err
-	}
-	if !bytes.Equal(own.Sum(nil), found.Sum(nil)) {
-		return false, fmt.Errorf("%w: %s/%s is there with other bytes, as a worker leaves it of a job that was replaced\n  hint: remove it, and sweep the job",
-			ErrConflict, w.out.URL(), key)
-	}
-	return false, nil
+	_, err := objstore.Fetch(ctx, w.out, key, found)
+	return bytes.Equal(own.Sum(nil), found.Sum(nil)), err
 }

@@ -36,7 +36,7 @@ func newSeeds(t testing.TB) *seeds {
 	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{Components: 4})
 	must(err)
 	run := mining.Compute{Engine: engine.Native(engine.Options{})}
-	at := &Place{"fuzz", objstore.NewMemory(), objstore.NewMemory()}
+	at := &Place{Name: "fuzz", In: objstore.NewMemory(), Out: objstore.NewMemory()}
 	m, err := Init(t.Context(), at, folder, p, InitOptions{Mine: mining.Options{Compute: run}, Shards: 30})
 	must(err)
 	w, err := NewWorker(at.In, at.Out, Options{Compute: run, Dir: t.TempDir()})

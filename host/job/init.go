@@ -129,6 +129,9 @@ func (i *initial) putInputs(ctx context.Context, groups [][]byte, manifest []byt
 	if err := in.Put(ctx, projectionKey, bytes.NewReader(i.projection.File)); err != nil {
 		return err
 	}
+	if err := i.place.putResults(ctx); err != nil {
+		return err
+	}
 	return i.place.putManifest(ctx, manifest)
 }
 

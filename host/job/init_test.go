@@ -25,14 +25,14 @@ func TestShardsThatAreTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := InitOptions{Mine: mining.Options{Compute: mining.Compute{Engine: engine.Native(engine.Options{})}}, Shards: 2}
-	at := &Place{"large", objstore.NewMemory(), objstore.NewMemory()}
+	at := &Place{Name: "large", In: objstore.NewMemory(), Out: objstore.NewMemory()}
 	m, err := Init(t.Context(), at, folder, p, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func(most int64) { maxShard = most }(maxShard)
 	maxShard = m.Shards[0].Size - 1
-	at = &Place{"large", objstore.NewMemory(), objstore.NewMemory()}
+	at = &Place{Name: "large", In: objstore.NewMemory(), Out: objstore.NewMemory()}
 	if _, err := Init(t.Context(), at, folder, p, o); !errors.Is(err, option.ErrOption) || !strings.Contains(err.Error(), "about 3 shards would do") {
 		t.Errorf("%v", err)
 	}

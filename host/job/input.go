@@ -28,6 +28,7 @@ const (
 	hintUpload  = "upload the file that the manifest was made of" // for bytes that are not the manifest's
 	hintNewJob  = "make the job again"
 	hintVectors = "make the vectors and the job again"
+	hintPolicy  = "let workers read and list the inputs (role, bucket policy, key of KMS); then send the messages of the dead-letter queue back, or run quarry job sweep"
 )
 
 // errTooLong is returned by a checkedWriter for bytes past the size that the manifest says.
@@ -58,7 +59,10 @@ func (w *Worker) fetchInput(ctx context.Context, f File, to io.Writer, reset fun
 		sameSize, sum := err == nil && checked.size == f.Size, hex.EncodeToString(checked.hash.Sum(nil))
 		switch {
 		case err != nil && !errors.Is(err, errTooLong):
-			return err
+			if absent, e := missing(ctx, w.in, f.Name, err); !absent {
+				return deniedInput(f.Name, e)
+			}
+			return fmt.Errorf("there is no %s yet: %w", f.Name, objstore.ErrNotExist)
 		case sameSize && sum == f.SHA256:
 			return nil
 		case try == 2 && !sameSize:

@@ -37,10 +37,18 @@ func ResultsOf(bucket string) string {
 type Place struct {
 	Name    string
 	In, Out objstore.Store
+
+	results string // the bucket of the results, where a record has to name it; see places.go
 }
 
-// Locate opens the stores of the job at a URL, such as s3://in/jobs/nightly. results is the bucket of the results;
-// empty means ResultsOf the bucket of the inputs. It fails with option.ErrOption where the URL is not a job's.
+// OpenError is the error of a bucket that could not be opened. Nothing was asked of it yet.
+type OpenError struct{ error }
+
+func (e *OpenError) Unwrap() error { return e.error }
+
+// Locate opens the stores of the job at a URL, such as s3://in/jobs/nightly. results is the bucket of the results; empty
+// means the one that Init was given, or ResultsOf the bucket of the inputs. It fails with option.ErrOption where the URL
+// is not a job's.
 func Locate(ctx context.Context, url, results string) (*Place, error) {
 	trimmed := strings.TrimRight(url, "/")
 	i := strings.LastIndex(trimmed, "/"+Folder)
@@ -48,21 +56,60 @@ func Locate(ctx context.Context, url, results string) (*Place, error) {
 		trimmed, i = "./"+trimmed, 1
 	}
 	if i < 0 || !ValidJob(trimmed[i+1+len(Folder):]) {
-		return nil, fmt.Errorf("%w: %q is not the place of a job\n  hint: a job is at BUCKET/jobs/NAME, as s3://in/jobs/nightly", option.ErrOption, url)
+		return nil, &OpenError{fmt.Errorf("%w: %q is not the place of a job\n  hint: a job is at BUCKET/jobs/NAME, as s3://in/jobs/nightly", option.ErrOption, url)}
 	}
 	return At(ctx, trimmed[:i], results, trimmed[i+1+len(Folder):])
 }
 
-// At opens the stores of the job of that name in a bucket. It fails with option.ErrOption where the name is not valid.
+// At opens the stores of the job of that name in a bucket; results are as for Locate. It fails with option.ErrOption
+// where the name is not valid.
 func At(ctx context.Context, bucket, results, name string) (*Place, error) {
 	if !ValidJob(name) {
-		return nil, fmt.Errorf("%w: job name %q; it has no slash, at most %d bytes, and is neither empty nor \".\" nor \"..\"", option.ErrOption, name, maxName)
+		return nil, &OpenError{fmt.Errorf("%w: job name %q; it has no slash, at most %d bytes, and is neither empty nor \".\" nor \"..\"", option.ErrOption, name, maxName)}
 	}
 	in, out, err := OpenBuckets(ctx, bucket, results)
 	if err != nil {
 		return nil, err
 	}
-	return Within(in, out, name), nil
+	at := Within(in, out, name)
+	if results == "" {
+		if strings.HasPrefix(bucket, "s3://") {
+			at.results = ResultsOf(bucket)
+		}
+		return at.Recorded(ctx)
+	}
+	at.results, err = recordable(results)
+	return at, err
+}
+
+// recordable is a bucket's URL without a slash at its end, or a folder's absolute path.
+func recordable(bucket string) (string, error) {
+	if strings.Contains(bucket, "://") {
+		return strings.TrimRight(bucket, "/"), nil
+	}
+	return filepath.Abs(bucket)
+}
+
+// Recorded is the place with the results where the record among the inputs says that they are, or the place itself
+// where there is no record.
+func (p *Place) Recorded(ctx context.Context) (*Place, error) {
+	bucket, err := recordedResults(ctx, p.In)
+	if err != nil || bucket == "" || bucket == p.results {
+		return p, err
+	}
+	out, err := objstore.Open(ctx, bucket)
+	if err != nil {
+		return nil, &OpenError{err}
+	}
+	return &Place{p.Name, p.In, objstore.Sub(out, Folder+p.Name), bucket}, nil
+}
+
+// putResults records where the results go.
+func (p *Place) putResults(ctx context.Context) error {
+	if p.results == "" {
+		return nil
+	}
+	return p.In.Put(ctx, resultsKey, marshalRecord(resultsRecord{resultsFormat, p.results}))
 }
 
 // OpenBuckets opens a bucket and that of its results; empty results mean ResultsOf the bucket.
@@ -71,17 +118,17 @@ func OpenBuckets(ctx context.Context, bucket, results string) (in, out objstore.
 		results = ResultsOf(bucket)
 	}
 	if in, err = objstore.Open(ctx, bucket); err != nil {
-		return nil, nil, err
+		return nil, nil, &OpenError{err}
 	}
 	if out, err = objstore.Open(ctx, results); err != nil {
-		return nil, nil, err
+		return nil, nil, &OpenError{err}
 	}
 	return in, out, nil
 }
 
 // Within is the place of the job of that name in two buckets that are open.
 func Within(in, out objstore.Store, name string) *Place {
-	return &Place{name, objstore.Sub(in, Folder+name), objstore.Sub(out, Folder+name)}
+	return &Place{Name: name, In: objstore.Sub(in, Folder+name), Out: objstore.Sub(out, Folder+name)}
 }
 
 // Names gives the names of a bucket's jobs, in order. In the bucket of results these are the jobs that have begun.

@@ -15,22 +15,46 @@ import (
 // object.
 const concurrentRequests = 16
 
-// notFound reports whether an error says that an object is not there, as far as the worker can know: S3 answers that an
-// object is denied where it is missing and the worker may get objects but not list them.
-func notFound(err error) bool {
-	return errors.Is(err, objstore.ErrNotExist) || errors.Is(err, objstore.ErrDenied)
+// missing finds out what the error of a look-up means: true where the object is not there, otherwise an error, which is
+// nil for a nil error. S3 says that a missing object is denied to whoever may not list it, and its documentation does
+// not say what it answers where a policy allows to list below a prefix. So where an object is denied, the list decides;
+// where that may not be read either, the object stays denied.
+func missing(ctx context.Context, s objstore.Store, key string, err error) (bool, error) {
+	if errors.Is(err, objstore.ErrNotExist) {
+		return true, nil
+	}
+	if !errors.Is(err, objstore.ErrDenied) {
+		return false, err
+	}
+	for object, e := range s.List(ctx, key, "") {
+		if e != nil {
+			return false, errors.Join(err, e)
+		}
+		if object.Key == key {
+			return false, err
+		}
+		break // the key would be the first of the list
+	}
+	return true, nil
 }
 
 // exists reports whether an object is there.
 func exists(ctx context.Context, s objstore.Store, key string) (bool, error) {
 	_, err := s.Head(ctx, key)
-	if notFound(err) {
-		return false, nil
-	}
-	return err == nil, err
+	absent, err := missing(ctx, s, key, err)
+	return err == nil && !absent, err
 }
 
-// uploaded reports which of some inputs are there.
+// read reads an object of at most limit bytes. The error is objstore.ErrNotExist where it is not there.
+func read(ctx context.Context, s objstore.Store, key string, limit int64) ([]byte, objstore.Object, error) {
+	b, object, err := objstore.ReadAll(ctx, s, key, limit)
+	if absent, e := missing(ctx, s, key, err); e != nil || !absent {
+		return b, object, e
+	}
+	return nil, object, fmt.Errorf("get %s/%s: %w", s.URL(), key, objstore.ErrNotExist)
+}
+
+// uploaded reports which of some inputs are there. One that is denied counts as there: to mine it fails, and says so.
 func (w *Worker) uploaded(ctx context.Context, files []File) ([]bool, error) {
 	there := make([]bool, len(files))
 	group, ctx := errgroup.WithContext(ctx)
@@ -38,6 +62,9 @@ func (w *Worker) uploaded(ctx context.Context, files []File) ([]bool, error) {
 	for i, f := range files {
 		group.Go(func() (err error) {
 			there[i], err = exists(ctx, w.in, f.Name)
+			if errors.Is(err, objstore.ErrDenied) {
+				there[i], err = true, nil
+			}
 			return err
 		})
 	}

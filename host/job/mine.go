@@ -31,13 +31,14 @@ func (w *Worker) mineShard(ctx context.Context, o *Outcome, shard int, groups []
 		return o, nil
 	}
 	if outOfTime(ctx, timed, err) {
-		return nil, fmt.Errorf("%s, %d documents, %d bytes: %w: it was given up after %v\n  hint: give workers more time or memory, or make the job with more shards",
-			s.Name, s.Rows, s.Size, ErrDeadline, time.Since(began).Round(time.Millisecond))
+		hint := "give workers more time or memory, or make the job with more shards"
+		return nil, fmt.Errorf("%s, %d documents, %d bytes: %w: it was given up after %v: %w\n  hint: %s",
+			s.Name, s.Rows, s.Size, ErrDeadline, time.Since(began).Round(time.Millisecond), err, hint)
 	}
 	if r, ok := refusalOf(s.Name, err); ok {
 		return w.refuse(ctx, o, r)
 	}
-	if notFound(err) && !errors.Is(err, errPut) {
+	if errors.Is(err, objstore.ErrNotExist) && !errors.Is(err, errPut) {
 		o.Action, o.Problem = Waits, err.Error()
 		return o, nil
 	}
@@ -180,7 +181,7 @@ func refusalOf(shard string, err error) (Refusal, bool) {
 	return Refusal{}, false
 }
 
-// errPut is in errors of putting a part. Where such an error says that something is denied, it is no input that is yet
+// errPut is in errors of putting a part. Where such an error says that an object is missing, it is no input that is yet
 // to come.
 var errPut = errors.New("put the part")
 

@@ -22,54 +22,43 @@ func (w *Worker) loadJob(ctx context.Context) (*Outcome, error) {
 	}
 	if _, err := readResult(ctx, w.in, w.out); err == nil {
 		return &Outcome{Action: Finished}, nil
-	} else if !notFound(err) {
+	} else if errors.Is(err, ErrReplaced) {
+		if replaced, e := wasReplaced(ctx, w.out); e != nil || !replaced {
+			return nil, errors.Join(err, e)
+		}
+	} else if !errors.Is(err, objstore.ErrNotExist) {
 		return nil, err
 	}
 	pinned, err := w.out.Head(ctx, ManifestKey)
-	if errors.Is(err, objstore.ErrDenied) {
-		err = w.deniedOrMissing(ctx, ManifestKey, err)
-	}
-	if errors.Is(err, objstore.ErrNotExist) {
+	if absent, e := missing(ctx, w.out, ManifestKey, err); e != nil {
+		return nil, e
+	} else if absent {
 		return w.pin(ctx)
-	}
-	if err != nil {
-		return nil, err
 	}
 	if w.manifest != nil && pinned.ETag == w.manifestETag {
 		return nil, nil
 	}
-	return nil, w.loadPinned(ctx)
-}
-
-// deniedOrMissing finds out what it means that a look-up among the results was denied. It returns ErrNotExist where the
-// list does not have the object, and otherwise the error that it was given. S3 says that a missing object is denied to
-// those who may not list it, and its documentation does not say what it answers where a policy allows to list below a
-// prefix.
-func (w *Worker) deniedOrMissing(ctx context.Context, key string, denied error) error {
-	for object, err := range w.out.List(ctx, key, "") {
-		if err != nil {
-			return errors.Join(denied, err)
-		}
-		if object.Key == key {
-			return denied
-		}
-		break // the key would be the first of the list
+	if err := w.checkPlaces(ctx); err != nil {
+		return nil, err
 	}
-	return objstore.ErrNotExist
+	return nil, w.loadPinned(ctx)
 }
 
 // pin copies the manifest of the inputs to the results, and loads it.
 func (w *Worker) pin(ctx context.Context) (*Outcome, error) {
 	w.manifest = nil // it was of a job that this one replaces
-	b, _, err := objstore.ReadAll(ctx, w.in, ManifestKey, maxManifest)
-	if notFound(err) {
-		return &Outcome{Action: Waits, Problem: fmt.Sprintf("there is no %s yet, or it may not be read: %v", ManifestKey, err)}, nil
+	b, _, err := read(ctx, w.in, ManifestKey, maxManifest)
+	if errors.Is(err, objstore.ErrNotExist) {
+		return &Outcome{Action: Waits, Problem: fmt.Sprintf("there is no %s yet", ManifestKey)}, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, deniedInput(ManifestKey, err)
 	}
 	if _, err := ParseManifest(b); err != nil {
 		return w.refuse(ctx, &Outcome{}, Refusal{ManifestKey, err.Error(), "upload a sound one"})
+	}
+	if err := w.checkPlaces(ctx); err != nil {
+		return nil, err
 	}
 	if err := w.out.PutNew(ctx, ManifestKey, bytes.NewReader(b)); err != nil && !errors.Is(err, objstore.ErrExists) {
 		return nil, err
@@ -97,14 +86,14 @@ func (w *Worker) loadPinned(ctx context.Context) error {
 
 // refuseOtherManifest writes a record where the manifest among the inputs is not the one that the job goes by.
 func (w *Worker) refuseOtherManifest(ctx context.Context) error {
-	b, _, err := objstore.ReadAll(ctx, w.in, ManifestKey, maxManifest)
-	if notFound(err) || err == nil && shaOf(b) == w.manifest.manifestSHA {
+	b, _, err := read(ctx, w.in, ManifestKey, maxManifest)
+	if errors.Is(err, objstore.ErrNotExist) || err == nil && shaOf(b) == w.manifest.manifestSHA {
 		return nil
 	}
 	if err == nil {
 		_, err = w.refuse(ctx, &Outcome{}, Refusal{ManifestKey, "it was changed after the job had begun", "cancel the job, and begin another"})
 	}
-	return err
+	return deniedInput(ManifestKey, err)
 }
 
 // checkPinned fails where the job was cancelled or replaced since the worker loaded its manifest.
@@ -114,9 +103,10 @@ func (w *Worker) checkPinned(ctx context.Context) error {
 	} else if there {
 		return errCancelled
 	}
-	if now, err := w.out.Head(ctx, ManifestKey); err != nil && !notFound(err) {
+	now, err := w.out.Head(ctx, ManifestKey)
+	if absent, err := missing(ctx, w.out, ManifestKey, err); err != nil {
 		return err
-	} else if err != nil || now.ETag != w.manifestETag {
+	} else if absent || now.ETag != w.manifestETag {
 		return fmt.Errorf("%s is not the job that was merged any more: it was made anew meanwhile", w.out.URL())
 	}
 	return nil

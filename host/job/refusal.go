@@ -40,16 +40,48 @@ func refusedKey(name string) string {
 
 // refuse writes a record, and says in the outcome what was refused.
 func (w *Worker) refuse(ctx context.Context, o *Outcome, r Refusal) (*Outcome, error) {
+	o.Action, o.Refused, o.Problem, o.Hint = Refused, r.Name, r.Problem, r.Hint
+	return o, w.putRefusal(ctx, r)
+}
+
+// putRefusal writes a record.
+func (w *Worker) putRefusal(ctx context.Context, r Refusal) error {
 	record := refusalRecord{Format: refusalFormat, Refusal: r}
 	if w.manifest != nil {
 		record.Manifest = w.manifest.manifestSHA
 	}
 	b, err := json.MarshalIndent(record, "", "  ")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	o.Action, o.Refused, o.Problem, o.Hint = Refused, r.Name, r.Problem, r.Hint
-	return o, w.out.Put(ctx, refusedKey(r.Name), bytes.NewReader(append(b, '\n')))
+	return w.out.Put(ctx, refusedKey(r.Name), bytes.NewReader(append(b, '\n')))
+}
+
+// Denied is the error of an input that is there, as far as the worker can tell, and that the worker may not read. Its
+// turn must come again: once a policy is mended, nothing else brings it back. It wraps objstore.ErrDenied.
+type Denied struct {
+	Refusal
+	cause error
+}
+
+func (e *Denied) Error() string { return e.Name + ": " + e.Problem + "\n  hint: " + e.Hint }
+func (e *Denied) Unwrap() error { return e.cause }
+
+// deniedInput makes a Denied of an input's error, where it is denied.
+func deniedInput(name string, err error) error {
+	if !errors.Is(err, objstore.ErrDenied) {
+		return err
+	}
+	return &Denied{Refusal{name, "it was denied to a worker: " + err.Error(), hintPolicy}, err}
+}
+
+// recordDenied writes a record where an input was denied, so that whoever asks how the job stands learns why it does
+// not go on. It returns err.
+func (w *Worker) recordDenied(ctx context.Context, err error) error {
+	if denied := (*Denied)(nil); errors.As(err, &denied) {
+		return errors.Join(err, w.putRefusal(ctx, denied.Refusal))
+	}
+	return err
 }
 
 // readRefusals reads the records of objects that are not mended yet. mined has the names of the shards that are mined.
@@ -70,6 +102,9 @@ func (w *Worker) readRefusals(ctx context.Context, mined map[string]bool) ([]Ref
 		if err := json.Unmarshal(b, &r); err != nil || r.Format != refusalFormat {
 			return nil, fmt.Errorf("%s/%s: not the record of a refused object", out.URL(), object.Key)
 		}
+		if r.Manifest != "" && r.Manifest != w.manifest.manifestSHA {
+			continue // it is of a job that this one replaced
+		}
 		mended, err := w.isMended(ctx, r.Refusal, mined)
 		if err != nil {
 			return nil, err
@@ -81,6 +116,11 @@ func (w *Worker) readRefusals(ctx context.Context, mined map[string]bool) ([]Ref
 	return refusals, nil
 }
 
+// cannotRead reports whether an object is missing or denied.
+func cannotRead(err error) bool {
+	return errors.Is(err, objstore.ErrNotExist) || errors.Is(err, objstore.ErrDenied)
+}
+
 // isMended reports whether an object that was refused is in order now. A shard is where it is mined, and the manifest
 // where it is the one that the job goes by. The projection and the groups are where they have the manifest's bytes.
 // What the manifest does not name has to be gone.
@@ -89,9 +129,12 @@ func (w *Worker) isMended(ctx context.Context, r Refusal, mined map[string]bool)
 	if _, ok := m.shard(r.Name); ok {
 		return mined[r.Name], nil
 	}
+	if r.Name == ManifestKey && r.Hint == hintPolicy { // which a worker has read since, where it copied it
+		return exists(ctx, w.out, ManifestKey)
+	}
 	if r.Name == ManifestKey {
 		b, _, err := objstore.ReadAll(ctx, w.in, ManifestKey, maxManifest)
-		if notFound(err) {
+		if cannotRead(err) {
 			return false, nil
 		}
 		return err == nil && shaOf(b) == m.manifestSHA, err
@@ -103,11 +146,11 @@ func (w *Worker) isMended(ctx context.Context, r Refusal, mined map[string]bool)
 		there, err := exists(ctx, w.in, r.Name)
 		return !there, err
 	}
-	if r.Hint != hintUpload { // it had the manifest's bytes, and they make no sense: it is not in order as long as shards wait for it
+	if r.Hint != hintUpload { // its bytes are the manifest's, and make no sense, or a worker is denied them: shards wait for it
 		return len(mined) == len(m.Shards), nil
 	}
 	err := w.fetchInput(ctx, f, io.Discard, func() error { return nil })
-	if errors.As(err, new(*inputError)) || notFound(err) {
+	if errors.As(err, new(*inputError)) || cannotRead(err) {
 		return false, nil
 	}
 	return err == nil, err

@@ -51,7 +51,7 @@ func Fetch(ctx context.Context, at *Place, w io.Writer) (*negatives.Manifest, er
 // job is not finished: the next worker to merge finishes it. The error is objstore.ErrNotExist where there is no
 // result.
 func readResult(ctx context.Context, in, out objstore.Store) (*negatives.Manifest, error) {
-	b, _, err := objstore.ReadAll(ctx, out, resultKey, maxManifest)
+	b, _, err := read(ctx, out, resultKey, maxManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -64,15 +64,18 @@ func readResult(ctx context.Context, in, out objstore.Store) (*negatives.Manifes
 	if err := checkResult(ctx, in, out, result); err != nil {
 		return nil, err
 	}
-	_, err = out.Head(ctx, negativesKey)
+	there, err := exists(ctx, out, negativesKey)
+	if err == nil && !there {
+		err = fmt.Errorf("%s/%s: %w", out.URL(), negativesKey, objstore.ErrNotExist)
+	}
 	return result, err
 }
 
 // checkResult compares a result with the manifest among the results, or with that of the inputs where there is none.
 func checkResult(ctx context.Context, in, out objstore.Store, result *negatives.Manifest) error {
 	for _, s := range []objstore.Store{out, in} {
-		b, _, err := objstore.ReadAll(ctx, s, ManifestKey, maxManifest)
-		if notFound(err) {
+		b, _, err := read(ctx, s, ManifestKey, maxManifest)
+		if errors.Is(err, objstore.ErrNotExist) {
 			continue
 		}
 		var job struct { // the manifest may be one that this program does not take, but it says whose the result is

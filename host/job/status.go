@@ -41,7 +41,7 @@ type Status struct {
 func ReadStatus(ctx context.Context, at *Place) (*Status, error) {
 	s := &Status{Job: at.Name, State: Pending, Uploaded: []string{}, Absent: []string{}, Refused: []Refusal{}}
 	m, err := at.readManifest(ctx)
-	if notFound(err) {
+	if errors.Is(err, objstore.ErrNotExist) {
 		s.State, s.Problem = Waits, fmt.Sprintf("there is no %s/%s", at.In.URL(), ManifestKey)
 		return s, nil
 	}
@@ -73,9 +73,9 @@ func ReadStatus(ctx context.Context, at *Place) (*Status, error) {
 
 // readManifest reads the manifest that the job goes by; before it has begun, that of the inputs.
 func (p *Place) readManifest(ctx context.Context) (*Manifest, error) {
-	b, _, err := objstore.ReadAll(ctx, p.Out, ManifestKey, maxManifest)
-	if notFound(err) {
-		b, _, err = objstore.ReadAll(ctx, p.In, ManifestKey, maxManifest)
+	b, _, err := read(ctx, p.Out, ManifestKey, maxManifest)
+	if errors.Is(err, objstore.ErrNotExist) {
+		b, _, err = read(ctx, p.In, ManifestKey, maxManifest)
 	}
 	if err != nil {
 		return nil, err
@@ -93,7 +93,11 @@ func (s *Status) readState(ctx context.Context, w *Worker, parts map[string]bool
 	switch {
 	case err == nil:
 		s.State, s.Tallies = Finished, &result.Tallies
-	case !notFound(err):
+	case errors.Is(err, ErrReplaced):
+		if replaced, e := wasReplaced(ctx, w.out); e != nil || !replaced {
+			return errors.Join(err, e)
+		}
+	case !errors.Is(err, objstore.ErrNotExist):
 		return err
 	}
 	if there, err := exists(ctx, w.out, cancelledKey); err != nil || there {

@@ -19,6 +19,7 @@ import (
 const (
 	negativesKey = "negatives.jsonl"
 	resultKey    = "negatives.manifest.json"
+	sourceKey    = "source.json"
 )
 
 // kind is a fault of an operation on a store.

@@ -111,8 +111,14 @@ func (w *Worker) Close(ctx context.Context) error {
 
 // Shard mines the shard of that name for the groups that have no part of it yet. Where all parts of the job are there
 // then, it merges them and commits the result. After an error the shard's turn must come again: ErrDeadline,
-// ErrConflict, or an error of a store or the disk.
+// ErrConflict, Denied, or an error of a store or the disk.
 func (w *Worker) Shard(ctx context.Context, name string) (*Outcome, error) {
+	o, err := w.mineAndMerge(ctx, name)
+	return o, w.recordDenied(ctx, err)
+}
+
+// mineAndMerge is Shard without a record of what was denied.
+func (w *Worker) mineAndMerge(ctx context.Context, name string) (*Outcome, error) {
 	o, err := w.loadJob(ctx)
 	if o != nil || err != nil {
 		return o, err
@@ -162,6 +168,12 @@ func (w *Worker) unminedGroups(ctx context.Context, shard int) (groups []int, er
 // Sweep looks at the job as a whole. Where all parts are there it merges them and commits the result. Otherwise the
 // outcome says which shards are not mined.
 func (w *Worker) Sweep(ctx context.Context) (*Outcome, error) {
+	o, err := w.mergeOrLook(ctx)
+	return o, w.recordDenied(ctx, err)
+}
+
+// mergeOrLook is Sweep without a record of what was denied.
+func (w *Worker) mergeOrLook(ctx context.Context) (*Outcome, error) {
 	o, err := w.loadJob(ctx)
 	if o != nil || err != nil {
 		return o, err
