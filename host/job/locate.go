@@ -134,25 +134,7 @@ func Within(in, out objstore.Store, name string) *Place {
 // Names gives the names of a bucket's jobs, in order. In the bucket of results these are the jobs that have begun.
 // bucket is the store of the keys below Folder. An error ends the sequence.
 func Names(ctx context.Context, bucket objstore.Store) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		for after := ""; ; {
-			name := ""
-			for object, err := range bucket.List(ctx, "", after) {
-				if err != nil {
-					yield("", err)
-					return
-				}
-				if first, _, inside := strings.Cut(object.Key, "/"); inside { // an object beside the jobs' folders is of no job
-					name = first
-					break
-				}
-			}
-			if name == "" || !yield(name, nil) {
-				return
-			}
-			after = name + "0" // the first key that can follow those of name/
-		}
-	}
+	return bucket.Folders(ctx, "", "") // an object beside the jobs' folders is of no job
 }
 
 // maxName is the length of the longest name of a job, in bytes. A file system takes no longer name of a folder, and S3

@@ -95,7 +95,7 @@ func stat(path string) (fs.FileInfo, error) {
 }
 
 func fileObject(key string, info fs.FileInfo) Object {
-	return Object{key, info.Size(), fmt.Sprintf("%x-%x-%x", info.Size(), info.ModTime().UnixNano(), inode(info))}
+	return Object{key, info.Size(), fmt.Sprintf("%x-%x-%x", info.Size(), info.ModTime().UnixNano(), inode(info)), info.ModTime().UTC()}
 }
 
 func (s *file) URL() string { return s.dir }
@@ -240,18 +240,32 @@ func (s *file) List(ctx context.Context, prefix, after string) iter.Seq2[Object,
 
 // walk lists a folder, whose name is empty or ends in a slash. It returns false where the listing is to end.
 func (s *file) walk(ctx context.Context, folder, prefix, after string, yield func(Object, error) bool) bool {
+	names, err := s.entries(ctx, folder)
+	if err != nil {
+		yield(Object{}, err)
+		return false
+	}
+	for _, name := range names {
+		if !s.visit(ctx, name, prefix, after, yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// entries gives what a folder holds that may be an object or hold one, in the order of keys. All names begin with the
+// folder's, and those of folders end in a slash.
+func (s *file) entries(ctx context.Context, folder string) ([]string, error) {
 	path := filepath.Join(s.dir, filepath.FromSlash(folder))
 	if err := ctx.Err(); err != nil {
-		yield(Object{}, fmt.Errorf("list %s: %w", path, err))
-		return false
+		return nil, fmt.Errorf("list %s: %w", path, err)
 	}
 	entries, err := os.ReadDir(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true // nothing has been put yet, or it was deleted meanwhile
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil // nothing has been put yet, or it was deleted meanwhile
 	}
 	if err != nil {
-		yield(Object{}, fileError("list", path, err))
-		return false
+		return nil, fileError("list", path, err)
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
@@ -264,12 +278,7 @@ func (s *file) walk(ctx context.Context, folder, prefix, after string, yield fun
 		}
 	}
 	slices.Sort(names)
-	for _, name := range names {
-		if !s.visit(ctx, name, prefix, after, yield) {
-			return false
-		}
-	}
-	return true
+	return names, nil
 }
 
 // visit lists one name of a folder: an object, or a folder, whose name ends in a slash.
@@ -294,6 +303,58 @@ func (s *file) visit(ctx context.Context, name, prefix, after string, yield func
 		return false
 	}
 	return yield(fileObject(name, info), nil)
+}
+
+// Folders reads the folder once, and looks into each folder in it for an object.
+func (s *file) Folders(ctx context.Context, prefix, after string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		names, err := s.folders(ctx, prefix)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for _, name := range names {
+			if !isAfter(name, after) {
+				continue
+			}
+			holds := false
+			s.walk(ctx, prefix+name+"/", "", "", func(_ Object, e error) bool {
+				holds, err = e == nil, e
+				return false
+			})
+			if err != nil {
+				yield("", err)
+				return
+			}
+			if holds && !yield(name, nil) {
+				return
+			}
+		}
+	}
+}
+
+// folders gives the names of the folders directly below prefix, empty ones too, in the order of the keys in them.
+func (s *file) folders(ctx context.Context, prefix string) ([]string, error) {
+	if err := checkPrefix(prefix); err != nil {
+		return nil, err
+	}
+	if prefix != "" {
+		path, err := s.path(ctx, "list", strings.TrimSuffix(prefix, "/"))
+		if err != nil {
+			return nil, err
+		}
+		if s.checkFolders(filepath.Join(path, "x")) != nil {
+			return nil, nil // List finds nothing below a link
+		}
+	}
+	entries, err := s.entries(ctx, prefix)
+	var names []string
+	for _, entry := range entries {
+		if name, isFolder := strings.CutSuffix(strings.TrimPrefix(entry, prefix), "/"); isFolder && isKey(name) {
+			names = append(names, name)
+		}
+	}
+	return names, err
 }
 
 // Delete also removes the folders that it leaves empty. It calls Rmdir, since os.Remove would remove a file too that

@@ -264,6 +264,8 @@ func TestFileForeign(t *testing.T) {
 		os.Symlink(outside, filepath.Join(dir, "in", "link")),
 		os.Symlink(filepath.Dir(outside), filepath.Join(dir, "linked")),
 		os.Mkdir(filepath.Join(dir, "empty"), 0o755),
+		os.Mkdir(filepath.Join(filepath.Dir(outside), "folder"), 0o755),
+		os.WriteFile(filepath.Join(filepath.Dir(outside), "folder", "k"), []byte("x"), 0o644),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -278,6 +280,18 @@ func TestFileForeign(t *testing.T) {
 	}
 	if !slices.Equal(keys, []string{"by-hand", "in/k"}) {
 		t.Errorf("there are %q", keys)
+	}
+	for prefix, want := range map[string]string{"": "[in]", "linked/": "[]", "empty/": "[]", "in/": "[]"} {
+		names := []string{}
+		for name, err := range s.Folders(t.Context(), prefix, "") {
+			if err != nil {
+				t.Error(err)
+			}
+			names = append(names, name)
+		}
+		if fmt.Sprint(names) != want {
+			t.Errorf("folders below %q are %q, expected %s", prefix, names, want)
+		}
 	}
 	for _, key := range []string{"in/link", "empty", "linked"} {
 		if _, err := s.Head(t.Context(), key); !errors.Is(err, objstore.ErrNotExist) {
@@ -298,7 +312,7 @@ func TestFileForeign(t *testing.T) {
 			}
 		}
 	}
-	if there, err := os.ReadDir(filepath.Dir(outside)); err != nil || len(there) != 1 {
+	if there, err := os.ReadDir(filepath.Dir(outside)); err != nil || len(there) != 2 {
 		t.Errorf("put by way of a link: %v, %v", there, err)
 	}
 	for _, key := range []string{".tmp", ".tmp/x", ".TMP/x"} {

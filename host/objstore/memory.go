@@ -11,18 +11,25 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
+
+// content is an object's bytes, which are never changed, only replaced.
+type content struct {
+	bytes    []byte
+	modified time.Time
+}
 
 // memory is objects in the memory of this process, for tests and small jobs.
 type memory struct {
 	mu      sync.Mutex
-	objects map[string][]byte // bytes are never changed, only replaced
+	objects map[string]content
 }
 
 var _ Store = (*memory)(nil)
 
 // NewMemory makes an empty store in memory.
-func NewMemory() Store { return &memory{objects: map[string][]byte{}} }
+func NewMemory() Store { return &memory{objects: map[string]content{}} }
 
 func (m *memory) URL() string { return "memory:" }
 
@@ -34,16 +41,16 @@ func (m *memory) find(ctx context.Context, op, key string) ([]byte, Object, erro
 		return nil, Object{}, err
 	}
 	m.mu.Lock()
-	b, ok := m.objects[key]
+	c, ok := m.objects[key]
 	m.mu.Unlock()
 	if !ok {
 		return nil, Object{}, fmt.Errorf("%s %s: %w", op, m.name(key), ErrNotExist)
 	}
-	return b, describe(key, b), nil
+	return c.bytes, describe(key, c), nil
 }
 
-func describe(key string, b []byte) Object {
-	return Object{key, int64(len(b)), fmt.Sprintf("%x", sha256.Sum256(b))}
+func describe(key string, c content) Object {
+	return Object{key, int64(len(c.bytes)), fmt.Sprintf("%x", sha256.Sum256(c.bytes)), c.modified}
 }
 
 func (m *memory) check(ctx context.Context, op, key string) error {
@@ -97,7 +104,7 @@ func (m *memory) put(ctx context.Context, key string, body io.Reader, replace bo
 	if _, taken := m.objects[key]; taken && !replace {
 		return fmt.Errorf("put %s: %w", m.name(key), ErrExists)
 	}
-	m.objects[key] = b
+	m.objects[key] = content{b, time.Now().Round(0).UTC()} // without the monotonic clock, times compare with ==
 	return nil
 }
 
@@ -112,6 +119,29 @@ func (m *memory) List(ctx context.Context, prefix, after string) iter.Seq2[Objec
 				return
 			}
 			if strings.HasPrefix(key, prefix) && key > after && !yield(describe(key, objects[key]), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memory) Folders(ctx context.Context, prefix, after string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if err := checkPrefix(prefix); err != nil {
+			yield("", err)
+			return
+		}
+		last := ""
+		for o, err := range m.List(ctx, prefix, "") {
+			if err != nil {
+				yield("", err)
+				return
+			}
+			name, _, inside := strings.Cut(strings.TrimPrefix(o.Key, prefix), "/")
+			if !inside || name == last || !isAfter(name, after) {
+				continue
+			}
+			if last = name; !yield(name, nil) {
 				return
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"time"
 )
 
 var (
@@ -34,6 +35,9 @@ type Object struct {
 	Key  string // below the store's prefix
 	Size int64  // bytes
 	ETag string // another where the bytes are others. S3 gives it; of a file, it is made of size, time and inode number
+	// Modified is when the object was last written, by the store's clock, in UTC. S3 gives whole seconds. It is zero
+	// where the store does not say.
+	Modified time.Time
 }
 
 // Store is objects by key. Its methods may be called by several goroutines at once. An error names the operation and
@@ -58,6 +62,11 @@ type Store interface {
 	// bytes. It asks for a page at a time. It leaves out what is there under a name that is not a valid key, such as
 	// the folder/ that S3's console makes. An error ends it.
 	List(ctx context.Context, prefix, after string) iter.Seq2[Object, error]
+	// Folders gives the names of the folders directly below prefix that come after the name after, in the order of the
+	// keys in them: a-b, a, a0. A name has no slash. prefix is empty or ends in a slash; anything else fails with ErrKey.
+	// A folder holds an object, at any depth. S3 also names a folder that holds only what has no valid key. Folders asks
+	// for a page of names at a time, however many objects the folders hold. An error ends it.
+	Folders(ctx context.Context, prefix, after string) iter.Seq2[string, error]
 	// Delete removes an object. It succeeds where the object is not there.
 	Delete(ctx context.Context, key string) error
 }

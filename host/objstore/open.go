@@ -93,6 +93,10 @@ func (s *sub) List(ctx context.Context, prefix, after string) iter.Seq2[Object, 
 	}
 }
 
+func (s *sub) Folders(ctx context.Context, prefix, after string) iter.Seq2[string, error] {
+	return s.store.Folders(ctx, s.prefix+prefix, after)
+}
+
 func (s *sub) Delete(ctx context.Context, key string) error { return s.store.Delete(ctx, s.prefix+key) }
 
 // isKey tells whether a string is a valid key: Object states the rule.
@@ -106,6 +110,17 @@ func checkKey(op, key string) error {
 	}
 	return nil
 }
+
+// checkPrefix checks a prefix of Folders.
+func checkPrefix(prefix string) error {
+	if folder, ended := strings.CutSuffix(prefix, "/"); prefix != "" && (!ended || !isKey(folder)) {
+		return fmt.Errorf("list %q: %w of a folder: write a/ for the folders in a", prefix, ErrKey)
+	}
+	return nil
+}
+
+// isAfter tells whether a folder comes after another, in the order of the keys in them.
+func isAfter(name, after string) bool { return after == "" || name+"/" > after+"/" }
 
 func checkFrom(op, object string, from int64) error {
 	if from < 0 {

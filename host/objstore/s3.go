@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -14,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/logging"
 )
 
@@ -84,6 +81,9 @@ func (s *s3Store) name(key string) string { return s.URL() + "/" + key }
 // unquoted is an ETag without its quotes, which not every server gives in lists.
 func unquoted(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }
 
+// modified is a time to the second, as HEAD and GET give it. Lists of some servers are finer.
+func modified(at *time.Time) time.Time { return aws.ToTime(at).UTC().Truncate(time.Second) }
+
 func (s *s3Store) Head(ctx context.Context, key string) (Object, error) {
 	if err := checkKey("head", key); err != nil {
 		return Object{}, err
@@ -96,7 +96,7 @@ func (s *s3Store) Head(ctx context.Context, key string) (Object, error) {
 	if out.ContentLength == nil {
 		return Object{}, s.noSize("head", key)
 	}
-	return Object{key, *out.ContentLength, unquoted(out.ETag)}, nil
+	return Object{key, *out.ContentLength, unquoted(out.ETag), modified(out.LastModified)}, nil
 }
 
 // noSize is the error of an answer that does not say how large the object is. Such an object must not pass for an empty
@@ -132,7 +132,7 @@ func (s *s3Store) Get(ctx context.Context, key string, from int64, etag string) 
 		_ = out.Body.Close()
 		return nil, Object{}, s.noSize("get", key)
 	}
-	o := Object{key, from + *out.ContentLength, unquoted(out.ETag)}
+	o := Object{key, from + *out.ContentLength, unquoted(out.ETag), modified(out.LastModified)}
 	if from > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", from)) {
 		_ = out.Body.Close()
 		return nil, Object{}, fmt.Errorf("get %s: asked for bytes from %d on, the store gave %q", s.name(key), from, aws.ToString(out.ContentRange))
@@ -191,40 +191,6 @@ func remaining(body io.Seeker) (int64, error) {
 	}
 	_, err = body.Seek(at, io.SeekStart)
 	return end - at, err
-}
-
-// List asks for keys that are escaped as in a URL: XML cannot hold some characters.
-func (s *s3Store) List(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
-	return func(yield func(Object, error) bool) {
-		in := &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
-		if after != "" {
-			in.StartAfter = &after
-		}
-		for pages := s3.NewListObjectsV2Paginator(s.client, in); pages.HasMorePages(); {
-			page, err := pages.NextPage(ctx)
-			if err != nil {
-				yield(Object{}, s.fail(ctx, "list", prefix, err))
-				return
-			}
-			s.exists.Store(true)
-			for _, o := range page.Contents {
-				key := aws.ToString(o.Key)
-				if page.EncodingType == types.EncodingTypeUrl {
-					if key, err = url.QueryUnescape(key); err != nil {
-						yield(Object{}, fmt.Errorf("list %s: the key %q of the answer: %w", s.name(prefix), aws.ToString(o.Key), err))
-						return
-					}
-				}
-				if isKey(key) && !yield(Object{key, aws.ToInt64(o.Size), unquoted(o.ETag)}, nil) {
-					return
-				}
-			}
-			if aws.ToBool(page.IsTruncated) && !pages.HasMorePages() {
-				yield(Object{}, fmt.Errorf("list %s: the answer says that there are more objects, and not how to go on", s.name(prefix)))
-				return
-			}
-		}
-	}
 }
 
 func (s *s3Store) Delete(ctx context.Context, key string) error {

@@ -122,6 +122,14 @@ var operations = []operation{
 		}
 		return nil
 	}},
+	{"list folders", func(ctx context.Context, s objstore.Store) error {
+		for _, err := range s.Folders(ctx, "", "") {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
 	{"delete", func(ctx context.Context, s objstore.Store) error { return s.Delete(ctx, "gone") }},
 }
 
@@ -229,7 +237,7 @@ func TestS3Final(t *testing.T) {
 		{"403 list", 403, "AccessDenied", nil, 4, objstore.ErrDenied, "403 AccessDenied"},
 		{"404 get", 404, "NoSuchKey", nil, 1, objstore.ErrNotExist, "404 NoSuchKey"},
 		{"301 get", 301, "PermanentRedirect", []string{"X-Amz-Bucket-Region", "eu-west-3", "Location", "http://127.0.0.1:1/"}, 1, nil, "AWS_REGION=eu-west-3"},
-		{"404 delete", 404, "NoSuchKey", nil, 5, nil, ""},
+		{"404 delete", 404, "NoSuchKey", nil, 6, nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, plain, way := openThrough(t, server, func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {

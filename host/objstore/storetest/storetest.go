@@ -38,6 +38,8 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store) {
 		{"replaced whole", replacedWhole},
 		{"order", order},
 		{"pages", pages},
+		{"folders", folders},
+		{"folders, many", manyFolders},
 		{"delete", deleted},
 		{"delete beside put", deleteBesidePut},
 		{"cancelled", cancelled},
@@ -128,6 +130,9 @@ func putAndGet(t *testing.T, s objstore.Store) {
 		content, o := get(t, s, c.key, 0, "")
 		if content != c.content {
 			t.Errorf("%s holds %d bytes; %d were put", c.key, len(content), len(c.content))
+		}
+		if age := time.Since(o.Modified); age.Abs() > time.Hour || o.Modified.Location() != time.UTC {
+			t.Errorf("%s was put now, and is said to be of %v", c.key, o.Modified)
 		}
 		if o.Key != c.key || o.Size != int64(len(c.content)) || o.ETag == "" {
 			t.Errorf("get of %s says %+v", c.key, o)
@@ -378,9 +383,8 @@ func cancelled(t *testing.T, s objstore.Store) {
 	fails(t, "put", s.Put(ctx, "new", strings.NewReader("x")), context.Canceled, "put", "new")
 	fails(t, "put new", s.PutNew(ctx, "new", strings.NewReader("x")), context.Canceled, "put", "new")
 	fails(t, "delete", s.Delete(ctx, "k"), context.Canceled, "delete", "k")
-	for _, err := range s.List(ctx, "", "") {
-		fails(t, "list", err, context.Canceled, "list")
-	}
+	fails(t, "list", lastOf(s.List(ctx, "", "")), context.Canceled, "list")
+	fails(t, "folders", lastOf(s.Folders(ctx, "", "")), context.Canceled, "list")
 	if keys := list(t, s, "", ""); !slices.Equal(keys, []string{"k"}) {
 		t.Errorf("there are %q", keys)
 	}
@@ -401,6 +405,12 @@ func sub(t *testing.T, s objstore.Store) {
 	}
 	if keys := list(t, in, "", ""); !slices.Equal(keys, []string{"k/l", "m"}) {
 		t.Errorf("inside are %q", keys)
+	}
+	if names := folderNames(t, in, "", ""); !slices.Equal(names, []string{"k"}) {
+		t.Errorf("folders inside are %q", names)
+	}
+	if names := folderNames(t, in, "k/", ""); names != nil {
+		t.Errorf("folders in a folder inside are %q", names)
 	}
 	if keys := list(t, in, "", "k/l"); !slices.Equal(keys, []string{"m"}) {
 		t.Errorf("inside, after the first, are %q", keys)
