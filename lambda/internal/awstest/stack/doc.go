@@ -11,7 +11,8 @@
 //   - SQSEndpoint: SQS's protocol, for SendMessage and SendMessageBatch alone.
 //   - Poller: Lambda's event source mapping, which moves batches from a Queue to a Function. It leaves out batching windows and
 //     slowing down after failures.
-//   - Notifier: S3's event notifications, which tell a Queue of an upload. It is called by who uploads: it watches no bucket.
+//   - Notifier: S3's event notifications, which tell a Queue of an upload, directly or by the ways that teams fan events out: SNS,
+//     EventBridge, and both (Route). It is called by who uploads: it watches no bucket.
 //
 // What AWS documents is done as documented; where this differs, the doc comment of the part says so. Two things are for
 // tests alone. A process is killed at an event that the test chooses (FunctionConfig.Kill, Function.Kill), and a Queue

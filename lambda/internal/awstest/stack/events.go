@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Object is an uploaded object, for S3Event.
+// Object is an uploaded object, for S3Event and EventBridgeEvent.
 type Object struct {
 	Bucket, Key string
 	Size        int64
@@ -17,10 +17,26 @@ type Object struct {
 	ETag string
 	// VersionID is of buckets with versions. Default: none.
 	VersionID string
-	// Event is "ObjectCreated:Copy" and the like. Default: by the ETag, of one put or of a multipart upload.
+	// Event is "ObjectCreated:Copy", "ObjectRemoved:Delete" and the like. Default: by the ETag, of one put or of a multipart
+	// upload.
 	Event string
 	// Time of the upload. Default: now.
 	Time time.Time
+}
+
+// defaults returns the object with its defaults, and with an ETag without quotes.
+func (o Object) defaults() Object {
+	o.ETag = strings.Trim(o.ETag, `"`)
+	if o.Event == "" {
+		o.Event = "ObjectCreated:Put"
+		if strings.Contains(o.ETag, "-") {
+			o.Event = "ObjectCreated:CompleteMultipartUpload"
+		}
+	}
+	if o.Time.IsZero() {
+		o.Time = time.Now()
+	}
+	return o
 }
 
 type s3Identity struct {
@@ -65,20 +81,13 @@ const s3Time = "2006-01-02T15:04:05.000Z"
 // sequence makes sequencers that rise, as S3's do for one key.
 var sequence atomic.Int64
 
+func sequencer() string { return fmt.Sprintf("00%016X", 0x65A1B2C3D4E5F600+sequence.Add(1)) }
+
 // S3Event is the body of the message that S3 sends of uploads. S3 sends one record a message; more are for tests.
 func S3Event(objects ...Object) string {
 	records := make([]s3Record, len(objects))
 	for i, o := range objects {
-		etag := strings.Trim(o.ETag, `"`)
-		if o.Event == "" {
-			o.Event = "ObjectCreated:Put"
-			if strings.Contains(etag, "-") {
-				o.Event = "ObjectCreated:CompleteMultipartUpload"
-			}
-		}
-		if o.Time.IsZero() {
-			o.Time = time.Now()
-		}
+		o = o.defaults()
 		r := &records[i]
 		r.EventVersion = "2.1"
 		r.EventSource = "aws:s3"
@@ -96,9 +105,9 @@ func S3Event(objects ...Object) string {
 		r.S3.Bucket.ARN = "arn:aws:s3:::" + o.Bucket
 		r.S3.Object.Key = eventKey(o.Key)
 		r.S3.Object.Size = o.Size
-		r.S3.Object.ETag = etag
+		r.S3.Object.ETag = o.ETag
 		r.S3.Object.VersionID = o.VersionID
-		r.S3.Object.Sequencer = fmt.Sprintf("00%016X", 0x65A1B2C3D4E5F600+sequence.Add(1))
+		r.S3.Object.Sequencer = sequencer()
 	}
 	return string(mustJSON(map[string]any{"Records": records}))
 }
@@ -117,32 +126,50 @@ func S3TestEvent(bucket string) string {
 	}))
 }
 
-// Notifier is a bucket's notification configuration with one queue: s3:ObjectCreated:* and a filter.
+// Notifier is a bucket's notification configuration that ends in one queue: of uploads, with a filter.
 type Notifier struct {
 	Queue *Queue
 	// Prefix and Suffix that keys must have. Default: none.
 	Prefix, Suffix string
+	// Route is the way that the event of a key's upload takes to the queue. DrawRoute is such a function. Calls may
+	// overlap. Default: ByS3 for all keys.
+	Route func(key string) Route
 }
 
-// Configured sends what S3 sends when the configuration is put.
+// Configured sends what S3 sends when the configuration is put: its test event, and where uploads take several ways the
+// same event by SNS. (S3 sends none to EventBridge.)
 func (n *Notifier) Configured(bucket string) error {
-	if n.Queue == nil {
-		return errors.New("stack: notifier: Queue is needed")
+	bodies := []string{S3TestEvent(bucket)}
+	if n.Route != nil {
+		bodies = append(bodies, SNSNotification(s3Subject, S3TestEvent(bucket)))
 	}
-	_, err := n.Queue.Send(S3TestEvent(bucket))
-	return err
+	for _, body := range bodies {
+		if err := n.send(body); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Uploaded sends the event of an upload, if the filter takes the key; sent says so.
 func (n *Notifier) Uploaded(bucket, key string, size int64, etag string) (sent bool, err error) {
-	if n.Queue == nil {
-		return false, errors.New("stack: notifier: Queue is needed")
-	}
 	if !strings.HasPrefix(key, n.Prefix) || !strings.HasSuffix(key, n.Suffix) {
 		return false, nil
 	}
-	if _, err := n.Queue.Send(S3Event(Object{Bucket: bucket, Key: key, Size: size, ETag: etag})); err != nil {
+	route := ByS3
+	if n.Route != nil {
+		route = n.Route(key)
+	}
+	if err := n.send(route.Body(Object{Bucket: bucket, Key: key, Size: size, ETag: etag})); err != nil {
 		return false, fmt.Errorf("stack: notify of s3://%s/%s: %w", bucket, key, err)
 	}
 	return true, nil
+}
+
+func (n *Notifier) send(body string) error {
+	if n.Queue == nil {
+		return errors.New("stack: notifier: Queue is needed")
+	}
+	_, err := n.Queue.Send(body)
+	return err
 }
