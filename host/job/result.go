@@ -30,6 +30,13 @@ const hintInitAgain = "make the job again with quarry job init --force"
 // ErrUnfinished, ErrReplaced, negatives that are not the manifest's, or an error of a store.
 func Fetch(ctx context.Context, at *Place, w io.Writer) (*negatives.Manifest, error) {
 	m, err := readResult(ctx, at.In, at.Out)
+	if errors.Is(err, ErrReplaced) { // which a worker overwrites, where it may
+		if replaced, e := wasReplaced(ctx, at.Out); replaced {
+			err = objstore.ErrNotExist
+		} else if e != nil {
+			return nil, e
+		}
+	}
 	if errors.Is(err, objstore.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w\n  hint: see quarry job status", at.Out.URL(), ErrUnfinished)
 	}

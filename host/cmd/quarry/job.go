@@ -22,7 +22,7 @@ init cuts a folder's documents into shards and uploads them. run mines them here
 begun by then. status, sweep and cancel work at any time. fetch writes the result to a file.
 
 A job is at BUCKET/jobs/NAME. BUCKET is s3://name, s3://name/prefix, or a folder. What is mined goes to another bucket, which is
-BUCKET-results unless --results names it.
+BUCKET-results unless init's --results names it.
 
 For S3, region and credentials come from where AWS's own programs find them: AWS_REGION, AWS_PROFILE, or AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY. AWS_ENDPOINT_URL_S3 names another server than Amazon's.`
@@ -46,7 +46,7 @@ func (a *app) jobCommand() *cobra.Command {
 type jobFlags struct{ results string }
 
 func (f *jobFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.results, "results", "", "bucket that the results go to, the same for all commands of a job (default the bucket's name followed by -results)")
+	flags.StringVar(&f.results, "results", "", "bucket that the results go to (default the one that init was given, or the bucket's name followed by -results)")
 }
 
 // args are the arguments by which another command finds the job.
@@ -92,12 +92,12 @@ func requireJob(ctx context.Context, at *job.Place) error {
 	return inputError(at.In.URL(), "make the job with quarry job init, or check the name and who may read it", "%s", problem)
 }
 
-// placeError is the error of a store that could not be opened; nothing was asked of it yet.
+// placeError is err as a mistake of the command line, where a store could not be opened.
 func placeError(err error) error {
-	if err == nil {
-		return nil
+	if errors.As(err, new(*job.OpenError)) {
+		return usageError{err}
 	}
-	return usageError{err}
+	return err
 }
 
 // inputError is a problem with what a job is made of.

@@ -174,12 +174,12 @@ func TestJobCommandsWhoseWritesFail(t *testing.T) {
 		writes             int // of the command, where none fails
 		after              func(t *testing.T)
 	}{
-		{"init", "", line + "3", 6, func(t *testing.T) {
+		{"init", "", line + "3", 7, func(t *testing.T) {
 			w.mustRun(t, "job run --engine native "+at)
 			w.mustRun(t, "job fetch --force -o ./out/j.jsonl "+at)
 			w.checkFetched(t)
 		}},
-		{"init --force", line + "2 --top 2", line + "3 --force", 19, func(t *testing.T) {
+		{"init --force", line + "2 --top 2", line + "3 --force", 23, func(t *testing.T) {
 			w.mustRun(t, "job run --engine native "+at)
 			w.mustRun(t, "job fetch --force -o ./out/j.jsonl "+at)
 			w.checkFetched(t)

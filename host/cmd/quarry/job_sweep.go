@@ -88,9 +88,16 @@ func (f *jobFlags) places(ctx context.Context, url string) ([]*job.Place, error)
 		if err != nil {
 			return nil, err
 		}
-		if job.ValidJob(name) {
-			places = append(places, job.Within(in, out, name))
+		if !job.ValidJob(name) {
+			continue
 		}
+		at := job.Within(in, out, name)
+		if f.results == "" {
+			if at, err = at.Recorded(ctx); err != nil {
+				return nil, placeError(err)
+			}
+		}
+		places = append(places, at)
 	}
 	return places, nil
 }

@@ -205,7 +205,7 @@ func TestJobInitGoesOn(t *testing.T) {
 	w.checkUnchanged(t, of)
 	w.fails(t, initWithFit+" --components 2", exitExists, nightly, "--force")
 	w.mustRun(t, initWithFit+" --force")
-	w.remove(t, "out/marked", results+"/manifest.json")
+	w.remove(t, "out/marked", results+"/manifest.json", results+"/source.json")
 	w.checkUnchanged(t, want)
 	w.write(t, files{nightly + "/projection.safetensors": string(marked)})
 	w.mustRun(t, initWithFit)
@@ -236,7 +236,7 @@ func TestJobInitOfAnotherJob(t *testing.T) {
 	w.mustRun(t, runLine)
 	w.mustRun(t, initLine+" --top 3 --force")
 	all := w.tree(t)
-	if left := below(all, results); len(left) != 1 || left["manifest.json"] != all[nightly+"/manifest.json"] {
+	if left := below(all, results); len(left) != 2 || left["manifest.json"] != all[nightly+"/manifest.json"] || left["source.json"] == "" {
 		t.Errorf("--force left results: %v", slices.Collect(maps.Keys(left)))
 	}
 	w.mustRun(t, runLine)
@@ -246,7 +246,7 @@ func TestJobInitOfAnotherJob(t *testing.T) {
 }
 
 // TestJobWithAnothersResult: a late worker of a replaced job may put its result. No command takes it for the job's, and
-// --force mends it.
+// the job's own workers overwrite it. Where the job is not known to have replaced another, all commands fail.
 func TestJobWithAnothersResult(t *testing.T) {
 	t.Parallel()
 	w := demoFolder(t)
@@ -254,21 +254,28 @@ func TestJobWithAnothersResult(t *testing.T) {
 	w.mustRun(t, runLine)
 	late := below(w.tree(t), results)
 	w.mustRun(t, initLine+" --top 3 --force")
-	for _, name := range []string{"negatives.jsonl", "negatives.manifest.json"} {
-		w.write(t, files{results + "/" + name: late[name]})
+	come := func() {
+		for _, name := range []string{"negatives.jsonl", "negatives.manifest.json"} {
+			w.write(t, files{results + "/" + name: late[name]})
+		}
 	}
+	come()
+	checkSays(t, w.mustRun(t, statusLine), "state    pending", "0 of 8 shards")
+	w.fails(t, fetchLine, exitFailure, "not finished")
+	w.mustRun(t, initLine+" --top 3")
+	checkSays(t, w.mustRun(t, runLine), "result  written, in "+results)
+	w.mustRun(t, fetchLine)
+	w.mustRun(t, mineLine+" --projection ./p.safetensors --top 3")
+	w.checkFetched(t)
+
+	come()
+	w.remove(t, results+"/source.json")
 	before := w.tree(t)
-	for _, line := range []string{statusLine, runLine, "job sweep --engine native " + nightlyAt, fetchLine} {
+	for _, line := range []string{statusLine, runLine, "job sweep --engine native " + nightlyAt, fetchLine + " --force"} {
 		w.fails(t, line, exitFailure, results+"/negatives.manifest.json: it is of another job of this name", "hint: make the job again with quarry job init --force")
 	}
 	w.fails(t, initLine+" --top 3", exitExists, results+"/negatives.manifest.json: it is of another job of this name", "--force")
 	w.checkUnchanged(t, before)
-	checkSays(t, w.mustRun(t, cancelLine), nightly+" is cancelled: its parts are removed\n")
-	w.mustRun(t, initLine+" --top 3 --force")
-	w.mustRun(t, runLine)
-	w.mustRun(t, fetchLine)
-	w.mustRun(t, mineLine+" --projection ./p.safetensors --top 3")
-	w.checkFetched(t)
 }
 
 // TestJobRefuses: run and status name a shard that is not what the manifest says, and uploading it mends the job.
@@ -332,20 +339,24 @@ func TestJobCancel(t *testing.T) {
 	w.mustRun(t, fetchLine)
 }
 
-// TestJobElsewhere: --results names the results' bucket, and the commands that follow name it too. Paths are relative
-// here, as users have them.
+// TestJobElsewhere: init's --results names the results' bucket, and the commands that follow find it, or name it too.
+// Paths are relative here, as users have them.
 func TestJobElsewhere(t *testing.T) {
 	t.Chdir(string(demoFolder(t)))
 	w := here
 	checkSays(t, w.mustRun(t, initLine+" --results ./other"), "other/jobs/nightly", "job run "+nightly+" --results other")
-	checkSays(t, w.mustRun(t, runLine+" --results ./other"), "job fetch "+nightly+" --results other")
-	w.mustRun(t, fetchLine+" --results ./other")
+	checkSays(t, w.mustRun(t, sweepLine), "8 shards here", "/other/jobs/nightly")
+	checkSays(t, w.mustRun(t, runLine+" --results ./other"), "job fetch "+nightly+" --results other", "was there")
+	w.mustRun(t, fetchLine)
+	checkSays(t, w.mustRun(t, "job sweep ./bucket"), "was there")
 	if _, err := os.Stat("bucket-results"); err == nil {
 		t.Error("something went to bucket-results")
 	}
 	// A folder may be left out where the job is below the current one.
 	t.Chdir("bucket")
-	checkSays(t, w.mustRun(t, "job status --results ../other jobs/nightly"), "finished")
+	for _, line := range []string{"job status jobs/nightly", "job status --results ../other jobs/nightly"} {
+		checkSays(t, w.mustRun(t, line), "finished")
+	}
 }
 
 // TestJobUsage: mistakes are told with what was given and what is allowed, before anything is read or written.

@@ -114,6 +114,10 @@ func (w *localWorker) mine(ctx context.Context, names []string) (progress bool, 
 		w.current = w.rows[name]
 		began := time.Now()
 		o, err := w.worker.Shard(ctx, name)
+		if denied := (*job.Denied)(nil); errors.As(err, &denied) && denied.Name == name { // others may be allowed
+			s.Refused = append(s.Refused, denied.Refusal)
+			continue
+		}
 		if err != nil {
 			return progress, err
 		}
