@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/mine"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
@@ -47,8 +48,27 @@ func (m *Manifest) partMetadata(shard, group int) map[string]string {
 	return map[string]string{"format": partFormat, "job": m.manifestSHA, "shard": s.Name, "shard_sha256": s.SHA256, "group": strconv.Itoa(group)}
 }
 
-// marshalPart returns the bytes of a part's object. documents are the ids of all documents of the shard.
+// checkPart fails where a part is not that of a shard and a group of this job.
+func (m *Manifest) checkPart(part *mine.Part, shard, group int) error {
+	options, err := m.Result.MineOptions()
+	if err != nil {
+		return err
+	}
+	options.PairsID = m.pairsID(group)
+	s := m.Shards[shard]
+	return mining.CheckPart(part, options, mine.Range{First: s.First, End: s.First + int64(s.Rows)})
+}
+
+// marshalPart returns the bytes of a part's object. documents are the ids of all documents of the shard. It fails where
+// the part is not that of the shard and the group, or the ids are not the shard's.
 func (m *Manifest) marshalPart(shard, group int, part *mine.Part, documents *ids, effort Effort) ([]byte, error) {
+	err := m.checkPart(part, shard, group)
+	if rows := m.Shards[shard].Rows; err == nil && documents.len() != rows {
+		err = fmt.Errorf("there are %d ids for %d documents", documents.len(), rows)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the part of group %d is not what was to be mined: %w", group, err)
+	}
 	file, err := part.Marshal()
 	if err != nil {
 		return nil, err
@@ -95,9 +115,8 @@ func (m *Manifest) parsePart(b []byte, shard, group int) (*partObject, error) {
 	if p.Part, err = mine.ParsePart(file.Data); err != nil {
 		return nil, err
 	}
-	s := m.Shards[shard]
-	if want := (mine.Range{First: s.First, End: s.First + int64(s.Rows)}); !slices.Equal(p.Ranges, []mine.Range{want}) || p.PairsID != m.pairsID(group) {
-		return nil, fmt.Errorf("it is of documents %v and pairs %q; expected %v and %q", p.Ranges, p.PairsID, want, m.pairsID(group))
+	if err := m.checkPart(p.Part, shard, group); err != nil {
+		return nil, err
 	}
 	return p, p.readIDs()
 }

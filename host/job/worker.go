@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/quarry-hn/quarry/host/mining"
@@ -78,8 +79,9 @@ func (o *Outcome) count(part *mine.Part) {
 }
 
 // Worker mines shards of a job. It keeps the projection, the groups and the plugin's instances from one shard to the
-// next. It is for one goroutine at a time.
+// next. It is for one goroutine at a time: a second one gets mining.ErrBusy.
 type Worker struct {
+	using   sync.Mutex // is held by each call; none waits for it
 	in, out objstore.Store
 	options Options
 	dir     string     // the worker's own folder, for temporary files
@@ -106,6 +108,10 @@ func (w *Worker) Manifest() *Manifest { return w.manifest }
 
 // Close frees the plugin's instances and removes the worker's files.
 func (w *Worker) Close(ctx context.Context) error {
+	if !w.using.TryLock() {
+		return mining.ErrBusy
+	}
+	defer w.using.Unlock()
 	return errors.Join(w.stopMiner(ctx), os.RemoveAll(w.dir))
 }
 
@@ -113,7 +119,16 @@ func (w *Worker) Close(ctx context.Context) error {
 // then, it merges them and commits the result. After an error the shard's turn must come again: ErrDeadline,
 // ErrConflict, Denied, or an error of a store or the disk.
 func (w *Worker) Shard(ctx context.Context, name string) (*Outcome, error) {
-	o, err := w.mineAndMerge(ctx, name)
+	return w.alone(ctx, func() (*Outcome, error) { return w.mineAndMerge(ctx, name) })
+}
+
+// alone calls f, unless another goroutine is using the worker. It records what was denied.
+func (w *Worker) alone(ctx context.Context, f func() (*Outcome, error)) (*Outcome, error) {
+	if !w.using.TryLock() {
+		return nil, mining.ErrBusy
+	}
+	defer w.using.Unlock()
+	o, err := f()
 	return o, w.recordDenied(ctx, err)
 }
 
@@ -168,8 +183,7 @@ func (w *Worker) unminedGroups(ctx context.Context, shard int) (groups []int, er
 // Sweep looks at the job as a whole. Where all parts are there it merges them and commits the result. Otherwise the
 // outcome says which shards are not mined.
 func (w *Worker) Sweep(ctx context.Context) (*Outcome, error) {
-	o, err := w.mergeOrLook(ctx)
-	return o, w.recordDenied(ctx, err)
+	return w.alone(ctx, func() (*Outcome, error) { return w.mergeOrLook(ctx) })
 }
 
 // mergeOrLook is Sweep without a record of what was denied.

@@ -50,7 +50,15 @@ func (g *Group) Size() GroupSize {
 }
 
 // ProjectGroup projects the pairs of a group.
-func (p *Plan) ProjectGroup(ctx context.Context, number int) (*Group, error) {
+func (p *Plan) ProjectGroup(ctx context.Context, number int) (g *Group, err error) {
+	err = p.miner.alone(func() error {
+		g, err = p.projectGroup(ctx, number)
+		return err
+	})
+	return g, err
+}
+
+func (p *Plan) projectGroup(ctx context.Context, number int) (*Group, error) {
 	pairs := p.groups[number]
 	rows, k := p.selection.group(pairs), p.projection.Width()
 	done := p.options.Progress.Count("project pairs", len(rows.queries)+len(rows.positives))

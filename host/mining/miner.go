@@ -3,6 +3,7 @@ package mining
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
@@ -13,8 +14,10 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
-// Miner is plugin instances that hold one group of pairs at a time, and mine documents for it. It is for one goroutine at a time.
+// Miner is plugin instances that hold one group of pairs at a time, and mine documents for it. It is for one goroutine at
+// a time: a second one gets ErrBusy.
 type Miner struct {
+	using     sync.Mutex // is held by each call; none waits for it
 	instances *instances
 	options   mine.Options // without the ID of a group
 	begun     string       // the ID of the group that the instances hold; empty for none
@@ -43,16 +46,34 @@ func newMiner(ctx context.Context, p *projection.Projection, m *negatives.Manife
 	return &Miner{instances: s, options: options}, nil
 }
 
+// alone calls f, unless another goroutine is using the miner.
+func (m *Miner) alone(f func() error) error {
+	if !m.using.TryLock() {
+		return ErrBusy
+	}
+	defer m.using.Unlock()
+	return f()
+}
+
 // Close frees the instances, and the engine where it is the miner's own.
 func (m *Miner) Close(ctx context.Context) error {
-	return m.instances.close(ctx)
+	return m.alone(func() error { return m.instances.close(ctx) })
 }
 
 // Has reports whether the instances hold the group of that ID.
-func (m *Miner) Has(id string) bool { return m.begun == id && id != "" }
+func (m *Miner) Has(id string) (has bool) {
+	_ = m.alone(func() error { has = m.has(id); return nil }) // what another goroutine uses, this one does not have
+	return has
+}
+
+func (m *Miner) has(id string) bool { return m.begun == id && id != "" }
 
 // Begin gives a group of pairs to all instances.
 func (m *Miner) Begin(ctx context.Context, g *Group) error {
+	return m.alone(func() error { return m.begin(ctx, g) })
+}
+
+func (m *Miner) begin(ctx context.Context, g *Group) error {
 	m.begun = ""
 	options := m.options
 	options.PairsID = g.ID
@@ -63,16 +84,22 @@ func (m *Miner) Begin(ctx context.Context, g *Group) error {
 	return err
 }
 
-// Mine mines the rows of a matrix for each model, which are the documents of position first on.
-func (m *Miner) Mine(ctx context.Context, documents []dataset.Matrix, first int64, progress option.Progress) (*mine.Part, error) {
-	if m.begun == "" {
-		return nil, fmt.Errorf("%w: there are no pairs to mine for", option.ErrOption)
-	}
-	rows := documents[0].Rows()
-	return m.scan(ctx, documents, 0, rows, first, progress.Count("mine", rows))
+// Mine mines the rows of a matrix for each model, which are the documents of position first on, for the group that was
+// begun last.
+func (m *Miner) Mine(ctx context.Context, documents []dataset.Matrix, first int64, progress option.Progress) (part *mine.Part, err error) {
+	err = m.alone(func() error {
+		if m.begun == "" {
+			return fmt.Errorf("%w: there are no pairs to mine for", option.ErrOption)
+		}
+		rows := documents[0].Rows()
+		part, err = m.scan(ctx, documents, 0, rows, first, progress.Count("mine", rows))
+		return err
+	})
+	return part, err
 }
 
-// scan mines rows first to end-1. The position of a row's document is the row plus offset.
+// scan mines rows first to end-1. The position of a row's document is the row plus offset. The part is that of the
+// group that the instances hold and of those documents, or scan fails.
 func (m *Miner) scan(ctx context.Context, documents []dataset.Matrix, first, end int, offset int64, count func(rows int)) (*mine.Part, error) {
 	block := m.instances.blockRows(m.pairs)
 	err := parallel.Each(ctx, len(m.instances.all), (end-first+block-1)/block, func(lane, number int) error {
@@ -95,8 +122,15 @@ func (m *Miner) scan(ctx context.Context, documents []dataset.Matrix, first, end
 	part, err := m.finish(ctx)
 	if err != nil {
 		m.begun = "" // some instances still hold what they found
+		return nil, err
 	}
-	return part, err
+	options := m.options
+	options.PairsID = m.begun
+	if err := CheckPart(part, options, mine.Range{First: offset + int64(first), End: offset + int64(end)}); err != nil {
+		m.begun = ""
+		return nil, fmt.Errorf("the plugin's part is not what it was asked for: %w", err)
+	}
+	return part, nil
 }
 
 // finish merges the parts of all instances.

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -21,7 +20,7 @@ import (
 )
 
 // Plan is what to mine, ready: pairs selected, in groups that fit into memory. Any piece of it can be mined, in any order, and the parts
-// that come of it make the result. It is for one goroutine at a time. Several plans can be at work in one process, each within its own
+// that come of it make the result. It is for one goroutine at a time, and a second one gets ErrBusy. Several plans can be at work in one process, each within its own
 // budget.
 type Plan struct {
 	options    Options
@@ -211,27 +210,32 @@ func (p *Plan) tallies() negatives.Tallies {
 }
 
 // MinePiece mines a piece.
-func (p *Plan) MinePiece(ctx context.Context, piece Piece) (*mine.Part, error) {
+func (p *Plan) MinePiece(ctx context.Context, piece Piece) (part *mine.Part, err error) {
 	if piece.Group < 0 || piece.Group >= len(p.groups) || piece.First < 0 || piece.End > p.Documents() || piece.First >= piece.End {
 		return nil, fmt.Errorf("%w: group %d of %d, documents %d to %d of %d", option.ErrOption, piece.Group, len(p.groups), piece.First, piece.End-1, p.Documents())
 	}
-	if id := p.pairsID(p.groups[piece.Group]); !p.miner.Has(id) {
-		g, err := p.ProjectGroup(ctx, piece.Group)
-		if err == nil {
-			err = p.miner.Begin(ctx, g)
+	err = p.miner.alone(func() error {
+		if !p.miner.has(p.pairsID(p.groups[piece.Group])) {
+			g, err := p.projectGroup(ctx, piece.Group)
+			if err == nil {
+				err = p.miner.begin(ctx, g)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return p.miner.scan(ctx, p.documents, piece.First, piece.End, 0, p.mined)
+		part, err = p.miner.scan(ctx, p.documents, piece.First, piece.End, 0, p.mined)
+		return err
+	})
+	return part, err
 }
 
 // Accept checks that a part, which an earlier run mined, is that of a piece, and counts the piece as done.
 func (p *Plan) Accept(piece Piece, part *mine.Part) error {
-	whole := []mine.Range{{First: int64(piece.First), End: int64(piece.End)}}
-	if part.PairsID != p.pairsID(p.groups[piece.Group]) || !slices.Equal(part.Ranges, whole) {
-		return errors.New("it is of other pairs or documents than its name says")
+	options := p.miner.options
+	options.PairsID = p.pairsID(p.groups[piece.Group])
+	if err := CheckPart(part, options, mine.Range{First: int64(piece.First), End: int64(piece.End)}); err != nil {
+		return err
 	}
 	p.mined(piece.End - piece.First)
 	return nil
