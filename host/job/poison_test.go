@@ -239,6 +239,7 @@ func TestShardAsTheManifestSays(t *testing.T) {
 			o[2] = o[1]
 		}},
 		{"an id that is no text", "UTF-8", func(f *safetensors.File) { tensor(f, "ids").Data[1] = 0xff }},
+		{"an id twice", "its rows 0 and 1 have the same id", func(f *safetensors.File) { setID(f, 1, idOf(f, 0)) }},
 		{"ids end early", "ascend", func(f *safetensors.File) {
 			x := tensor(f, "ids")
 			x.Shape[0]--

@@ -129,6 +129,9 @@ func (w *Worker) isMended(ctx context.Context, r Refusal, mined map[string]bool)
 	if _, ok := m.shard(r.Name); ok {
 		return mined[r.Name], nil
 	}
+	if r.Hint == hintIDs && r.Name == ManifestKey { // until another manifest takes its place
+		return false, nil
+	}
 	if r.Name == ManifestKey && r.Hint == hintPolicy { // which a worker has read since, where it copied it
 		return exists(ctx, w.out, ManifestKey)
 	}

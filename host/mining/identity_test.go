@@ -1,0 +1,117 @@
+package mining
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/mine"
+)
+
+// interrupting is an engine that calls a function in the midst of its first push.
+type interrupting struct {
+	engine.Engine
+	once sync.Once
+	call func()
+}
+
+func (e *interrupting) Open(ctx context.Context) (engine.Instance, error) {
+	i, err := e.Engine.Open(ctx)
+	return &interrupted{i, e}, err
+}
+
+type interrupted struct {
+	engine.Instance
+	of *interrupting
+}
+
+func (i *interrupted) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
+	if op == abi.OpPush {
+		i.of.once.Do(func() {
+			if i.of.call != nil {
+				i.of.call()
+			}
+		})
+	}
+	return i.Instance.Call(ctx, op, n)
+}
+
+// TestTwoGoroutinesAtOnce has a plan used while it mines. Each such call fails, and the part that is being mined is the
+// right one all the same.
+func TestTwoGoroutinesAtOnce(t *testing.T) {
+	native := engine.Native(engine.Options{})
+	marshal := func(part *mine.Part, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := part.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	quiet := demoPlan(t, Options{Compute: Compute{Engine: native, BlockRows: 16}})
+	want := marshal(quiet.MinePiece(t.Context(), quiet.Pieces()[0]))
+
+	e, came := &interrupting{Engine: native}, 0
+	plan := demoPlan(t, Options{Compute: Compute{Engine: e, BlockRows: 16}})
+	piece := plan.Pieces()[0]
+	e.call = func() {
+		_, err := plan.MinePiece(t.Context(), piece)
+		_, err2 := plan.ProjectGroup(t.Context(), 0)
+		_, err3 := plan.miner.Mine(t.Context(), plan.documents, 0, nil)
+		for _, err := range []error{err, err2, err3, plan.miner.Begin(t.Context(), &Group{}), plan.Close(t.Context())} {
+			if came++; !errors.Is(err, ErrBusy) {
+				t.Errorf("call %d: %v", came, err)
+			}
+		}
+		if plan.miner.Has(plan.pairsID(plan.groups[0])) {
+			t.Error("another goroutine is told that the group is there for it")
+		}
+	}
+	if got := marshal(plan.MinePiece(t.Context(), piece)); !bytes.Equal(got, want) || came != 5 {
+		t.Errorf("after %d calls meanwhile the part differs", came)
+	}
+}
+
+// TestCheckPart takes a part for what it is, and for nothing else.
+func TestCheckPart(t *testing.T) {
+	plan := demoPlan(t, Options{Compute: Compute{Engine: engine.Native(engine.Options{})}})
+	part, err := plan.MinePiece(t.Context(), Piece{0, 10, 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	options, documents := part.Options, mine.Range{First: 10, End: 200}
+	if err := CheckPart(part, options, documents); err != nil {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(p *mine.Part){
+		"pairs":      func(p *mine.Part) { p.PairsID += "x" },
+		"projection": func(p *mine.Part) { p.Projection = "x" },
+		"rule":       func(p *mine.Part) { p.Rule.Name = "topk" },
+		"floor":      func(p *mine.Part) { p.Rule.Floor = &mine.Bound{} },
+		"no floor":   func(p *mine.Part) { p.Rule.Floor = nil },
+		"cap":        func(p *mine.Part) { p.Rule.Cap = &mine.Bound{} },
+		"eq6":        func(p *mine.Part) { p.Rule.Eq6 = !p.Rule.Eq6 },
+		"top":        func(p *mine.Part) { p.Top++ },
+		"counts":     func(p *mine.Part) { p.Counts = !p.Counts },
+		"zero":       func(p *mine.Part) { p.SkipZero = !p.SkipZero },
+		"range":      func(p *mine.Part) { p.Ranges = []mine.Range{{First: 10, End: 201}} },
+		"no range":   func(p *mine.Part) { p.Ranges = nil },
+		"document":   func(p *mine.Part) { p.Found[0] = []mine.Negative{{Position: 9}} },
+		"end":        func(p *mine.Part) { p.Found[0] = []mine.Negative{{Position: 200}} },
+	} {
+		changed := *part
+		changed.Found = slices.Clone(part.Found)
+		change(&changed)
+		if err := CheckPart(&changed, options, documents); err == nil {
+			t.Errorf("%s: it is no error", name)
+		}
+	}
+}
