@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"maps"
 	"math"
@@ -111,13 +112,18 @@ var demoJob = sync.OnceValues(func() (*sample, error) {
 // the operation.
 type watched struct {
 	objstore.Store
+	url    string
 	mu     sync.Mutex
 	gets   map[string]int // by key
 	puts   []string       // keys
 	before func(op, key string) error
 }
 
-func watch() *watched { return &watched{Store: objstore.NewMemory(), gets: map[string]int{}} }
+func watch(url string) *watched {
+	return &watched{Store: objstore.NewMemory(), url: url, gets: map[string]int{}}
+}
+
+func (s *watched) URL() string { return s.url }
 
 func (s *watched) note(op, key string) error {
 	s.mu.Lock()
@@ -163,6 +169,20 @@ func (s *watched) PutNew(ctx context.Context, key string, body io.ReadSeeker) er
 	return s.Store.PutNew(ctx, key, body)
 }
 
+func (s *watched) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
+	if err := s.note("list", prefix); err != nil {
+		return func(yield func(objstore.Object, error) bool) { yield(objstore.Object{}, err) }
+	}
+	return s.Store.List(ctx, prefix, after)
+}
+
+func (s *watched) Folders(ctx context.Context, prefix, after string) iter.Seq2[string, error] {
+	if err := s.note("list", prefix); err != nil {
+		return func(yield func(string, error) bool) { yield("", err) }
+	}
+	return s.Store.Folders(ctx, prefix, after)
+}
+
 // fakeQueue records what it is sent, or fails.
 type fakeQueue struct {
 	bodies []string
@@ -193,9 +213,9 @@ func newWorld(t *testing.T, q Queue) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, sample: s, in: watch(), out: watch()}
+	w := &world{t: t, sample: s, in: watch("s3://in"), out: watch("s3://results")}
 	w.handler = New(Config{
-		Results: "s3://results", Queue: q, Dir: t.TempDir(), Run: mining.Compute{Engine: native}, Log: slog.New(slog.NewJSONHandler(&w.log, nil)),
+		Inputs: "s3://in", Results: "s3://results", Queue: q, Dir: t.TempDir(), Run: mining.Compute{Engine: native}, Log: slog.New(slog.NewJSONHandler(&w.log, nil)),
 		open: func(_ context.Context, url string) (objstore.Store, error) {
 			switch url {
 			case "s3://in":

@@ -1,17 +1,21 @@
 // Package lambda mines sharded jobs on AWS Lambda.
 //
-// Input: the events that AWS sends a function: S3's notifications of uploads, directly or in messages of SQS, and the
-// schedule's sweep. Output: parts and results in the bucket of the results, and, for SQS, the names of the messages
+// Input: the events that AWS sends a function: S3's notifications of uploads, directly or by way of SNS, EventBridge and
+// SQS, and the schedule's sweep. Output: parts and results in the bucket of the results, and, for SQS, the names of the messages
 // that must come again. Package host/job does what an event asks for. lambda/bootstrap is the program that AWS runs,
 // and lambda/deploy deploys it.
 package lambda
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -51,15 +55,16 @@ type Queue interface {
 	Send(ctx context.Context, bodies []string) error
 }
 
-// Handler handles one invocation at a time, as Lambda makes them. From one to the next it keeps the worker of the job
-// that it last mined for, with the job's projection, pairs and plugin instances.
+// Handler handles invocations, several at once where Config says so. From one to the next it keeps the workers of the
+// jobs that it mines for, with the job's projection, pairs and plugin instances.
 type Handler struct {
-	config    Config
-	stores    map[string]objstore.Store // by URL
-	worker    *job.Worker               // nil where there is none yet, or the last one failed
-	workerJob string                    // bucket and name of the worker's job
-	calls     int
-	shardTook time.Duration // how long this invocation's last shard took; 0 before the first
+	config  Config
+	inputs  string // the name of the bucket of the inputs
+	workers *workers
+	calls   atomic.Int64
+
+	mu     sync.Mutex
+	stores map[string]objstore.Store // by URL
 }
 
 // New returns a handler of that configuration.
@@ -70,138 +75,127 @@ func New(c Config) *Handler {
 	if c.open == nil {
 		c.open = objstore.Open
 	}
-	return &Handler{config: c, stores: map[string]objstore.Store{}}
+	c.SweepAge, c.Concurrency = cmp.Or(c.SweepAge, DefaultSweepAge), max(c.Concurrency, 1)
+	c.Run = share(c.Run, c.Concurrency)
+	h := &Handler{config: c, inputs: strings.TrimPrefix(c.Inputs, "s3://"), stores: map[string]objstore.Store{}}
+	h.workers = newWorkers(c.Concurrency, h.newWorker)
+	return h
 }
 
-// event has the fields of every event that an invocation may be about.
-type event struct {
-	Event   string            `json:"Event"`   // of S3's test event: s3:TestEvent
+// invocation is one call of the handler.
+type invocation struct {
+	*Handler
+	log       *slog.Logger
+	shardTook time.Duration // how long its last shard took; 0 before the first
+}
+
+// direct has the fields by which the events differ that are the function's own, and not in a message.
+type direct struct {
 	Quarry  string            `json:"quarry"`  // of the schedule: "sweep"
 	Bucket  string            `json:"bucket"`  // of the schedule: the bucket to sweep
-	Records []json.RawMessage `json:"Records"` // of S3 and of SQS
+	Records []json.RawMessage `json:"Records"` // of SQS, and others
 }
 
-// source is the field of a record that says which service sent it.
-type source struct {
-	EventSource string `json:"eventSource"`
-}
-
-// Invoke handles an event: messages of SQS, a notification of S3, or {"quarry":"sweep","bucket":"name"}. The answer to
-// messages names those that must come again; other answers are empty. An error means that Lambda must send the event
-// again.
+// Invoke handles an event: messages of SQS, S3's notification of uploads, as it is or passed on by SNS or EventBridge, or
+// {"quarry":"sweep"}. The answer to messages names those that must come again; other answers are empty. An error means
+// that Lambda must send the event again.
 func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
-	h.calls++
-	h.shardTook = 0
-	log := h.config.Log.With("cold_start", h.calls == 1)
+	i := &invocation{Handler: h, log: h.config.Log.With("cold_start", h.calls.Add(1) == 1)}
 	if lc, ok := lambdacontext.FromContext(ctx); ok {
-		log = log.With("request_id", lc.AwsRequestID)
+		i.log = i.log.With("request_id", lc.AwsRequestID)
 	}
-	var e event
+	var e direct
 	if err := json.Unmarshal(payload, &e); err != nil {
-		return nil, fmt.Errorf("the event is no JSON object: %w", err)
+		return nil, i.notUnderstood(fmt.Errorf("%w: %w", errNotUnderstood, err))
 	}
-	var first source
-	if len(e.Records) > 0 {
-		if err := json.Unmarshal(e.Records[0], &first); err != nil {
-			return nil, fmt.Errorf("the event's first record: %w", err)
-		}
+	if e.Quarry == "sweep" {
+		return nil, i.sweep(ctx, e.Bucket)
 	}
-	switch {
-	case e.Quarry == "sweep":
-		return nil, h.sweep(ctx, log, e.Bucket)
-	case first.EventSource == "aws:sqs":
+	var first struct {
+		EventSource string `json:"eventSource"`
+	}
+	if len(e.Records) > 0 && json.Unmarshal(e.Records[0], &first) == nil && first.EventSource == "aws:sqs" {
 		var batch events.SQSEvent
 		if err := json.Unmarshal(payload, &batch); err != nil {
 			return nil, fmt.Errorf("the event of SQS: %w", err)
 		}
-		return json.Marshal(h.batch(ctx, log, batch))
+		return json.Marshal(i.batch(ctx, batch))
 	}
-	return nil, h.notification(ctx, log, e)
+	return nil, i.event(ctx, payload)
 }
 
-// batch handles messages of SQS, and returns those that must come again. A message that is no event is logged, and does
-// not come again.
-func (h *Handler) batch(ctx context.Context, log *slog.Logger, batch events.SQSEvent) events.SQSEventResponse {
+// batch handles messages of SQS, and returns those that must come again.
+func (i *invocation) batch(ctx context.Context, batch events.SQSEvent) events.SQSEventResponse {
 	again := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}}
+	log := i.log
 	for _, m := range batch.Records {
-		log := log.With("message", m.MessageId, "receives", m.Attributes["ApproximateReceiveCount"])
-		var e event
-		err := json.Unmarshal([]byte(m.Body), &e)
-		if err != nil {
-			log.Warn("ignored: the message is no event", "problem", err.Error())
-			continue
-		}
-		if err := h.notification(ctx, log, e); err != nil {
+		i.log = log.With("message", m.MessageId, "receives", m.Attributes["ApproximateReceiveCount"])
+		if err := i.event(ctx, []byte(m.Body)); err != nil {
 			again.BatchItemFailures = append(again.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
 		}
 	}
 	return again
 }
 
-// notification handles S3's notification. It tries all records, also after one that failed.
-func (h *Handler) notification(ctx context.Context, log *slog.Logger, e event) error {
-	if e.Event == "s3:TestEvent" {
-		log.Info("ignored: S3's test event")
-		return nil
+// event handles an event of uploads. It tries all of them, also after one that failed.
+func (i *invocation) event(ctx context.Context, body []byte) error {
+	uploads, err := parseUploads(body)
+	if err != nil {
+		err = i.notUnderstood(err)
+	} else if len(uploads) == 0 {
+		i.log.Info("ignored: nothing was uploaded")
 	}
-	if len(e.Records) == 0 {
-		log.Warn("ignored: not an event of S3's")
-	}
-	var errs []error
-	for _, b := range e.Records {
-		var r record
-		if err := json.Unmarshal(b, &r); err != nil {
-			log.Warn("ignored: not a record of S3's", "problem", err.Error())
-			continue
-		}
-		errs = append(errs, h.object(ctx, log, r))
+	errs := []error{err}
+	for _, u := range uploads {
+		errs = append(errs, i.object(ctx, u))
 	}
 	return errors.Join(errs...)
 }
 
-// jobAt returns where a job is, whose input is in that bucket.
-func (h *Handler) jobAt(ctx context.Context, bucket, name string) (*job.Place, error) {
-	var stores [2]objstore.Store
-	for i, url := range []string{"s3://" + bucket, h.config.Results} {
-		s, ok := h.stores[url]
-		if !ok {
-			var err error
-			if s, err = h.config.open(ctx, url); err != nil {
-				return nil, err
-			}
-			h.stores[url] = s
-		}
-		stores[i] = s
-	}
-	return job.Within(stores[0], stores[1], name), nil
+// notUnderstood logs an event that is not understood. It says nothing of what is in the event, which may be private.
+func (i *invocation) notUnderstood(err error) error {
+	i.log.Error("not understood: it comes again, and goes to the dead-letter queue", "problem", err.Error())
+	return err
 }
 
-// workerOf returns the worker of a job: the one of the last invocation, where it is that job's, or a new one.
-func (h *Handler) workerOf(ctx context.Context, bucket, name string) (*job.Worker, error) {
-	key := bucket + "/" + name
-	if h.worker != nil && h.workerJob == key {
-		return h.worker, nil
+// store opens a bucket, once.
+func (h *Handler) store(ctx context.Context, url string) (objstore.Store, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, ok := h.stores[url]
+	if !ok {
+		var err error
+		if s, err = h.config.open(ctx, url); err != nil {
+			return nil, err
+		}
+		h.stores[url] = s
 	}
-	if err := h.Close(ctx); err != nil {
-		return nil, err
-	}
-	at, err := h.jobAt(ctx, bucket, name)
+	return s, nil
+}
+
+// place is where the job of that name is.
+func (h *Handler) place(ctx context.Context, name string) (*job.Place, error) {
+	in, err := h.store(ctx, h.config.Inputs)
 	if err != nil {
 		return nil, err
 	}
-	h.worker, err = job.NewWorker(at.In, at.Out, job.Options{
+	out, err := h.store(ctx, h.config.Results)
+	if err != nil {
+		return nil, err
+	}
+	return job.Within(in, out, name), nil
+}
+
+// newWorker returns a new worker of a job.
+func (h *Handler) newWorker(ctx context.Context, name string) (*job.Worker, error) {
+	at, err := h.place(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return job.NewWorker(at.In, at.Out, job.Options{
 		Compute: h.config.Run, Dir: h.config.Dir, MaxShard: h.config.MaxShard, Reserve: reserve, PaidMemoryMiB: h.config.MemoryMiB,
 	})
-	h.workerJob = key
-	return h.worker, err
 }
 
 // Close frees what is kept from one invocation to the next. The next invocation begins without it.
-func (h *Handler) Close(ctx context.Context) error {
-	if h.worker == nil {
-		return nil
-	}
-	w := h.worker
-	h.worker = nil
-	return w.Close(ctx)
-}
+func (h *Handler) Close(ctx context.Context) error { return h.workers.close(ctx) }

@@ -22,14 +22,10 @@ func removed(kind string) string {
 	return stack.S3Event(stack.Object{Bucket: "in", Key: "jobs/a/" + job.ManifestKey, Event: "ObjectRemoved:" + kind})
 }
 
-// TestIgnored delivers what is not the upload of an object of a job: in messages, and, where it is an event, directly.
+// TestIgnored delivers what is understood and is not the upload of an object of a job, in messages and directly.
 func TestIgnored(t *testing.T) {
 	t.Parallel()
-	misencoded := strings.Replace(told("a", "manifest.json"), "manifest.json", "manifest%zz.json", 1)
-	bodies := []string{
-		stack.S3TestEvent("in"), removed("Delete"), removed("DeleteMarkerCreated"), misencoded, "{}", `{"Records":[]}`, `{"Records":null}`, "null",
-		`{"Records":[{}]}`, `{"Records":[{"eventSource":"aws:sns","Sns":{}}]}`,
-	}
+	bodies := []string{stack.S3TestEvent("in"), removed("Delete"), removed("DeleteMarkerCreated")}
 	for _, key := range []string{
 		"manifest.json", "a/manifest.json", "jobs", "jobs/", "jobs/a", "jobs/a/", "jobs/manifest.json", "jobs//manifest.json", "jobs/a/other.json", "jobs/a/b/manifest.json",
 		"jobs/a/manifest.json/", "jobs/a/shards", "jobs/a/shards/", "jobs/a/pairs/", "jobs/./manifest.json", "jobs/../manifest.json", "jobs/a/shards/../x", "jobs/a/shards//x",
@@ -37,41 +33,22 @@ func TestIgnored(t *testing.T) {
 	} {
 		bodies = append(bodies, s3Event(key))
 	}
-	noEvents := []string{"", "no JSON", `{"Records":`, "[]", `"text"`, "1", `{"Records":1}`, `{"Records":[1]}`}
 	w := newWorld(t, nil)
 	w.upload("a")
-	ignored := func(what string, before int) {
-		t.Helper()
-		lines := w.lines()
-		if len(lines) == before {
-			t.Errorf("%s: nothing is said", what)
-		}
-		for _, l := range lines[before:] {
-			if message, _ := l["msg"].(string); !strings.HasPrefix(message, "ignored: ") {
-				t.Errorf("%s: %v", what, l)
-			}
-		}
-	}
-	for _, body := range slices.Concat(bodies, noEvents) {
-		before := len(w.lines())
-		w.acknowledged(body)
-		ignored(body, before)
-	}
-	before := len(w.lines())
-	w.acknowledged(slices.Concat(bodies, noEvents)...)
-	if n := len(w.lines()) - before; n < len(bodies)+len(noEvents) {
-		t.Errorf("of %d messages %d are told of", len(bodies)+len(noEvents), n)
-	}
 	for _, body := range bodies {
 		before := len(w.lines())
+		w.acknowledged(body)
 		if err := w.direct(body); err != nil {
 			t.Errorf("%s: %v", body, err)
 		}
-		ignored(body, before)
-	}
-	for _, body := range []string{"", "no JSON", "[]", `{"Records":1}`} {
-		if err := w.direct(body); err == nil {
-			t.Errorf("%q, directly, is no error", body)
+		lines := w.lines()[before:]
+		if len(lines) != 2 {
+			t.Errorf("%s: two events, %d lines", body, len(lines))
+		}
+		for _, l := range lines {
+			if message, _ := l["msg"].(string); !strings.HasPrefix(message, "ignored: ") {
+				t.Errorf("%s: %v", body, l)
+			}
 		}
 	}
 	if len(w.out.puts) > 0 {
@@ -79,8 +56,58 @@ func TestIgnored(t *testing.T) {
 	}
 }
 
-// TestIgnoredAmongOthers has an event with a record that cannot be read between records that can.
-func TestIgnoredAmongOthers(t *testing.T) {
+// TestNotUnderstood delivers what no service sends of an upload. It comes again, so that it ends in the dead-letter
+// queue and not nowhere; and the log says nothing of what is in it.
+func TestNotUnderstood(t *testing.T) {
+	t.Parallel()
+	const secret = "c0ffee"
+	quoted := func(body string) string { b, _ := json.Marshal(body); return string(b) }
+	bodies := []string{
+		strings.Replace(told("a", "manifest.json"), "manifest.json", "manifest%zz.json", 1),
+		"", "no JSON", `{"Records":`, "[]", `"text"`, "1", `{"Records":1}`, `{"Records":[1]}`, "null", "{}", `{"Records":[]}`, `{"Records":null}`, `{"Records":[{}]}`,
+		`{"Records":[{"eventSource":"aws:s3"}]}`, `{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put"}]}`,
+		`{"Records":[{"eventSource":"aws:s3","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"in"},"object":{}}}]}`,
+		`{"Records":[{"eventSource":"aws:sns","Sns":{}}]}`, `{"Records":[{"EventSource":"aws:sns","Sns":{}}]}`,
+		`{"Records":[{"EventSource":"aws:sns","Sns":{"Message":"` + secret + `"}}]}`, `{"Records":[{"eventSource":"aws:dynamodb"}]}`,
+		`{"Type":"Notification","Message":"` + secret + `"}`, `{"Type":"Notification"}`, `{"Type":"SubscriptionConfirmation","Message":"` + secret + `"}`,
+		`{"source":"aws.s3","detail-type":"Object Created"}`, `{"source":"aws.s3","detail-type":"Object Created","detail":{"bucket":{"name":"in"}}}`,
+		`{"source":"aws.ec2","detail-type":"Object Created","detail":{"bucket":{"name":"in"},"object":{"key":"` + secret + `"}}}`,
+		`{"quarry":"sweep","of":"` + secret + `"}`, // which is no message
+	}
+	nested := told("a", shardKey(0))
+	for range maxWraps + 1 {
+		nested = `{"Type":"Notification","Message":` + quoted(nested) + `}`
+	}
+	bodies = append(bodies, nested)
+	w := newWorld(t, nil)
+	w.upload("a")
+	for _, body := range bodies {
+		before := len(w.lines())
+		if again := w.deliver(body); !slices.Equal(again, []string{"0"}) {
+			t.Errorf("%q: messages %v come again", body, again)
+		}
+		lines := w.lines()[before:]
+		if len(lines) != 1 || lines[0]["level"] != "ERROR" || !strings.HasPrefix(fmt.Sprint(lines[0]["msg"]), "not understood: ") {
+			t.Errorf("%q: %v", body, lines)
+		}
+		if strings.HasPrefix(body, `{"quarry"`) {
+			continue
+		}
+		if err := w.direct(body); !errors.Is(err, errNotUnderstood) {
+			t.Errorf("%q, directly: %v", body, err)
+		}
+	}
+	if strings.Contains(w.log.String(), secret) {
+		t.Errorf("the log has what is in an event: %s", w.log.String())
+	}
+	if len(w.out.puts) > 0 {
+		t.Errorf("put: %v", w.out.puts)
+	}
+}
+
+// TestNotUnderstoodAmongOthers has an event with a record that cannot be read between records that can. These are done,
+// and the event comes again.
+func TestNotUnderstoodAmongOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	w.upload("a")
@@ -89,14 +116,37 @@ func TestIgnoredAmongOthers(t *testing.T) {
 	if !strings.Contains(bad, "bad%key") {
 		t.Fatal(bad)
 	}
-	w.acknowledged(bad)
-	if w.partsOf("a") != "," {
-		t.Errorf("parts: %q; the log is\n%s", w.partsOf("a"), w.log.String())
+	if again := w.deliver(bad); len(again) != 1 || w.partsOf("a") != "," {
+		t.Errorf("messages %v come again; parts: %q; the log is\n%s", again, w.partsOf("a"), w.log.String())
 	}
 	odd := strings.Replace(told("a", shardKey(1)), `"eventTime":"`, `"eventTime":"around `, 1)
 	w.acknowledged(odd)
 	if w.partsOf("a") != ",1," {
 		t.Errorf("parts: %q; the log is\n%s", w.partsOf("a"), w.log.String())
+	}
+}
+
+// TestOtherBucket delivers events of another bucket than the function's, which may have a job of the same name. They
+// come again, and nothing of them is mined; a sweep of it fails.
+func TestOtherBucket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.upload("a")
+	other := func(body string) string { return strings.ReplaceAll(body, `"name":"in"`, `"name":"theirs"`) }
+	for _, body := range []string{other(told("a", job.ManifestKey)), other(told("a", shardKey(0)))} {
+		if again := w.deliver(body); len(again) != 1 {
+			t.Errorf("messages %v come again", again)
+		}
+		w.expect(map[string]any{"level": "ERROR", "bucket": "theirs"})
+		if err := w.direct(body); !errors.Is(err, errBucket) || !strings.Contains(err.Error(), "s3://theirs") || !strings.Contains(err.Error(), "s3://in") {
+			t.Errorf("directly: %v", err)
+		}
+	}
+	if err := w.direct(`{"quarry":"sweep","bucket":"theirs"}`); !errors.Is(err, errBucket) {
+		t.Errorf("a sweep: %v", err)
+	}
+	if len(w.out.puts) > 0 {
+		t.Errorf("put: %v", w.out.puts)
 	}
 }
 
@@ -146,7 +196,7 @@ func TestPartialFailure(t *testing.T) {
 		w := newWorld(t, nil)
 		w.upload("a")
 		broken.store(w).breaks(broken.op, broken.part, broken.err)
-		if again := w.deliver(append(toldAll("a"), "no JSON", told("a", shardKey(0)))...); !slices.Equal(again, []string{"2"}) {
+		if again := w.deliver(append(toldAll("a"), told("a", shardKey(0)))...); !slices.Equal(again, []string{"2"}) {
 			t.Errorf("%s fails: messages %v come again", broken.op, again)
 		}
 		if w.partsOf("a") != ",1,3," {
@@ -198,7 +248,7 @@ func TestShardsBeforeTheirManifest(t *testing.T) {
 	}
 	w.upload("a", projectionKey, pairsKey, job.ManifestKey)
 	q.err = errBroken
-	if again := w.deliver("{}", told("a", job.ManifestKey)); !slices.Equal(again, []string{"1"}) {
+	if again := w.deliver(stack.S3TestEvent("in"), told("a", job.ManifestKey)); !slices.Equal(again, []string{"1"}) {
 		t.Errorf("the queue fails: messages %v come again", again)
 	}
 	if err := w.direct(told("a", job.ManifestKey)); !errors.Is(err, errBroken) {
@@ -319,15 +369,19 @@ func TestWarm(t *testing.T) {
 	expect("second shard", "1 1 1 1", "0 0 0 0")
 	w.acknowledged(told("b", shardKey(0)))
 	expect("another job", "1 1 1 1", "1 1 1 1")
-	first := w.handler.worker
+	kept := w.handler.workers
+	if len(kept.idle) != 1 {
+		t.Fatalf("%d workers are kept", len(kept.idle))
+	}
+	first := kept.idle[0]
 	w.out.breaks("put", "-0000002-", errBroken)
-	if again := w.deliver(told("b", shardKey(2))); len(again) != 1 || w.handler.worker != nil {
-		t.Errorf("after an error: messages %v come again, the worker is %v", again, w.handler.worker)
+	if again := w.deliver(told("b", shardKey(2))); len(again) != 1 || len(kept.idle) != 0 {
+		t.Errorf("after an error: messages %v come again, %d workers are kept", again, len(kept.idle))
 	}
 	w.out.breaks("no", "", nil)
 	w.acknowledged(told("b", shardKey(2)))
 	expect("after an error", "1 1 1 1", "2 2 1 2")
-	if w.handler.worker == first {
+	if kept.idle[0] == first {
 		t.Error("the worker is the same after an error")
 	}
 	w.acknowledged(told("a", shardKey(2)), told("a", shardKey(3)))
@@ -335,15 +389,15 @@ func TestWarm(t *testing.T) {
 	w.finished("a")
 }
 
-// TestMissingIsDenied has S3 deny access to what does not exist, as it does to callers who may not list it, in both
-// buckets. The job is mined as ever.
+// TestMissingIsDenied has S3 deny access to what does not exist, in both buckets, to a function that may list them. The
+// job is mined as ever.
 func TestMissingIsDenied(t *testing.T) {
 	t.Parallel()
 	q := &fakeQueue{}
 	w := newWorld(t, q)
 	for _, s := range []*watched{w.in, w.out} {
 		s.before = func(op, key string) error {
-			if _, err := s.Store.Head(t.Context(), key); op != "put" && errors.Is(err, objstore.ErrNotExist) {
+			if _, err := s.Store.Head(t.Context(), key); (op == "head" || op == "get") && errors.Is(err, objstore.ErrNotExist) {
 				return fmt.Errorf("%s %s: %w", op, key, objstore.ErrDenied)
 			}
 			return nil
@@ -360,4 +414,47 @@ func TestMissingIsDenied(t *testing.T) {
 	}
 	w.acknowledged(q.bodies...)
 	w.finished("a")
+}
+
+// TestDeniedInput denies an input to the function, as a policy of a bucket or of a key does that was made by mistake.
+// Its messages come again, the log counts it, and once the policy is mended they mine the job.
+func TestDeniedInput(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{job.ManifestKey, projectionKey, pairsKey, shardKey(2)} {
+		q := &fakeQueue{}
+		w := newWorld(t, q)
+		w.upload("a")
+		w.in.before = func(op, of string) error {
+			if (op == "head" || op == "get") && of == job.Folder+"a/"+key {
+				return fmt.Errorf("%s %s: %w", op, of, objstore.ErrDenied)
+			}
+			return nil
+		}
+		bodies := toldAll("a")
+		again := w.deliver(bodies...)
+		if want := []string{"0", "1", "2", "3"}; key == shardKey(2) && !slices.Equal(again, []string{"2"}) || key != shardKey(2) && !slices.Equal(again, want) {
+			t.Fatalf("%s: messages %v come again; the log is\n%s", key, again, w.log.String())
+		}
+		denied := 0
+		for _, l := range w.lines() {
+			if l["denied"] == true {
+				denied++
+				if l["level"] != "ERROR" || !strings.Contains(fmt.Sprint(l["problem"]), key) || !strings.Contains(fmt.Sprint(l["problem"]), "hint: let workers read") {
+					t.Errorf("%s: %v", key, l)
+				}
+			}
+		}
+		if denied != len(again) {
+			t.Errorf("%s: %d lines say that it is denied; %d messages come again", key, denied, len(again))
+		}
+		if s, err := job.ReadStatus(t.Context(), w.place("a")); err != nil || len(s.Refused) != 1 || s.Refused[0].Name != key {
+			t.Errorf("%s: %+v, %v", key, s, err)
+		}
+		w.in.mended()
+		w.acknowledged(bodies...)
+		w.finished("a")
+		if s, err := job.ReadStatus(t.Context(), w.place("a")); err != nil || len(s.Refused) != 0 {
+			t.Errorf("%s: %+v, %v", key, s, err)
+		}
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/lambda/internal/awstest/stack"
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
 
@@ -50,7 +51,7 @@ func TestDeadline(t *testing.T) {
 		for _, d := range []time.Duration{-2 * reserve, -time.Second, -1} {
 			w := newWorld(t, nil)
 			w.upload("a")
-			if again := w.deliverIn(w.within(d), append(toldAll("a"), told("a", job.ManifestKey), "{}")...); !slices.Equal(again, []string{"0", "1", "2", "3", "4"}) {
+			if again := w.deliverIn(w.within(d), append(toldAll("a"), told("a", job.ManifestKey), stack.S3TestEvent("in"))...); !slices.Equal(again, []string{"0", "1", "2", "3", "4"}) {
 				t.Errorf("messages %v come again", again)
 			}
 			if _, err := w.handler.Invoke(w.within(d), []byte(told("a", shardKey(0)))); !errors.Is(err, job.ErrDeadline) {
@@ -59,7 +60,7 @@ func TestDeadline(t *testing.T) {
 			if len(w.out.puts) > 0 {
 				t.Errorf("put: %v", w.out.puts)
 			}
-			if again := w.deliverIn(w.within(time.Minute), append(toldAll("a"), "{}")...); len(again) > 0 {
+			if again := w.deliverIn(w.within(time.Minute), append(toldAll("a"), stack.S3TestEvent("in"))...); len(again) > 0 {
 				t.Errorf("with time, messages %v come again", again)
 			}
 			w.finished("a")
@@ -116,7 +117,7 @@ func TestTimeRunsOutWithinAShard(t *testing.T) {
 				t.Errorf("%s: the log does not say why:\n%s", what, w.log.String())
 			}
 			for _, key := range w.out.puts {
-				if key != job.Folder+"a/"+job.ManifestKey {
+				if key != job.Folder+"a/"+job.ManifestKey && key != job.Folder+"a/source.json" {
 					t.Errorf("%s: put: %v", what, key)
 				}
 			}
@@ -143,106 +144,6 @@ func (i slowInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, error
 		time.Sleep(time.Second)
 	}
 	return i.Instance.Call(ctx, op, n)
-}
-
-const sweepIn = `{"quarry":"sweep","bucket":"in"}`
-
-// TestSweep sweeps jobs whose result is missing, because their last worker died before it had written it.
-func TestSweep(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, nil)
-	if err := w.direct(sweepIn); err != nil {
-		t.Errorf("a bucket without jobs: %v", err)
-	}
-	jobs := []string{"a", "b", "b c+%", "d"}
-	for _, name := range jobs {
-		w.upload(name)
-		w.acknowledged(toldAll(name)...)
-		w.finished(name)
-		for _, key := range []string{resultKey, negativesKey}[:1+len(name)%2] { // the manifest is the last to be written
-			if err := w.out.Delete(t.Context(), job.Folder+name+"/"+key); err != nil {
-				t.Fatal(err)
-			}
-		}
-		w.unfinished(name)
-	}
-	w.upload("half")
-	w.acknowledged(told("half", shardKey(1)))
-
-	w.out.breaks("get", "jobs/b/parts/", objstore.ErrNoBucket)
-	if err := w.direct(sweepIn); !errors.Is(err, objstore.ErrNoBucket) {
-		t.Errorf("one job fails: %v", err)
-	}
-	w.expectOf("half", map[string]any{"action": "pending", "parts": 1.0, "of": 4.0, "uploaded_not_mined": 3.0, "not_uploaded": 0.0})
-	for _, name := range []string{"a", "b c+%", "d"} {
-		w.finished(name)
-	}
-	w.unfinished("b")
-	failed := 0
-	for _, l := range w.lines() {
-		if l["msg"] == "sweep failed" {
-			failed++
-			if l["job"] != "b" || l["level"] != "ERROR" {
-				t.Errorf("%v", l)
-			}
-		}
-	}
-	if failed != 1 {
-		t.Errorf("the log tells of %d jobs that failed", failed)
-	}
-	w.out.mended()
-	if err := w.direct(sweepIn); err != nil {
-		t.Error(err)
-	}
-	w.finished("b")
-	before := len(w.lines())
-	if err := w.direct(sweepIn); err != nil {
-		t.Error(err)
-	}
-	if lines := w.lines()[before:]; len(lines) != 2 || lines[0]["job"] != "half" {
-		t.Errorf("of jobs that have ended it tells each: %v", lines)
-	}
-	w.expect(map[string]any{"msg": "swept", "bucket": "in", "jobs": 5.0, "finished": 4.0, "cancelled": 0.0})
-	for _, payload := range []string{`{"quarry":"sweep"}`, `{"quarry":"sweep","bucket":""}`, `{"quarry":"sweep","bucket":"gone"}`} {
-		if err := w.direct(payload); err == nil {
-			t.Errorf("%s is no error", payload)
-		}
-	}
-	w.upload("e")
-	if _, err := w.handler.Invoke(w.within(-time.Second), []byte(sweepIn)); !errors.Is(err, job.ErrDeadline) {
-		t.Errorf("without time: %v", err)
-	}
-}
-
-// TestSweepInAnyOrder sweeps six jobs until their order is not that of their names. Twenty sweeps in the order of names
-// would be one chance in 720 to the power of 20.
-func TestSweepInAnyOrder(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, nil)
-	names := []string{"a", "b", "c", "d", "e", "f"}
-	for _, name := range names {
-		w.upload(name)
-		w.acknowledged(told(name, shardKey(0)))
-	}
-	for range 20 {
-		before := len(w.lines())
-		if err := w.direct(sweepIn); err != nil {
-			t.Fatal(err)
-		}
-		var order []string
-		for _, l := range w.lines()[before:] {
-			if name, ok := l["job"].(string); ok {
-				order = append(order, name)
-			}
-		}
-		if len(order) != len(names) {
-			t.Fatalf("it looked at %q", order)
-		}
-		if !slices.Equal(order, names) {
-			return
-		}
-	}
-	t.Error("twenty sweeps took the jobs by name")
 }
 
 // TestCancelled delivers events of a job that was cancelled, to a handler that has mined for the job and to a new one.
@@ -361,11 +262,11 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestResultsAlone has a handler of the smallest configuration.
-func TestResultsAlone(t *testing.T) {
+// TestSmallestConfiguration has a handler of the smallest configuration.
+func TestSmallestConfiguration(t *testing.T) {
 	t.Parallel()
-	h := New(Config{Results: "s3://results"})
-	if _, err := h.Invoke(t.Context(), []byte("{}")); err != nil {
+	h := New(Config{Inputs: "s3://in", Results: "s3://results"})
+	if _, err := h.Invoke(t.Context(), []byte(stack.S3TestEvent("in"))); err != nil {
 		t.Error(err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -54,21 +55,29 @@ func read(ctx context.Context, s objstore.Store, key string, limit int64) ([]byt
 	return nil, object, fmt.Errorf("get %s/%s: %w", s.URL(), key, objstore.ErrNotExist)
 }
 
-// uploaded reports which of some inputs are there. One that is denied counts as there: to mine it fails, and says so.
-func (w *Worker) uploaded(ctx context.Context, files []File) ([]bool, error) {
-	there := make([]bool, len(files))
+// lookedUp is what a look-up told of an input.
+type lookedUp struct {
+	there    bool
+	modified time.Time // when it was uploaded; zero where that is not known
+}
+
+// lookUp looks for some inputs. One that is denied counts as there: to mine it fails, and says so.
+func (w *Worker) lookUp(ctx context.Context, files []File) ([]lookedUp, error) {
+	found := make([]lookedUp, len(files))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(concurrentRequests)
 	for i, f := range files {
-		group.Go(func() (err error) {
-			there[i], err = exists(ctx, w.in, f.Name)
-			if errors.Is(err, objstore.ErrDenied) {
-				there[i], err = true, nil
+		group.Go(func() error {
+			object, err := w.in.Head(ctx, f.Name)
+			absent, err := missing(ctx, w.in, f.Name, err)
+			if err != nil && !errors.Is(err, objstore.ErrDenied) {
+				return err
 			}
-			return err
+			found[i] = lookedUp{!absent, object.Modified}
+			return nil
 		})
 	}
-	return there, group.Wait()
+	return found, group.Wait()
 }
 
 // missingInput looks for the inputs that every shard needs, and says which one is not there. It returns "" where all are.
@@ -77,35 +86,35 @@ func (w *Worker) missingInput(ctx context.Context) (problem string, err error) {
 	for _, g := range w.manifest.Groups {
 		files = append(files, g.File)
 	}
-	there, err := w.uploaded(ctx, files)
+	found, err := w.lookUp(ctx, files)
 	if err != nil {
 		return "", err
 	}
-	if i := slices.Index(there, false); i >= 0 {
+	if i := slices.IndexFunc(found, func(f lookedUp) bool { return !f.there }); i >= 0 {
 		return fmt.Sprintf("there is no %s yet", files[i].Name), nil
 	}
 	return "", nil
 }
 
-// unminedShards returns the names of the shards whose parts are not all among those keys: those that are uploaded, and
-// those that are not.
-func (w *Worker) unminedShards(ctx context.Context, parts map[string]bool) (uploaded, absent []string, err error) {
+// unminedShards returns the names of the shards whose parts are not all among those keys: those that are uploaded, with
+// the time of their upload, and those that are not.
+func (w *Worker) unminedShards(ctx context.Context, parts map[string]bool) (uploaded []string, at []time.Time, absent []string, err error) {
 	var files []File
 	for i, shard := range w.manifest.Shards {
 		if !w.manifest.mined(i, parts) {
 			files = append(files, shard.File)
 		}
 	}
-	there, err := w.uploaded(ctx, files)
+	found, err := w.lookUp(ctx, files)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	for i, f := range files {
-		if there[i] {
-			uploaded = append(uploaded, f.Name)
+		if found[i].there {
+			uploaded, at = append(uploaded, f.Name), append(at, found[i].modified)
 		} else {
 			absent = append(absent, f.Name)
 		}
 	}
-	return uploaded, absent, nil
+	return uploaded, at, absent, nil
 }

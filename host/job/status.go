@@ -113,7 +113,7 @@ func (s *Status) readState(ctx context.Context, w *Worker, parts map[string]bool
 	if s.Problem != "" {
 		s.State = Waits
 	}
-	uploaded, absent, err := w.unminedShards(ctx, parts)
+	uploaded, _, absent, err := w.unminedShards(ctx, parts)
 	s.Uploaded, s.Absent = append(s.Uploaded, uploaded...), append(s.Absent, absent...)
 	return err
 }

@@ -68,6 +68,8 @@ type Outcome struct {
 
 	Uploaded []string // of a sweep: shards that are there and not mined
 	Absent   []string // of a sweep: shards that are not there yet
+
+	uploadedAt []time.Time // of each of Uploaded; zero where that is not known
 }
 
 // count adds a part that was put.
@@ -210,7 +212,7 @@ func (w *Worker) mergeOrLook(ctx context.Context) (*Outcome, error) {
 		o.Action = Waits
 		return o, nil
 	}
-	o.Uploaded, o.Absent, err = w.unminedShards(ctx, parts)
+	o.Uploaded, o.uploadedAt, o.Absent, err = w.unminedShards(ctx, parts)
 	return o, err
 }
 
