@@ -27,6 +27,9 @@ var (
 	// ErrDenied is returned, wrapped, where the store does not allow the operation. S3 also answers so for an object
 	// that is not there, if the caller may not list the bucket.
 	ErrDenied = errors.New("not allowed")
+	// ErrThrottled is returned, wrapped, where S3 asked for fewer requests in its last answer. Where the context ended
+	// before the next attempt, the error is the context's too.
+	ErrThrottled = errors.New("fewer requests are asked for")
 )
 
 // Object is what a store says of an object. A key is UTF-8 without NUL, and slashes separate its parts. No part is

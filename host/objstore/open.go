@@ -2,6 +2,7 @@ package objstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -150,8 +151,8 @@ func (r *objectReader) Read(p []byte) (int, error) {
 	if err == nil || err == io.EOF {
 		return n, err
 	}
-	if r.ctx.Err() != nil {
-		err = r.ctx.Err()
+	if done := r.ctx.Err(); done != nil && !errors.Is(err, done) {
+		err = fmt.Errorf("%w, after a read that failed: %w", done, err)
 	}
 	return n, r.fail(err)
 }

@@ -27,6 +27,9 @@ const (
 	putTries          = 20 // of a Put whose folder is removed under it
 )
 
+// throttles are the answers that ask for fewer requests.
+var throttles = retry.IsErrorThrottles(retry.DefaultThrottles)
+
 // retry sets what the SDK tries again.
 func (o S3Options) retry(so *s3.Options) {
 	limit := time.Duration(stallTimeout)
@@ -55,13 +58,13 @@ func (o S3Options) retry(so *s3.Options) {
 
 // isFinal tells whether another try of Fetch would not mend an error. written is how many bytes of the object are
 // written.
-func isFinal(ctx context.Context, err error, written int64) bool {
+func isFinal(err error, written int64) bool {
 	for _, e := range []error{ErrNotExist, ErrNoBucket, ErrKey, ErrDenied} {
 		if errors.Is(err, e) {
 			return true
 		}
 	}
-	return ctx.Err() != nil || errors.As(err, new(*callerError)) || errors.Is(err, ErrChanged) && written > 0
+	return errors.As(err, new(*callerError)) || errors.Is(err, ErrChanged) && written > 0
 }
 
 // fetchPause waits before the next try. It waits longer after each failure, and a random part of that, so that many who

@@ -70,6 +70,7 @@ func (o S3Options) apply(so *s3.Options) {
 		so.HTTPClient = &c
 	}
 	o.retry(so)
+	noteAttempts(so)
 	so.Logger = logging.Nop{}                           // the SDK would write to stderr about connections that it cannot use again
 	so.DisableLogOutputChecksumValidationSkipped = true // S3 has no checksum of a range, nor of an old object
 }

@@ -200,6 +200,9 @@ func checkRetries(t *testing.T, op operation, bad func(r *http.Request) (*http.R
 			t.Errorf("it comes always: %v is %v", err, kind)
 		}
 	}
+	if errors.Is(err, objstore.ErrThrottled) != strings.HasPrefix(says, "503") {
+		t.Errorf("it comes always: ErrThrottled is %v of %v", errors.Is(err, objstore.ErrThrottled), err)
+	}
 	if op.name == "head" && !stalls {
 		says, _, _ = strings.Cut(says, " ") // the status
 	}

@@ -16,19 +16,13 @@ import (
 
 // s3Error says in one line what the SDK's errors say in many. errors.As still finds those.
 type s3Error struct {
-	text  string
-	kind  error // one of this package's, or nil
-	cause error
+	text   string
+	causes []error // those of this package and the context's first
 }
 
 func (e *s3Error) Error() string { return e.text }
 
-func (e *s3Error) Unwrap() []error {
-	if e.kind == nil {
-		return []error{e.cause}
-	}
-	return []error{e.kind, e.cause}
-}
+func (e *s3Error) Unwrap() []error { return e.causes }
 
 // status is the HTTP status of the answer that an error came from, or 0 where there was none.
 func status(err error) int {
@@ -86,29 +80,67 @@ func (s *s3Store) bucketMissing(ctx context.Context) bool {
 	return false
 }
 
+// isThrottled tells whether an answer asks for fewer requests. One to HEAD has no code; S3's 503 is such an answer.
+func isThrottled(op string, err error) bool {
+	return throttles.IsErrorThrottle(err).Bool() || op == "head" && status(err) == http.StatusServiceUnavailable
+}
+
 // fail makes an error of the operation, the object, and what S3 or the network said.
 func (s *s3Store) fail(ctx context.Context, op, key string, err error) error {
 	at := op + " " + s.name(key) + ": "
 	if done := ctx.Err(); done != nil {
-		return &s3Error{at + done.Error(), done, err}
+		return cutOff(at, op, done, err)
 	}
 	kind := s.kind(ctx, op, err)
-	if kind != nil {
+	causes := []error{err}
+	switch {
+	case kind != nil:
 		at += kind.Error()
+		causes = []error{kind, err}
+	case isThrottled(op, err):
+		causes = []error{ErrThrottled, err}
 	}
-	said, response := "", (*awshttp.ResponseError)(nil)
-	if errors.As(err, &response) && response.HTTPStatusCode() != 0 {
-		said = describeAnswer(err, response)
-	} else {
-		said = innermost(err).Error()
-	}
+	said := explain(err)
 	if tries := (*retry.MaxAttemptsError)(nil); errors.As(err, &tries) {
 		said += fmt.Sprintf(", after %d attempts", tries.Attempt)
 	}
 	if kind != nil {
 		said = " (" + said + ")"
 	}
-	return &s3Error{at + said, kind, err}
+	return &s3Error{at + said, causes}
+}
+
+// cutOff is the error of a request that the context's end cut off. It says what the last attempt before that came to.
+func cutOff(at, op string, done, err error) error {
+	a := (*attemptsError)(nil)
+	if !errors.As(err, &a) || a.n == 0 {
+		return &s3Error{at + done.Error(), []error{done, err}}
+	}
+	if a.last == nil {
+		return &s3Error{at + done.Error() + ", before an answer came", []error{done, err}}
+	}
+	last := "failure"
+	if status(a.last) != 0 {
+		last = "answer"
+	}
+	number := "1 attempt"
+	if a.n > 1 {
+		number = fmt.Sprintf("%d attempts", a.n)
+	}
+	text := fmt.Sprintf("%s%v, after %s; the last %s: %s", at, done, number, last, explain(a.last))
+	causes := []error{done, a.last, err}
+	if isThrottled(op, a.last) {
+		causes = append(causes, ErrThrottled)
+	}
+	return &s3Error{text, causes}
+}
+
+// explain is what S3 or the network said.
+func explain(err error) string {
+	if r := (*awshttp.ResponseError)(nil); errors.As(err, &r) && r.HTTPStatusCode() != 0 {
+		return describeAnswer(err, r)
+	}
+	return innermost(err).Error()
 }
 
 // describeAnswer is what S3 said: status, code, message, and the number of the request.
@@ -144,6 +176,8 @@ func innermost(err error) error {
 			inner = e.Err
 		case *retry.MaxAttemptsError:
 			inner = e.Err
+		case *attemptsError:
+			inner = e.error
 		case *url.Error:
 			inner = e.Err
 		}

@@ -22,11 +22,15 @@ func Fetch(ctx context.Context, s Store, key string, w io.Writer) (Object, error
 func fetch(ctx context.Context, s Store, key string, w io.Writer, check func(Object) error) (Object, error) {
 	to := &countingWriter{w: w}
 	var o Object
+	var last error // of the try before
 	for failed := 0; ; {
 		before := to.n
 		err := fetchOnce(ctx, s, key, to, &o, check)
 		if err == nil {
 			return o, nil
+		}
+		if ctx.Err() != nil {
+			return Object{}, cutShort(err, last)
 		}
 		if errors.Is(err, ErrChanged) && to.n == 0 {
 			o = Object{} // nothing of the old object is written, so the new one will do
@@ -35,13 +39,21 @@ func fetch(ctx context.Context, s Store, key string, w io.Writer, check func(Obj
 			failed = 1
 		}
 		// Without an ETag nothing tells whether the rest would be the same object's.
-		if failed == fetchTries || isFinal(ctx, err, to.n) || to.n > 0 && o.ETag == "" {
+		if failed == fetchTries || isFinal(err, to.n) || to.n > 0 && o.ETag == "" {
 			return Object{}, err
 		}
-		if err := fetchPause(ctx, failed); err != nil {
-			return Object{}, fmt.Errorf("get %s/%s: %w", s.URL(), key, err)
+		if last = err; fetchPause(ctx, failed) != nil {
+			return Object{}, cutShort(fmt.Errorf("get %s/%s: %w", s.URL(), key, ctx.Err()), last)
 		}
 	}
+}
+
+// cutShort is the error of a Fetch that the context's end cut off. It says what the try before came to, if there was one.
+func cutShort(err, last error) error {
+	if last == nil {
+		return err
+	}
+	return fmt.Errorf("%w; before that: %w", err, last)
 }
 
 // fetchOnce reads an object on, from the byte that to needs next.

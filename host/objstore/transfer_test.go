@@ -146,8 +146,26 @@ func TestFetchCancelled(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		f := &flaky{Store: memoryWith(t, "x"), errs: errs(100, errCut)}
-		if _, err := objstore.Fetch(ctx, f, "k", io.Discard); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 600*time.Millisecond {
+		_, err := objstore.Fetch(ctx, f, "k", io.Discard)
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errCut) || time.Since(start) > 600*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// TestFetchCancelledInARead ends the context during the third read. The error is the context's, and says what cut the
+// second read.
+func TestFetchCancelledInARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		f := &flaky{Store: memoryWith(t, "0123456789"), after: 2, errs: errs(3, errCut)}
+		f.then = func() {
+			if len(f.gets) == 3 {
+				cancel()
+			}
+		}
+		if _, err := objstore.Fetch(ctx, f, "k", io.Discard); !errors.Is(err, context.Canceled) || !errors.Is(err, errCut) || len(f.gets) != 3 {
+			t.Errorf("%v", err)
 		}
 	})
 }
