@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -20,35 +21,27 @@ func (e *environment) api() http.Handler {
 	return mux
 }
 
-// next gives the process its next event. By asking for it the process completes the invocation before.
+// next gives the process an event. By asking for it the process completes the first of the invocations that it has
+// answered.
 func (e *environment) next(w http.ResponseWriter, r *http.Request) {
-	e.mu.Lock()
-	if c := e.current; c != nil {
-		if !c.answered {
-			e.mu.Unlock()
-			refuse(w, http.StatusForbidden, "InvalidStateTransition", "the invocation under way has no answer yet")
-			return
-		}
-		e.current = nil
-		close(c.completed)
+	if !e.ask() {
+		refuse(w, http.StatusForbidden, "InvalidStateTransition", "an invocation under way has no answer yet")
+		return
 	}
-	select {
-	case <-e.ready:
-	default:
-		e.initTime = time.Since(e.started)
-		close(e.ready)
-	}
-	e.mu.Unlock()
-
 	var c *call
 	select {
 	case c = <-e.work:
 	case <-r.Context().Done():
-		return
 	}
 	e.mu.Lock()
-	e.current = c
+	e.open--
+	if c != nil {
+		e.calls = append(e.calls, c)
+	}
 	e.mu.Unlock()
+	if c == nil {
+		return
+	}
 	e.killAt(c, AtEvent)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Lambda-Runtime-Aws-Request-Id", c.id)
@@ -57,6 +50,28 @@ func (e *environment) next(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Lambda-Runtime-Trace-Id",
 		fmt.Sprintf("Root=1-%08x-%s;Parent=%s;Sampled=0", time.Now().Unix(), randomHex(12), randomHex(8)))
 	_, _ = w.Write(c.event) // where the process is gone, its end says so
+}
+
+// ask counts a request for an event. It returns false where the process has as many events, and requests for one, as it
+// may have.
+func (e *environment) ask() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i := slices.IndexFunc(e.calls, func(c *call) bool { return c.answered }); i >= 0 {
+		close(e.calls[i].completed)
+		e.calls = slices.Delete(e.calls, i, i+1)
+	}
+	if e.open+len(e.calls) >= e.limit {
+		return false
+	}
+	e.open++
+	select {
+	case <-e.ready:
+	default:
+		e.initTime = time.Since(e.started)
+		close(e.ready)
+	}
+	return true
 }
 
 // killAt kills the process, and breaks off the request that it waits for, where an invocation is to be killed at a
@@ -107,9 +122,13 @@ func (e *environment) error(w http.ResponseWriter, r *http.Request) {
 // way.
 func (e *environment) answer(w http.ResponseWriter, r *http.Request, response []byte, failure error) bool {
 	e.mu.Lock()
-	c := e.current
+	i := slices.IndexFunc(e.calls, func(c *call) bool { return c.id == r.PathValue("id") })
+	var c *call
+	if i >= 0 {
+		c = e.calls[i]
+	}
 	e.mu.Unlock()
-	if c == nil || c.id != r.PathValue("id") {
+	if c == nil {
 		refuse(w, http.StatusBadRequest, "InvalidRequestID", "no such invocation is under way")
 		return false
 	}
@@ -121,6 +140,7 @@ func (e *environment) answer(w http.ResponseWriter, r *http.Request, response []
 		return false
 	}
 	c.answered, c.response, c.err = true, response, failure
+	close(c.replied)
 	return true
 }
 

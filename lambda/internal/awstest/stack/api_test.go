@@ -11,7 +11,7 @@ import (
 // TestRuntimeAPIRefuses says what a runtime gets that does not keep to the protocol.
 func TestRuntimeAPIRefuses(t *testing.T) {
 	t.Parallel()
-	e := &environment{work: make(chan *call), ready: make(chan struct{})}
+	e := &environment{work: make(chan *call), ready: make(chan struct{}), limit: 1}
 	server := httptest.NewServer(e.api())
 	defer server.Close()
 	request := func(method, path string) (int, string, http.Header) {
@@ -31,7 +31,7 @@ func TestRuntimeAPIRefuses(t *testing.T) {
 		}
 		return response.StatusCode, string(body), response.Header
 	}
-	c := &call{id: "one", event: []byte(`{}`), completed: make(chan struct{})}
+	c := &call{id: "one", event: []byte(`{}`), replied: make(chan struct{}), completed: make(chan struct{})}
 	go func() { e.work <- c }()
 	for _, step := range []struct {
 		method, path string

@@ -115,6 +115,7 @@ func obey(ctx context.Context, o order, receives int) (any, error) {
 			"name": lambdacontext.FunctionName, "memory": lambdacontext.MemoryLimitInMB, "version": lambdacontext.FunctionVersion,
 			"region": os.Getenv("AWS_REGION"), "root": os.Getenv("LAMBDA_TASK_ROOT"), "own": os.Getenv("STACK_TEST_OWN"),
 			"environment": os.Getenv("STACK_TEST_ENVIRONMENT"), "home": os.Getenv("HOME"), "trace": os.Getenv("_X_AMZN_TRACE_ID"),
+			"concurrency": os.Getenv("AWS_LAMBDA_MAX_CONCURRENCY"),
 		}, nil
 	case "hang": // whatever the deadline
 		hang()

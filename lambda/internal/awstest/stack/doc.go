@@ -4,8 +4,8 @@
 // emulates:
 //
 //   - Function: the Lambda service. It starts processes of the bootstrap, speaks the Runtime API with them, and ends those that
-//     exceed their time-out. It leaves out throttling, limits of memory and disk, extensions, tracing, and the freezing of a
-//     process between invocations.
+//     exceed their time-out. A process has one invocation at a time, or several as on Lambda Managed Instances. It leaves out
+//     throttling, limits of memory and disk, extensions, tracing, and the freezing of a process between invocations.
 //   - Queue: a standard SQS queue, in memory, with visibility time-outs, delays, duplicates and dead letters. It leaves out message
 //     attributes, retention, and changes of a message's visibility.
 //   - SQSEndpoint: SQS's protocol, for SendMessage and SendMessageBatch alone.

@@ -28,10 +28,13 @@ type environment struct {
 	ready    chan struct{} // closed by the first request for an event
 	initTime time.Duration // valid once ready is closed
 	exited   chan struct{} // closed when the process has ended and its output is read
+	limit    int           // most invocations at once
 	initErr  *FunctionError
 
-	mu      sync.Mutex
-	current *call // nil while the process waits for an event
+	mu     sync.Mutex
+	open   int     // requests for an event that wait for one
+	calls  []*call // handed over and not completed, the first that was handed over first
+	killed bool
 }
 
 // call is one invocation in an environment.
@@ -40,11 +43,11 @@ type call struct {
 	id        string
 	event     []byte
 	deadline  time.Time
-	completed chan struct{} // closed by the request for the next event
+	replied   chan struct{} // closed by the answer
+	completed chan struct{} // closed by the request for an event after the answer
 
 	// The environment's mu guards these.
 	answered bool
-	killed   bool
 	response []byte
 	err      error
 }
@@ -65,6 +68,7 @@ func startEnvironment(
 		work:   make(chan *call),
 		ready:  make(chan struct{}),
 		exited: make(chan struct{}),
+		limit:  config.PerProcess,
 	}
 	e.server = &http.Server{Handler: e.api(), ReadHeaderTimeout: time.Minute}
 	out := &lines{log: func(line string) { log(number, line) }}
@@ -117,6 +121,9 @@ func environ(config *FunctionConfig, api, tmp string) []string {
 		"PATH=/usr/local/bin:/usr/bin:/bin",
 		"TMPDIR=" + tmp,
 	}
+	if config.PerProcess > 1 {
+		env = append(env, "AWS_LAMBDA_MAX_CONCURRENCY="+strconv.Itoa(config.PerProcess))
+	}
 	return append(env, config.Env...) // where a name has two values, exec takes the later one
 }
 
@@ -135,12 +142,10 @@ func (e *environment) stop() {
 	<-e.exited
 }
 
-// kill is stop, and marks an invocation that is not answered yet as killed.
+// kill is stop, and the invocations that are not answered yet count as killed.
 func (e *environment) kill() {
 	e.mu.Lock()
-	if e.current != nil && !e.current.answered {
-		e.current.killed = true
-	}
+	e.killed = true
 	e.mu.Unlock()
 	e.stop()
 }
@@ -170,18 +175,28 @@ func (e *environment) waitReady(ctx context.Context, id string, timeout time.Dur
 	}
 }
 
+// newCall returns the invocation that a record is of. Its time begins.
+func newCall(event []byte, timeout time.Duration, record *Invocation) *call {
+	return &call{
+		number: record.Number, id: record.RequestID, event: event, deadline: time.Now().Add(timeout),
+		replied: make(chan struct{}), completed: make(chan struct{}),
+	}
+}
+
 // invoke hands over an event and waits until the process asks for the next one, ends, or is ended. An answer that came
-// before the end counts.
-func (e *environment) invoke(ctx context.Context, event []byte, config *FunctionConfig, record *Invocation) ([]byte, error) {
+// before the end counts. A process that may have several invocations at once is not ended for one that exceeds its
+// time-out, and its answer is not kept back until it asks for another event; over waits until it has done so.
+func (e *environment) invoke(ctx context.Context, c *call, config *FunctionConfig, record *Invocation) ([]byte, error) {
 	start := time.Now()
 	defer func() { record.Duration = time.Since(start) }()
-	c := &call{
-		number: record.Number, id: record.RequestID, event: event, deadline: start.Add(config.Timeout), completed: make(chan struct{}),
-	}
 	cut := time.NewTimer(config.Timeout + config.Grace)
 	defer cut.Stop()
 
 	work := e.work // nil once the event was handed over
+	done := c.completed
+	if e.limit > 1 {
+		done = c.replied
+	}
 	sample := time.NewTicker(20 * time.Millisecond)
 	defer sample.Stop()
 	var failure error
@@ -193,25 +208,38 @@ func (e *environment) invoke(ctx context.Context, event []byte, config *Function
 		case <-sample.C:
 			e.sampleRSS(record)
 			continue
-		case <-c.completed:
+		case <-done:
 			e.sampleRSS(record)
 		case <-e.exited:
 			failure = e.exitError(c.id, false)
 		case <-cut.C:
 			e.sampleRSS(record)
-			e.stop()
+			if e.limit == 1 {
+				e.stop()
+			}
 			failure = &TimeoutError{RequestID: c.id, After: config.Timeout}
 		case <-ctx.Done():
 			e.stop()
 			failure = ctx.Err()
 		}
+		if work != nil {
+			close(c.completed) // the process never had it
+		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		record.Killed = c.killed
 		if c.answered {
 			return c.response, c.err
 		}
+		record.Killed = e.killed
 		return nil, failure
+	}
+}
+
+// over waits until the process has done with an invocation: it has asked for another event, or has ended.
+func (e *environment) over(c *call) {
+	select {
+	case <-c.completed:
+	case <-e.exited:
 	}
 }
 

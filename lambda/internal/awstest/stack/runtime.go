@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -36,6 +37,11 @@ type FunctionConfig struct {
 	InitTimeout time.Duration
 	// Concurrency is the most environments at once. Invoke waits for a free one, where Lambda would throttle. Default: 1.
 	Concurrency int
+	// PerProcess is the most invocations at once in a process, as on Lambda Managed Instances: AWS_LAMBDA_MAX_CONCURRENCY
+	// tells the process. An invocation goes to the process that has most others, so that they meet. One that exceeds its
+	// time-out fails alone, and the process goes on with it and the others. Default: 1, and no such variable, as on Lambda
+	// otherwise.
+	PerProcess int
 	// Log gets each line that a process writes to stdout or stderr. Calls do not overlap.
 	Log func(environment int, line string)
 	// Kill is asked at each Moment of each invocation whether to kill the process (SIGKILL) then. Invocations count from
@@ -65,6 +71,7 @@ func (c *FunctionConfig) defaults() error {
 	}{
 		{"MemoryMB", int64(c.MemoryMB)}, {"Timeout", int64(c.Timeout)},
 		{"Grace", int64(c.Grace)}, {"InitTimeout", int64(c.InitTimeout)}, {"Concurrency", int64(c.Concurrency)},
+		{"PerProcess", int64(c.PerProcess)},
 	} {
 		if n.value < 0 {
 			problems = append(problems, fmt.Errorf("%s is negative: %d", n.name, n.value))
@@ -93,6 +100,9 @@ func (c *FunctionConfig) defaults() error {
 	if c.Concurrency == 0 {
 		c.Concurrency = 1
 	}
+	if c.PerProcess == 0 {
+		c.PerProcess = 1
+	}
 	return nil
 }
 
@@ -107,8 +117,8 @@ type Invocation struct {
 	// event.
 	Cold bool
 	Init time.Duration
-	// Duration is from when the event was handed over to when the process asked for the next one, or ended. It is without
-	// Init.
+	// Duration is from when the event was handed over to when the process asked for the next one, or ended; where it may
+	// have several at once, to its answer. It is without Init.
 	Duration time.Duration
 	// MaxRSS is the most memory that the process has had, in bytes, as Linux counts it (VmHWM); 0 on other systems. It is
 	// read every 20 ms and when the process asks for the next event, so for a process that ended it is up to 20 ms old.
@@ -131,25 +141,29 @@ type Function struct {
 	mu           sync.Mutex
 	running      sync.WaitGroup
 	closed       bool
-	idle         []*sandbox // the one that was used last comes last
+	boxes        []*sandbox // the one that was left last comes last
 	environments []*environment
 	invocations  int
 	records      []Invocation
 }
 
 // sandbox holds one environment after another. As in Lambda, its /tmp outlives a process that failed, and the next
-// process finds there what the last one left.
+// process finds there what the last one left. The function's mu guards its fields.
 type sandbox struct {
-	tmp string
-	env *environment // nil before the first and after a failed process
+	tmp     string
+	env     *environment // nil before the first and after a failed process
+	running int          // invocations
 }
+
+// warm is true if there is a process, or one is being started.
+func (b *sandbox) warm() bool { return b.running > 0 || b.env != nil && !b.env.ended() }
 
 // NewFunction checks the configuration. No process starts before the first Invoke.
 func NewFunction(config FunctionConfig) (*Function, error) {
 	if err := config.defaults(); err != nil {
 		return nil, err
 	}
-	f := &Function{config: config, slots: make(chan struct{}, config.Concurrency)}
+	f := &Function{config: config, slots: make(chan struct{}, config.Concurrency*config.PerProcess)}
 	f.ctx, f.close = context.WithCancel(context.Background())
 	return f, nil
 }
@@ -163,7 +177,6 @@ func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	}
 	select {
 	case f.slots <- struct{}{}:
-		defer func() { <-f.slots }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-f.ctx.Done():
@@ -171,90 +184,107 @@ func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	}
 	box, record, err := f.takeSandbox()
 	if err != nil {
+		<-f.slots
 		return nil, err
 	}
-	defer f.running.Done()
-	response, err := f.run(ctx, box, event, &record)
+	response, over, err := f.run(ctx, box, event, &record)
 	if err != nil && f.ctx.Err() != nil {
 		err = ErrClosed
 	}
 	record.Err = err
 	f.mu.Lock()
-	f.idle = append(f.idle, box)
 	f.records = append(f.records, record)
 	f.mu.Unlock()
+	if f.config.PerProcess == 1 {
+		over() // it is
+		f.leave(box)
+	} else {
+		go func() {
+			over()
+			f.leave(box)
+		}()
+	}
 	return response, err
 }
 
-// takeSandbox takes an idle sandbox, or makes one, and begins the record of the invocation.
+// takeSandbox takes a sandbox that has room for an invocation, or makes one, and begins the record of the invocation.
 func (f *Function) takeSandbox() (box *sandbox, record Invocation, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return nil, record, ErrClosed
 	}
-	at := len(f.idle) - 1
-	for i, candidate := range f.idle {
-		if candidate.env != nil && !candidate.env.ended() {
-			at = i
+	for _, b := range f.boxes {
+		if b.running == f.config.PerProcess || box != nil && box.warm() && (!b.warm() || b.running < box.running) {
+			continue
 		}
+		box = b
 	}
-	if at >= 0 {
-		box = f.idle[at]
-		f.idle = append(f.idle[:at], f.idle[at+1:]...)
-	} else {
+	if box == nil {
 		tmp, err := os.MkdirTemp("", "stack-")
 		if err != nil {
 			return nil, record, fmt.Errorf("stack: the environment's /tmp: %w", err)
 		}
 		box = &sandbox{tmp: tmp}
+		f.boxes = append(f.boxes, box)
 	}
+	box.running++
 	record = Invocation{Number: f.invocations, RequestID: uuid()}
 	f.invocations++
 	f.running.Add(1)
 	return box, record, nil
 }
 
-// run has the sandbox's process handle an event. It starts a process where none is warm.
-func (f *Function) run(ctx context.Context, box *sandbox, event []byte, record *Invocation) ([]byte, error) {
+// leave is the end of an invocation in a sandbox.
+func (f *Function) leave(box *sandbox) {
+	f.mu.Lock()
+	box.running--
+	f.boxes = append(slices.DeleteFunc(f.boxes, func(b *sandbox) bool { return b == box }), box)
+	f.mu.Unlock()
+	<-f.slots
+	f.running.Done()
+}
+
+// run has the sandbox's process handle an event. It starts a process where there is none. The process has done with the
+// invocation when over returns.
+func (f *Function) run(ctx context.Context, box *sandbox, event []byte, record *Invocation) (response []byte, over func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(f.ctx, cancel)()
-	if box.env != nil && box.env.ended() {
-		box.env = nil
+	env, started, err := f.process(box)
+	if err != nil {
+		return nil, func() {}, err
 	}
-	if box.env == nil {
-		env, err := f.start(box.tmp)
-		if err != nil {
-			return nil, err
-		}
-		record.Cold = true
-		record.Environment = env.number
-		if err := env.waitReady(ctx, record.RequestID, f.config.InitTimeout); err != nil {
-			env.stop()
-			return nil, err
-		}
+	record.Environment, record.Cold = env.number, started
+	if err := env.waitReady(ctx, record.RequestID, f.config.InitTimeout); err != nil {
+		env.stop()
+		return nil, func() {}, err
+	}
+	if started {
 		record.Init = env.initTime
-		box.env = env
 	}
-	env := box.env
-	record.Environment = env.number
-	response, err := env.invoke(ctx, event, &f.config, record)
-	if env.ended() {
-		box.env = nil
-	}
-	return response, err
+	c := newCall(event, f.config.Timeout, record)
+	response, err = env.invoke(ctx, c, &f.config, record)
+	return response, func() { env.over(c) }, err
 }
 
-// start starts the process of the next environment.
-func (f *Function) start(tmp string) (*environment, error) {
+// process returns the process of a sandbox. It starts one where there is none.
+func (f *Function) process(box *sandbox) (env *environment, started bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	env, err := startEnvironment(&f.config, len(f.environments)+1, tmp, f.log, f.kills)
-	if err == nil {
-		f.environments = append(f.environments, env)
+	if f.closed {
+		return nil, false, ErrClosed
 	}
-	return env, err
+	if box.env != nil && !box.env.ended() {
+		return box.env, false, nil
+	}
+	env, err = startEnvironment(&f.config, len(f.environments)+1, box.tmp, f.log, f.kills)
+	if err != nil {
+		return nil, false, err
+	}
+	f.environments = append(f.environments, env)
+	box.env = env
+	return env, true, nil
 }
 
 // kills asks the configuration whether an invocation's process is killed at a moment.
@@ -267,8 +297,8 @@ func (f *Function) kills(invocation int, at Moment) bool {
 	return f.config.Kill(invocation, at)
 }
 
-// Kill kills the process of an environment (SIGKILL), if it still runs, and waits for its end. The invocation under
-// way, if it has not been answered, fails with an *ExitError.
+// Kill kills the process of an environment (SIGKILL), if it still runs, and waits for its end. The invocations under
+// way that have not been answered fail with an *ExitError.
 func (f *Function) Kill(environment int) {
 	f.mu.Lock()
 	env := f.environments[environment-1]
@@ -295,11 +325,18 @@ func (f *Function) Invocations() []Invocation {
 // cold.
 func (f *Function) Recycle() error {
 	f.mu.Lock()
-	boxes := f.idle
-	f.idle = nil
+	var idle, busy []*sandbox
+	for _, box := range f.boxes {
+		if box.running == 0 {
+			idle = append(idle, box)
+		} else {
+			busy = append(busy, box)
+		}
+	}
+	f.boxes = busy
 	f.mu.Unlock()
 	var problems []error
-	for _, box := range boxes {
+	for _, box := range idle {
 		if box.env != nil {
 			box.env.stop()
 		}
@@ -312,8 +349,12 @@ func (f *Function) Recycle() error {
 func (f *Function) Close() error {
 	f.mu.Lock()
 	f.closed = true
+	environments := slices.Clone(f.environments) // no process starts any more
 	f.mu.Unlock()
 	f.close()
+	for _, env := range environments {
+		env.stop()
+	}
 	f.running.Wait()
 	return f.Recycle()
 }
