@@ -27,7 +27,7 @@ func (w *Worker) commit(ctx context.Context) (bool, error) {
 	defer cancel()
 	result, err := w.merge(timed, f)
 	if outOfTime(ctx, timed, err) {
-		return false, fmt.Errorf("merge of %d parts: %w\n  hint: give workers more time, or run quarry job sweep where there is no deadline", w.manifest.Parts(), ErrDeadline)
+		return false, givenUp(fmt.Sprintf("merge of %d parts", w.manifest.Parts()), err, "give workers more time, or run quarry job sweep where there is no deadline")
 	}
 	if err != nil {
 		return false, err

@@ -3,6 +3,7 @@ package job_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/objstore"
 )
 
 // TestErrorsThatComeLate has errors come after the time to stop mining, or merging. They stay what they are, since more
@@ -57,6 +59,39 @@ func TestErrorsThatComeLate(t *testing.T) {
 		}
 		if _, err := try(late("get parts/", nil), true); !errors.Is(err, job.ErrDeadline) || !strings.Contains(err.Error(), "hint: ") {
 			t.Errorf("a merge that is late: %v", err)
+		}
+	})
+}
+
+// TestThrottledUntilTheDeadline: where S3 holds a worker up until its time is over, the error says so. More time or more
+// memory, which is the hint otherwise, would not help.
+func TestThrottledUntilTheDeadline(t *testing.T) {
+	i, dir := newInputs(t, mining.Options{}, 1), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		for _, prefix := range []string{i.shards[0], "parts/"} { // while a shard is read, and while the parts are merged
+			x := i.on(t)
+			slow := func(op, key string) error {
+				if op != "get" || !strings.HasPrefix(key, prefix) {
+					return nil
+				}
+				time.Sleep(11 * time.Second)
+				return fmt.Errorf("get %s: %w, %w", key, context.DeadlineExceeded, objstore.ErrThrottled)
+			}
+			w, err := job.NewWorker(&hooked{x.at.In, slow}, &hooked{x.at.Out, slow}, job.Options{
+				Compute: mining.Compute{Engine: native}, Dir: dir, Reserve: 50 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			_, err = w.Shard(ctx, i.shards[0])
+			cancel()
+			if !errors.Is(err, job.ErrDeadline) || !errors.Is(err, objstore.ErrThrottled) || !strings.Contains(err.Error(), "hint: S3 asks for fewer requests") ||
+				!strings.Contains(err.Error(), objstore.ErrThrottled.Error()) {
+				t.Errorf("%s: %v", prefix, err)
+			}
+			if err := w.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

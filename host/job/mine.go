@@ -31,9 +31,8 @@ func (w *Worker) mineShard(ctx context.Context, o *Outcome, shard int, groups []
 		return o, nil
 	}
 	if outOfTime(ctx, timed, err) {
-		hint := "give workers more time or memory, or make the job with more shards"
-		return nil, fmt.Errorf("%s, %d documents, %d bytes: %w: it was given up after %v: %w\n  hint: %s",
-			s.Name, s.Rows, s.Size, ErrDeadline, time.Since(began).Round(time.Millisecond), err, hint)
+		what := fmt.Sprintf("%s, %d documents, %d bytes, after %v", s.Name, s.Rows, s.Size, time.Since(began).Round(time.Millisecond))
+		return nil, givenUp(what, err, "give workers more time or memory, or make the job with more shards")
 	}
 	if r, ok := refusalOf(s.Name, err); ok {
 		return w.refuse(ctx, o, r)
@@ -217,6 +216,15 @@ func (w *Worker) withoutReserve(ctx context.Context) (context.Context, context.C
 		return context.WithDeadline(ctx, end.Add(-w.options.Reserve))
 	}
 	return context.WithCancel(ctx)
+}
+
+// givenUp is the error of work for which the time was too short, with what was under way then. Where S3 held it up, more
+// time would not help.
+func givenUp(what string, err error, hint string) error {
+	if errors.Is(err, objstore.ErrThrottled) {
+		hint = "S3 asks for fewer requests: let fewer workers run at once (MaximumConcurrency of the function), or spread jobs over more buckets"
+	}
+	return fmt.Errorf("%s: %w: %w\n  hint: %s", what, ErrDeadline, err, hint)
 }
 
 // outOfTime reports whether an error came because timed has ended, and not ctx. An error of another cause stays what it
