@@ -18,6 +18,8 @@ type workers struct {
 	open  func(ctx context.Context, name string) (*job.Worker, error)
 	slots chan struct{} // holds a token for each worker in use
 
+	closed func() // is called after a worker was closed; tests count them
+
 	mu   sync.Mutex
 	idle []*worker // the one that was used last is the last
 	busy int       // workers in use
@@ -30,7 +32,7 @@ type worker struct {
 }
 
 func newWorkers(most int, open func(ctx context.Context, name string) (*job.Worker, error)) *workers {
-	return &workers{open: open, slots: make(chan struct{}, most)}
+	return &workers{open: open, slots: make(chan struct{}, most), closed: func() {}}
 }
 
 // share is what one of n workers at once may compute with.
@@ -67,7 +69,7 @@ func (w *workers) with(ctx context.Context, name string, do func(*job.Worker) (*
 	}
 	w.mu.Unlock()
 	if err != nil {
-		err = errors.Join(err, one.Close(context.WithoutCancel(ctx)))
+		err = errors.Join(err, w.closeAll(ctx, []*worker{one}))
 	}
 	return o, err
 }
@@ -95,7 +97,7 @@ func (w *workers) take(ctx context.Context, name string) (one *worker, err error
 		others, w.idle = append(others, w.idle[0]), slices.Delete(w.idle, 0, 1)
 	}
 	w.mu.Unlock()
-	if err := closeAll(ctx, others); err != nil {
+	if err := w.closeAll(ctx, others); err != nil {
 		return nil, err
 	}
 	opened, err := w.open(ctx, name)
@@ -108,13 +110,14 @@ func (w *workers) close(ctx context.Context) error {
 	idle := w.idle
 	w.idle = nil
 	w.mu.Unlock()
-	return closeAll(ctx, idle)
+	return w.closeAll(ctx, idle)
 }
 
-func closeAll(ctx context.Context, all []*worker) error {
+func (w *workers) closeAll(ctx context.Context, all []*worker) error {
 	var errs []error
 	for _, one := range all {
 		errs = append(errs, one.Close(context.WithoutCancel(ctx)))
+		w.closed()
 	}
 	return errors.Join(errs...)
 }
