@@ -3,6 +3,7 @@ package objstore
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
@@ -11,8 +12,9 @@ import (
 // attempts is what came of the attempts of one request. The SDK gives only the last error of all, and where the time
 // ends in a pause between two attempts, that is the context's.
 type attempts struct {
-	n    int   // attempts that were begun
-	last error // of the last attempt that failed before the time ended, or nil
+	start time.Time
+	n     int   // attempts that were begun
+	last  error // of the last attempt that failed before the time ended, or nil
 }
 
 // attemptsError is the error of a request, with what came of its attempts.
@@ -29,7 +31,7 @@ type attemptsKey struct{}
 // inside them notes each attempt.
 func noteAttempts(so *s3.Options) {
 	around := middleware.FinalizeMiddlewareFunc("QuarryRequest", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
-		a := &attempts{}
+		a := &attempts{start: time.Now()}
 		out, metadata, err := next.HandleFinalize(context.WithValue(ctx, attemptsKey{}, a), in)
 		if err != nil {
 			err = &attemptsError{a, err}

@@ -23,7 +23,7 @@ type S3Options struct {
 	HTTPClient   *http.Client  // instead of the SDK's; for tests
 	Attempts     int           // of a request, the first included: AWS_MAX_ATTEMPTS, or 8
 	MaxBackoff   time.Duration // the longest pause between two attempts: 20 s
-	StallTimeout time.Duration // an attempt in which no byte moves for so long is given up: 30 s
+	StallTimeout time.Duration // an attempt in which nothing moves for so long is given up: 30 s, and less for a connection to come about
 }
 
 // s3Store is a bucket. Its prefix is a Sub's.

@@ -89,7 +89,7 @@ func isThrottled(op string, err error) bool {
 func (s *s3Store) fail(ctx context.Context, op, key string, err error) error {
 	at := op + " " + s.name(key) + ": "
 	if done := ctx.Err(); done != nil {
-		return cutOff(at, op, done, err)
+		return s.cutOff(at, op, done, err)
 	}
 	kind := s.kind(ctx, op, err)
 	causes := []error{err}
@@ -101,17 +101,17 @@ func (s *s3Store) fail(ctx context.Context, op, key string, err error) error {
 		causes = []error{ErrThrottled, err}
 	}
 	said := explain(err)
-	if tries := (*retry.MaxAttemptsError)(nil); errors.As(err, &tries) {
-		said += fmt.Sprintf(", after %d attempts", tries.Attempt)
+	if a := (*attemptsError)(nil); errors.As(err, &a) && a.n > 1 {
+		said += fmt.Sprintf(", after %d attempts", a.n)
 	}
 	if kind != nil {
 		said = " (" + said + ")"
 	}
-	return &s3Error{at + said, causes}
+	return &s3Error{at + said + s.reachHint(err), causes}
 }
 
 // cutOff is the error of a request that the context's end cut off. It says what the last attempt before that came to.
-func cutOff(at, op string, done, err error) error {
+func (s *s3Store) cutOff(at, op string, done, err error) error {
 	a := (*attemptsError)(nil)
 	if !errors.As(err, &a) || a.n == 0 {
 		return &s3Error{at + done.Error(), []error{done, err}}
@@ -132,7 +132,7 @@ func cutOff(at, op string, done, err error) error {
 	if isThrottled(op, a.last) {
 		causes = append(causes, ErrThrottled)
 	}
-	return &s3Error{text, causes}
+	return &s3Error{text + s.reachHint(a.last), causes}
 }
 
 // explain is what S3 or the network said.
