@@ -157,7 +157,7 @@ func (a *Account) startFunction(o Options, server *s3server.Server, bootstrap st
 			return []string{fmt.Sprint("AWS_SDK_UA_APP_ID=", applicationID, environment)}
 		},
 		Env: append(append(server.Environment(), o.Env...), "AWS_SESSION_TOKEN=", "AWS_ENDPOINT_URL_S3="+gate.URL, "AWS_ENDPOINT_URL_SQS="+endpoint.URL(), "LAMBDA_TASK_ROOT="+root,
-			"QUARRY_RESULTS=s3://"+a.Template.ResultsBucket, "QUARRY_QUEUE_URL="+endpoint.QueueURL(a.Queue), "QUARRY_MAX_SHARD_MIB=512"),
+			"QUARRY_INPUTS=s3://"+a.Template.InputBucket, "QUARRY_RESULTS=s3://"+a.Template.ResultsBucket, "QUARRY_QUEUE_URL="+endpoint.QueueURL(a.Queue), "QUARRY_MAX_SHARD_MIB=512"),
 	})
 	if err != nil {
 		return err
