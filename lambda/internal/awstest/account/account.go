@@ -4,12 +4,13 @@
 // jobs and one for results, on a real S3 server (versitygw); a queue that is told of uploads; and the built function,
 // which may do in S3 what the template's role allows and no more.
 //
-// It leaves out the schedule, the alarm, the log group, the encryption and the policies of buckets and queues, and all
-// settings of the template but the queue's visibility time-out. Messages that failed do not keep a job waiting for it:
+// It leaves out the schedule, the alarms, the log group, the encryption and the policies of buckets and queues, and all
+// settings of the template but the memory and the queue's visibility time-out. Messages that failed do not keep a job waiting for it:
 // time in the queue is skipped where nothing else happens.
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,25 +38,32 @@ type Options struct {
 	Function    string  // the function's program; empty means local/bootstrap of Programs
 	Cache       bool    // whether the function finds the compiled plugin beside its program
 	Duplicates  float64 // share of the messages that come twice or three times
-	Concurrency int     // most invocations at once
+	Concurrency int     // most processes at once
+	PerProcess  int     // most invocations at once in a process; 0 means 1, as the template has it
+	MemoryMiB   int     // of the function; 0 means the template's default
+	MaxReceives int     // after so many a message goes to the dead-letter queue; 0 means more than any test has
 	Timeout     time.Duration
 	Grace       time.Duration                   // how long after its deadline an invocation is ended; Lambda gives none
 	S3          func(http.Handler) http.Handler // stands between the function and S3; nil for nothing
 	Fault       func(request int) stack.Fault   // of the queue's endpoint
+	Route       func(key string) stack.Route    // the way by which the queue is told of an upload; nil for S3's own notification
 	Log         func(line string)               // gets the lines that the function logs
 	Setenv      func(name, value string)        // tells this process of the S3 server; an empty value unsets the variable
-	Env         []string                        // variables of the function, beside those that the template gives it
+	Env         []string                        // variables of the function; they win over those that the template gives it
 }
 
 // Account is a running account.
 type Account struct {
 	Template *iam.Template
 	Caller   *iam.Caller // the function, as the role sees it
+	Denial   *iam.Denial // between the function and S3: policies other than the role, which tests break
 	Queue    *stack.Queue
+	Dead     *stack.Queue // dead letters
 	Function *stack.Function
 	Poller   *stack.Poller
 
 	in, out objstore.Store
+	route   func(key string) stack.Route
 	close   []func()
 }
 
@@ -72,7 +80,7 @@ const (
 // New starts an account. Where a program that make builds is missing, the error is fs.ErrNotExist or
 // s3server.ErrNoProgram.
 func New(ctx context.Context, o Options) (_ *Account, err error) {
-	a := &Account{}
+	a := &Account{route: o.Route}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -93,12 +101,12 @@ func New(ctx context.Context, o Options) (_ *Account, err error) {
 		return nil, err
 	}
 	clock := &stack.Clock{}
-	dead, err := stack.NewQueue(stack.QueueConfig{Name: "dead", Clock: clock})
+	a.Dead, err = stack.NewQueue(stack.QueueConfig{Name: "dead", Clock: clock})
 	if err != nil {
 		return nil, err
 	}
 	a.Queue, err = stack.NewQueue(stack.QueueConfig{
-		Name: "quarry", Visibility: visibilities * (o.Timeout + o.Grace), MaxReceives: maxReceives, DeadLetters: dead, Seed: 7,
+		Name: "quarry", Visibility: visibilities * (o.Timeout + o.Grace), MaxReceives: cmp.Or(o.MaxReceives, maxReceives), DeadLetters: a.Dead, Seed: 7,
 		Duplicates: o.Duplicates, ShortBatches: true, Clock: clock,
 	})
 	if err != nil {
@@ -133,7 +141,8 @@ func (a *Account) startFunction(o Options, server *s3server.Server, bootstrap st
 		return err
 	}
 	a.Caller = iam.NewCaller(a.Template.Role)
-	s3 := iam.S3Gate(a.Caller, target)
+	a.Denial = iam.NewDenial(iam.S3Gate(a.Caller, target))
+	var s3 http.Handler = a.Denial
 	if o.S3 != nil {
 		s3 = o.S3(s3)
 	}
@@ -151,20 +160,22 @@ func (a *Account) startFunction(o Options, server *s3server.Server, bootstrap st
 		}
 	}
 	a.Function, err = stack.NewFunction(stack.FunctionConfig{
-		Path: bootstrap, MemoryMB: 1769, Timeout: o.Timeout, Grace: o.Grace, InitTimeout: initTimeout, Concurrency: o.Concurrency,
+		Path: bootstrap, MemoryMB: cmp.Or(o.MemoryMiB, a.Template.MemoryMiB), Timeout: o.Timeout, Grace: o.Grace, InitTimeout: initTimeout,
+		Concurrency: o.Concurrency, PerProcess: o.PerProcess,
 		Log: func(_ int, line string) { o.Log(line) },
 		EnvOf: func(environment int) []string {
 			return []string{fmt.Sprint("AWS_SDK_UA_APP_ID=", applicationID, environment)}
 		},
-		Env: append(append(server.Environment(), o.Env...), "AWS_SESSION_TOKEN=", "AWS_ENDPOINT_URL_S3="+gate.URL, "AWS_ENDPOINT_URL_SQS="+endpoint.URL(), "LAMBDA_TASK_ROOT="+root,
-			"QUARRY_RESULTS=s3://"+a.Template.ResultsBucket, "QUARRY_QUEUE_URL="+endpoint.QueueURL(a.Queue), "QUARRY_MAX_SHARD_MIB=512"),
+		Env: append(append(server.Environment(), "AWS_SESSION_TOKEN=", "AWS_ENDPOINT_URL_S3="+gate.URL, "AWS_ENDPOINT_URL_SQS="+endpoint.URL(), "LAMBDA_TASK_ROOT="+root,
+			"QUARRY_INPUTS=s3://"+a.Template.InputBucket, "QUARRY_RESULTS=s3://"+a.Template.ResultsBucket, "QUARRY_QUEUE_URL="+endpoint.QueueURL(a.Queue),
+			"QUARRY_MAX_SHARD_MIB=512"), o.Env...),
 	})
 	if err != nil {
 		return err
 	}
 	a.close = append(a.close, func() { _ = a.Function.Close() })
 	a.Poller, err = stack.StartPoller(stack.PollerConfig{
-		Queue: a.Queue, Invoke: a.Function.Invoke, BatchSize: 3, Concurrency: o.Concurrency, SkipWaits: true,
+		Queue: a.Queue, Invoke: a.Function.Invoke, BatchSize: 3, Concurrency: o.Concurrency * max(1, o.PerProcess), SkipWaits: true,
 	})
 	if err == nil {
 		a.close = append(a.close, a.Poller.Stop)
@@ -197,7 +208,7 @@ func (a *Account) Close() {
 
 // Place is where a job of that name is. The queue is told of each object that is uploaded there, as S3 tells it.
 func (a *Account) Place(name string) *job.Place {
-	in := &notifying{a.in, a.Template.InputBucket, &stack.Notifier{Queue: a.Queue, Prefix: job.Folder}}
+	in := &notifying{a.in, a.Template.InputBucket, &stack.Notifier{Queue: a.Queue, Prefix: job.Folder, Route: a.route}}
 	return job.Within(in, a.out, name)
 }
 

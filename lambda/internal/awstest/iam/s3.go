@@ -15,9 +15,9 @@ import (
 // that the caller is allowed, and answers the others as S3 does. Signatures stay valid: host, path and query go on as
 // the client signed them.
 //
-// S3 tells that an object does not exist only to callers who may list it, and answers 403 to others. To decide that, S3
-// asks for s3:ListBucket with the key as s3:prefix. AWS does not document this; Ceph found it and does the same
-// (github.com/ceph/ceph/pull/68577).
+// S3 tells that an object does not exist (404) only to callers who may list the bucket, and answers 403 to others. AWS
+// documents that, and leaves open what holds where the permission to list has a condition on s3:prefix. Here, as in Ceph,
+// which found S3 to do so (github.com/ceph/ceph/pull/68577), the condition is asked with the key as the prefix.
 func S3Gate(caller *Caller, server *url.URL) http.Handler {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy = nil
@@ -36,12 +36,7 @@ func S3Gate(caller *Caller, server *url.URL) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, a := range accesses(r) {
 			if !caller.Allowed(a.Action, a.Resource, a.context) {
-				// A client that still sends its body would see a broken connection, and not the answer.
-				_, _ = io.Copy(io.Discard, r.Body)
-				body := denial(fmt.Sprintf("not authorized to perform: %s on resource: %q", a.Action, a.Resource))
-				w.Header().Set("Content-Type", "application/xml")
-				w.WriteHeader(http.StatusForbidden)
-				_, _ = io.WriteString(w, body) // not sent for HEAD
+				forbid(w, r, fmt.Sprintf("not authorized to perform: %s on resource: %q", a.Action, a.Resource))
 				return
 			}
 		}
@@ -62,7 +57,7 @@ func hideMissing(policy *Policy, r *http.Response) {
 	_ = r.Body.Close()
 	body := ""
 	if r.Request.Method == http.MethodGet {
-		body = denial("Access Denied")
+		body = accessDenied("Access Denied")
 	}
 	r.StatusCode, r.Status = http.StatusForbidden, "403 Forbidden"
 	r.Header.Set("Content-Type", "application/xml")
@@ -71,7 +66,17 @@ func hideMissing(policy *Policy, r *http.Response) {
 	r.Body = io.NopCloser(strings.NewReader(body))
 }
 
-func denial(message string) string {
+// forbid answers that a request is denied.
+func forbid(w http.ResponseWriter, r *http.Request, message string) {
+	// A client that still sends its body would see a broken connection, and not the answer.
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(http.StatusForbidden)
+	_, _ = io.WriteString(w, accessDenied(message)) // not sent for HEAD
+}
+
+// accessDenied is the body of a denial.
+func accessDenied(message string) string {
 	text, err := xml.Marshal(struct {
 		XMLName       xml.Name `xml:"Error"`
 		Code, Message string

@@ -20,6 +20,7 @@ type Template struct {
 	QueueURL, QueueARN               string
 	DeadLetterQueueARN, LogGroupName string
 	Environment                      map[string]string // of the function
+	MemoryMiB                        int               // of the function
 }
 
 // TemplateFile returns the path of bin/template.json in the module that the working directory is in.
@@ -64,11 +65,12 @@ func LoadTemplate(path string) (*Template, error) {
 	}
 	var worker struct {
 		Environment struct{ Variables map[string]string }
+		MemorySize  int `json:",string"`
 	}
 	if err := json.Unmarshal(t.Resources["Worker"].Properties, &worker); err != nil {
 		return nil, fmt.Errorf("%s: Worker: %w", path, err)
 	}
-	s.Environment = worker.Environment.Variables
+	s.Environment, s.MemoryMiB = worker.Environment.Variables, worker.MemorySize
 	for name, to := range map[string]**Policy{
 		"WorkerRole": &s.Role, "InputBucketPolicy": &s.Input, "ResultsBucketPolicy": &s.Results, "QueuePolicy": &s.Queue,
 	} {
