@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go/logging"
 )
 
 type sqsQueue struct {
@@ -25,7 +26,8 @@ func OpenQueue(ctx context.Context, url string) (Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open queue %s: %w", url, err)
 	}
-	return &sqsQueue{sqs.NewFromConfig(c), url}, nil
+	quiet := func(o *sqs.Options) { o.Logger = logging.Nop{} } // the SDK would write lines to stderr that are no JSON
+	return &sqsQueue{sqs.NewFromConfig(c, quiet), url}, nil
 }
 
 // Send sends messages, ten in a request, which is what SQS takes. After an error some of them may have been sent.
