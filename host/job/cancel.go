@@ -14,8 +14,10 @@ func Cancel(ctx context.Context, at *Place) (finished bool, err error) {
 	if err := at.putCancelled(ctx); err != nil {
 		return false, err
 	}
-	if _, err := removeAll(ctx, at.Out, partsPrefix, ""); err != nil {
-		return false, err
+	for _, prefix := range []string{partsPrefix, idsPrefix} {
+		if _, err := removeAll(ctx, at.Out, prefix, ""); err != nil {
+			return false, err
+		}
 	}
 	_, err = readResult(ctx, at.In, at.Out)
 	if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, ErrReplaced) {

@@ -69,6 +69,7 @@ const (
 	ShardsPrefix  = "shards/"
 
 	partsPrefix   = "parts/"
+	idsPrefix     = "ids/"
 	refusedPrefix = "refused/"
 	cancelledKey  = "cancelled.json"
 	negativesKey  = "negatives.jsonl"

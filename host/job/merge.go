@@ -29,6 +29,9 @@ const hintRemovePart = "remove it, and sweep the job: the shard is mined again"
 // merge writes the negatives, group after group, and returns their manifest. However many shards there are, it holds
 // the merged part of one group and a few parts that are read ahead.
 func (w *Worker) merge(ctx context.Context, to io.Writer) (*negatives.Manifest, error) {
+	if err := w.checkIDs(ctx); err != nil {
+		return nil, err
+	}
 	result := w.manifest.Result
 	sum := sha256.New()
 	buffer := bufio.NewWriterSize(io.MultiWriter(to, sum), 1<<18)
@@ -38,15 +41,7 @@ func (w *Worker) merge(ctx context.Context, to io.Writer) (*negatives.Manifest, 
 		if err != nil {
 			return nil, err
 		}
-		visit, finish := func(int, *partObject) {}, func(context.Context) error { return nil }
-		if number == 0 {
-			same := w.newSameIDs()
-			visit, finish = same.add, same.finish
-		}
-		part, documents, err := w.mergeGroup(ctx, number, visit)
-		if err == nil {
-			err = finish(ctx)
-		}
+		part, documents, err := w.mergeGroup(ctx, number)
 		if err != nil {
 			return nil, err
 		}
@@ -70,17 +65,13 @@ func (w *Worker) merge(ctx context.Context, to io.Writer) (*negatives.Manifest, 
 	return &result, nil
 }
 
-// mergeGroup merges the parts of a group, and calls visit for each of them, in the order of shards. It returns the ids,
-// by position, of the documents that the merged part names.
-func (w *Worker) mergeGroup(ctx context.Context, group int, visit func(shard int, part *partObject)) (merged *mine.Part, documents map[int64]string, err error) {
+// mergeGroup merges the parts of a group. It returns the ids, by position, of the documents that the merged part names.
+func (w *Worker) mergeGroup(ctx context.Context, group int) (merged *mine.Part, documents map[int64]string, err error) {
 	documents = map[int64]string{}
-	shard := 0
 	for part, err := range w.eachPart(ctx, group) {
 		if err != nil {
 			return nil, nil, err
 		}
-		visit(shard, part)
-		shard++
 		if merged == nil {
 			merged = part.Part
 		} else if merged, err = mine.Merge(merged, part.Part); err != nil {

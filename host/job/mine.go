@@ -74,7 +74,13 @@ func (w *Worker) mineGroups(ctx, timed context.Context, o *Outcome, shard int, g
 		if err != nil {
 			return err
 		}
-		if err := w.putPart(ctx, shard, g, object); err != nil {
+		if g == 0 {
+			err = w.putHashes(ctx, shard, file.ids)
+		}
+		if err == nil {
+			err = w.putPart(ctx, shard, g, object)
+		}
+		if err != nil {
 			return fmt.Errorf("%w: %w", errPut, err)
 		}
 		o.count(part)

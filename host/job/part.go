@@ -14,9 +14,8 @@ import (
 )
 
 // A part's object is a safetensors file. Its tensors are part, the bytes of a mine.Part, and positions, ids and
-// ids_offsets, the ids of the documents that the part names; that of the first group also has id_hashes (see sameid.go).
-// Its metadata says which job, shard and group it is of, and what effort it took. The objects that two workers make of
-// one shard and one group differ in the effort alone.
+// ids_offsets, the ids of the documents that the part names. Its metadata says which job, shard and group it is of, and
+// what effort it took. The objects that two workers make of one shard and one group differ in the effort alone.
 const (
 	partFormat     = "quarry.job.part.v1"
 	partTensor     = "part"
@@ -94,13 +93,6 @@ func (m *Manifest) marshalPart(shard, group int, part *mine.Part, documents *ids
 	metadata[effortMetadata] = string(b)
 	tensors := append(idTensors(partIDs, names), safetensors.OfInt64(partPositions, positions, len(positions)),
 		safetensors.Tensor{Name: partTensor, DType: safetensors.U8, Shape: []int{len(file)}, Data: file})
-	if group == 0 {
-		hashes, err := hashTensor(m.Shards[shard], documents)
-		if err != nil {
-			return nil, err
-		}
-		tensors = append(tensors, hashes)
-	}
 	return safetensors.Marshal(tensors, metadata)
 }
 
@@ -125,10 +117,6 @@ func (m *Manifest) parsePart(b []byte, shard, group int) (*partObject, error) {
 	}
 	if err := m.checkPart(p.Part, shard, group); err != nil {
 		return nil, err
-	}
-	if hashes, ok := p.file.Tensor(hashesTensor); ok && (group != 0 || hashes.DType != safetensors.U8 || len(hashes.Data) != m.Shards[shard].Rows*hashSize) {
-		return nil, fmt.Errorf("tensor %s has %d bytes; it is of the first group's parts, and %d documents take %d",
-			hashesTensor, len(hashes.Data), m.Shards[shard].Rows, m.Shards[shard].Rows*hashSize)
 	}
 	return p, p.readIDs()
 }
@@ -163,14 +151,9 @@ func parseEffort(text string) (e Effort, err error) {
 	return e, nil
 }
 
-// sameResult reports whether two objects have the same tensors: they may differ in their effort alone. A worker of an
-// earlier version puts no hashes.
+// sameResult reports whether two objects have the same tensors: they may differ in their effort alone.
 func (p *partObject) sameResult(o *partObject) bool {
-	own, other := p.file.Tensors, o.file.Tensors
-	if _, ok := o.file.Tensor(hashesTensor); !ok {
-		own = slices.DeleteFunc(slices.Clone(own), func(t safetensors.Tensor) bool { return t.Name == hashesTensor })
-	}
-	return slices.EqualFunc(own, other, func(a, b safetensors.Tensor) bool {
+	return slices.EqualFunc(p.file.Tensors, o.file.Tensors, func(a, b safetensors.Tensor) bool {
 		return a.Name == b.Name && a.DType == b.DType && bytes.Equal(a.Data, b.Data)
 	})
 }

@@ -2,27 +2,30 @@ package job
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
+	"sync"
 
-	"github.com/quarry-hn/quarry/plugin/safetensors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/quarry-hn/quarry/host/objstore"
 )
 
 // An id that two documents have makes the negatives ambiguous, and a positive's may come back as a negative. Each shard is
-// mined by itself, so a shard's part for the first group of pairs carries a hash of each id, and whoever merges compares
-// them all.
-const (
-	hashesTensor = "id_hashes" // U8 [rows, hashSize], in the order of their bytes
-	hashSize     = 16          // bytes: in 2^40 ids two have the same hash with a chance of 2^-49
-)
+// mined by itself, so who mines one for the first group of pairs puts a hash of each id, and who merges compares them all.
+const hashSize = 16 // bytes: in 2^40 ids two different ones have the same hash with a chance of 2^-49
 
 const hintIDs = "give each document an id of its own, and make the job again"
 
 // idHash is the first bytes of an id's SHA-256.
 type idHash [hashSize]byte
+
+func (h idHash) compare(o idHash) int { return bytes.Compare(h[:], o[:]) }
 
 // hash is the hash of id i.
 func (s *ids) hash(i int) idHash {
@@ -30,13 +33,13 @@ func (s *ids) hash(i int) idHash {
 	return idHash(sum[:hashSize])
 }
 
-// hashes are the hashes of all ids, in order.
+// hashes are the hashes of all ids, ascending.
 func (s *ids) hashes() []idHash {
 	all := make([]idHash, s.len())
 	for i := range all {
 		all[i] = s.hash(i)
 	}
-	slices.SortFunc(all, func(a, b idHash) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(all, idHash.compare)
 	return all
 }
 
@@ -50,18 +53,40 @@ func (s *ids) rowsOf(h idHash) (rows []int) {
 	return rows
 }
 
-// hashTensor lays a shard's hashes out for its part. A shard that has an id twice is refused.
-func hashTensor(s Shard, documents *ids) (safetensors.Tensor, error) {
+// hashesKey is the key of the hashes of a shard's ids: rows times hashSize bytes, ascending.
+func (m *Manifest) hashesKey(shard int) string {
+	return fmt.Sprintf("%s%.16s/%07d-%.16s.bin", idsPrefix, m.manifestSHA, shard, m.Shards[shard].SHA256)
+}
+
+// putHashes puts the hashes of a shard's ids. A shard that has an id twice is refused.
+func (w *Worker) putHashes(ctx context.Context, shard int, documents *ids) error {
 	all := documents.hashes()
 	b := make([]byte, 0, len(all)*hashSize)
 	for i, h := range all {
 		if i > 0 && h == all[i-1] {
 			rows := documents.rowsOf(h)
-			return safetensors.Tensor{}, &inputError{Refusal{s.Name, fmt.Sprintf("its rows %d and %d have the same id", rows[0], rows[1]), hintIDs}}
+			return &inputError{Refusal{w.manifest.Shards[shard].Name, fmt.Sprintf("its rows %d and %d have the same id", rows[0], rows[1]), hintIDs}}
 		}
 		b = append(b, h[:]...)
 	}
-	return safetensors.Tensor{Name: hashesTensor, DType: safetensors.U8, Shape: []int{len(all), hashSize}, Data: b}, nil
+	err := w.out.PutNew(ctx, w.manifest.hashesKey(shard), bytes.NewReader(b))
+	if errors.Is(err, objstore.ErrExists) { // the shard decides the bytes
+		return nil
+	}
+	return err
+}
+
+// readHashes reads the hashes of a shard's ids. There are none where a worker of an earlier version mined the shard.
+func (w *Worker) readHashes(ctx context.Context, shard int) (b []byte, err error) {
+	key, size := w.manifest.hashesKey(shard), w.manifest.Shards[shard].Rows*hashSize
+	b, _, err = read(ctx, w.out, key, int64(size))
+	if errors.Is(err, objstore.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil && len(b) != size || errors.Is(err, objstore.ErrTooLarge) {
+		err = fmt.Errorf("%s/%s: it has not the %d bytes of its shard's hashes\n  hint: remove it; the shard's ids are then not compared with others'", w.out.URL(), key, size)
+	}
+	return b, err
 }
 
 // hashedID is the hash of an id, and the shard that has it.
@@ -72,60 +97,53 @@ type hashedID struct {
 
 const hashedIDSize = hashSize + 4 // bytes
 
-// sameIDs looks for ids that two shards have. So that it holds few hashes at a time, it goes through the parts in passes,
-// each of which takes the hashes of some range.
-type sameIDs struct {
-	worker       *Worker
-	pass, passes int
-	seen         []hashedID
-}
-
-// newSameIDs returns a search that holds about an eighth of the worker's memory.
-func (w *Worker) newSameIDs() *sameIDs {
+// checkIDs refuses a job of which two shards have the same id. So that it holds few hashes at a time, an eighth of the
+// worker's memory, it goes through them in passes, each of which takes those in some range.
+func (w *Worker) checkIDs(ctx context.Context) error {
 	room := max(w.options.Memory.OrDefault().Unreserved()/8, hashedIDSize)
-	return &sameIDs{worker: w, passes: int(w.manifest.Documents()*hashedIDSize/room) + 1}
-}
-
-// add takes a part's hashes that belong to the pass. A part of an earlier version has none.
-func (d *sameIDs) add(shard int, part *partObject) {
-	t, _ := part.file.Tensor(hashesTensor)
-	n := len(t.Data) / hashSize
-	at := func(i int) []byte { return t.Data[i*hashSize : (i+1)*hashSize] }
-	first := func(pass int) int { // the first hash of a pass
-		return sort.Search(n, func(i int) bool { return (int(at(i)[0])<<8|int(at(i)[1]))*d.passes >= pass<<16 })
-	}
-	for i := first(d.pass); i < first(d.pass+1); i++ {
-		d.seen = append(d.seen, hashedID{idHash(at(i)), int32(shard)})
-	}
-}
-
-// finish looks through the pass, and goes through the others.
-func (d *sameIDs) finish(ctx context.Context) error {
-	for {
-		slices.SortFunc(d.seen, func(a, b hashedID) int { return bytes.Compare(a.hash[:], b.hash[:]) })
-		for i := 1; i < len(d.seen); i++ {
-			if a, b := d.seen[i-1], d.seen[i]; a.hash == b.hash {
-				return d.worker.refuseSameID(ctx, a.hash, int(min(a.shard, b.shard)), int(max(a.shard, b.shard)))
+	passes := int(w.manifest.Documents()*hashedIDSize/room) + 1
+	for pass := range passes {
+		seen, err := w.hashesOf(ctx, pass, passes)
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(seen, func(a, b hashedID) int { return cmp.Or(a.hash.compare(b.hash), cmp.Compare(a.shard, b.shard)) })
+		for i := 1; i < len(seen); i++ {
+			if a, b := seen[i-1], seen[i]; a.hash == b.hash {
+				return w.sameID(ctx, a.hash, int(a.shard), int(b.shard))
 			}
 		}
-		if d.pass++; d.pass == d.passes {
-			return nil
-		}
-		d.seen = d.seen[:0]
-		shard := 0
-		for part, err := range d.worker.eachPart(ctx, 0) {
-			if err != nil {
-				return err
-			}
-			d.add(shard, part)
-			shard++
-		}
 	}
+	return nil
 }
 
-// refuseSameID is the refusal of a job with an id that two shards have. It says which documents have it, where the
-// shards are there.
-func (w *Worker) refuseSameID(ctx context.Context, h idHash, shards ...int) error {
+// hashesOf reads those hashes of all shards that belong to a pass.
+func (w *Worker) hashesOf(ctx context.Context, pass, passes int) (seen []hashedID, err error) {
+	largest := slices.MaxFunc(w.manifest.Shards, func(a, b Shard) int { return cmp.Compare(a.Rows, b.Rows) }).Rows * hashSize
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(1, min(concurrentRequests, aheadBytes/largest)))
+	for shard := range w.manifest.Shards {
+		group.Go(func() error {
+			b, err := w.readHashes(ctx, shard)
+			n := len(b) / hashSize
+			first := func(pass int) int { // the first hash of a pass
+				return sort.Search(n, func(i int) bool { return (int(b[i*hashSize])<<8|int(b[i*hashSize+1]))*passes >= pass<<16 })
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for i := first(pass); i < first(pass+1); i++ {
+				seen = append(seen, hashedID{idHash(b[i*hashSize : (i+1)*hashSize]), int32(shard)})
+			}
+			return err
+		})
+	}
+	return seen, group.Wait()
+}
+
+// sameID is the refusal of a job with an id that two shards have. It says which documents have it, where the shards are
+// there.
+func (w *Worker) sameID(ctx context.Context, h idHash, shards ...int) error {
 	problem := "a document of "
 	for i, number := range shards {
 		s := w.manifest.Shards[number]
