@@ -11,8 +11,8 @@ const (
 
 // What a part costs beside the time it takes, where no message and no request is repeated. docs/SCALE.md counts them.
 const (
-	getsOfAPart     = 6    // four look-ups, one for the shard, one for the merge
-	putsOfAPart     = 2    // the shard's upload, the part
+	getsOfAPart     = 7    // four look-ups, one for the shard, two for the merge
+	putsOfAPart     = 3    // the shard's upload, the hashes of its ids, the part
 	messagesOfAPart = 3    // sent, received, deleted
 	keysOfAList     = 1000 // in one answer of S3
 )
