@@ -3,7 +3,7 @@
     python stack.py translated.json resolved.json
 
 writes both steps, with the parameters' defaults and an input bucket named quarry-in: the first for cfn-lint, which looks at what SAM makes
-of a function and not at the function, the second for tests in Go. test_template.py imports it.
+of a function and not at the function, the second, with the bounds of numeric parameters, for tests in Go. test_template.py imports it.
 """
 
 import copy
@@ -67,6 +67,7 @@ class Resolver:
         """The template without its intrinsic functions."""
         return {
             "Parameters": self.values,
+            "Bounds": {n: [p["MinValue"], p["MaxValue"]] for n, p in self.template["Parameters"].items() if "MinValue" in p and "MaxValue" in p},
             "Resources": {n: self.resolve(r) for n, r in self.template["Resources"].items() if self.wanted(r)},
             "Outputs": {n: self.resolve(o["Value"]) for n, o in self.template.get("Outputs", {}).items()},
         }

@@ -20,7 +20,7 @@ type Template struct {
 	QueueURL, QueueARN               string
 	DeadLetterQueueARN, LogGroupName string
 	Environment                      map[string]string // of the function
-	MemoryMiB                        int               // of the function
+	MemoryMiB, LeastMemoryMiB        int               // of the function: by default, and the least that the template takes
 }
 
 // TemplateFile returns the path of bin/template.json in the module that the working directory is in.
@@ -51,6 +51,7 @@ func LoadTemplate(path string) (*Template, error) {
 	var t struct {
 		Resources map[string]struct{ Properties json.RawMessage }
 		Outputs   map[string]string
+		Bounds    map[string][2]int // of numeric parameters
 	}
 	if err := json.Unmarshal(text, &t); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -70,7 +71,7 @@ func LoadTemplate(path string) (*Template, error) {
 	if err := json.Unmarshal(t.Resources["Worker"].Properties, &worker); err != nil {
 		return nil, fmt.Errorf("%s: Worker: %w", path, err)
 	}
-	s.Environment, s.MemoryMiB = worker.Environment.Variables, worker.MemorySize
+	s.Environment, s.MemoryMiB, s.LeastMemoryMiB = worker.Environment.Variables, worker.MemorySize, t.Bounds["MemorySize"][0]
 	for name, to := range map[string]**Policy{
 		"WorkerRole": &s.Role, "InputBucketPolicy": &s.Input, "ResultsBucketPolicy": &s.Results, "QueuePolicy": &s.Queue,
 	} {
