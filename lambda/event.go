@@ -76,7 +76,7 @@ func parseUploads(body []byte) ([]upload, error) { return parseWrapped(body, max
 func parseWrapped(body []byte, wraps int) ([]upload, error) {
 	var e envelope
 	if err := json.Unmarshal(body, &e); err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotUnderstood, err)
+		return nil, fmt.Errorf("%w: it is no JSON object of a known shape", errNotUnderstood)
 	}
 	switch {
 	case e.Event == "s3:TestEvent":
@@ -103,7 +103,7 @@ func parseWrapped(body []byte, wraps int) ([]upload, error) {
 func parseRecord(b []byte, wraps int) ([]upload, error) {
 	var s3 record
 	if err := json.Unmarshal(b, &s3); err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotUnderstood, err)
+		return nil, fmt.Errorf("%w: a record is no JSON object of a known shape", errNotUnderstood)
 	}
 	if s3.EventSource == "aws:s3" && s3.EventName != "" && s3.S3.Bucket.Name != "" {
 		return s3.uploads()

@@ -106,7 +106,7 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	}
 	var e direct
 	if err := json.Unmarshal(payload, &e); err != nil {
-		return nil, i.notUnderstood(fmt.Errorf("%w: %w", errNotUnderstood, err))
+		return nil, i.notUnderstood(fmt.Errorf("%w: it is no JSON object of a known shape", errNotUnderstood))
 	}
 	if e.Quarry == "sweep" {
 		return nil, i.sweep(ctx, e.Bucket)

@@ -50,8 +50,8 @@ func (x *trial) took(shard, milliseconds, mib int) {
 func TestStatusAddsUp(t *testing.T) {
 	t.Parallel()
 	// GB-seconds: 600 x 2 + 450.5 x 1 + 1 x 1769 / 1024 = 1652.2275390625, at $0.0000133334; three parts are paid for,
-	// each at $0.0000188.
-	const gbSeconds, price = 1652.2275390625, 0.0220298106694 + 3*0.0000188
+	// each at $0.0000242.
+	const gbSeconds, price = 1652.2275390625, 0.0220298106694 + 3*0.0000242
 	for groups, o := range map[int]mining.Options{1: {}, 2: grouped(t, mining.Options{}, 2)} {
 		x := newInputs(t, o, 5).on(t)
 		if len(x.manifest.Groups) != groups {

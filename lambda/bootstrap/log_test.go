@@ -127,7 +127,7 @@ func TestEveryLineIsJSON(t *testing.T) {
 	}{
 		{"several variables are wrong", absent, []string{"QUARRY_INPUTS=jobs", "QUARRY_RESULTS=", "QUARRY_QUEUE_URL=x\ny"}, every[:1], `QUARRY_INPUTS is \"jobs\"`},
 		{"no folder for temporary files", absent, []string{"TMPDIR=" + root + "/none"}, every[:1], "no such file"},
-		{"events that are no JSON, or of no shape that is known", absent, nil, [][]byte{[]byte("no JSON"), []byte("[1]"), []byte(`{"Records":[7]}`)}, "the event"},
+		{"events that are no JSON, or of no shape that is known", absent, nil, [][]byte{[]byte("no JSON"), []byte("[1]"), []byte(`{"Records":[7]}`)}, "not an event of S3"},
 		{"a sweep of another bucket", absent, nil, [][]byte{[]byte(`{"quarry":"sweep","bucket":"foreign"}`)}, ""},
 		{"no bucket", absent, nil, every, "NoSuchBucket"},
 		{"a denial", s3(t, http.StatusForbidden, s3Error("AccessDenied", "Access Denied")), nil, every, ""},
