@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -296,39 +294,6 @@ func TestCancelledBetweenCalls(t *testing.T) {
 		}
 		must(t, i, abi.OpSelect, s.selectOnce) // the instance lives on
 	}
-}
-
-func TestCompilationCache(t *testing.T) {
-	count := func(dir string) (n int) {
-		_ = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
-			if err == nil && !d.IsDir() {
-				n++
-			}
-			return nil
-		})
-		return n
-	}
-	run := func(dir string) {
-		t.Helper()
-		e, err := Wasm(t.Context(), WasmOptions{CacheDir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer e.Close(context.Background())
-		must(t, open(t, e), abi.OpInfo, nil)
-	}
-	dir := t.TempDir()
-	run(dir)
-	if count(dir) == 0 {
-		t.Error("nothing was kept")
-	}
-	run(dir)
-	// A cache that cannot be written, a file in place of its folder, is done without.
-	blocked := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run(filepath.Join(blocked, "cache"))
 }
 
 // TestNotTheModule loads modules that are not quarry's.

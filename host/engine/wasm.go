@@ -29,8 +29,13 @@ type WasmOptions struct {
 	Interpreter bool
 
 	// CacheDir keeps the compiled module from one process to the next; compiling takes seconds, loading a tenth of one. Empty
-	// means quarry/wazero in the user's cache directory. Where the directory cannot be written or read, there is no cache.
+	// means quarry/wazero in the user's cache directory. A file there that is damaged is written anew. Where the folder
+	// cannot be written, and does not hold what this process needs, the module is compiled each time.
 	CacheDir string
+
+	// Warn is told where CacheDir, if it is not empty, could not be used or was mended: what was wrong, and what to do. Nil
+	// means that nobody is told.
+	Warn func(problem string)
 
 	// Module is another module to run; nil means plugin.Wasm.
 	Module []byte
@@ -48,73 +53,61 @@ type wasm struct {
 	runtime  wazero.Runtime
 	cache    wazero.CompilationCache
 	compiled wazero.CompiledModule
+	unkept   error // why the cache does not hold what was compiled, or nil
 	speed    speed
 }
 
 // Wasm returns the engine that runs the module on wazero.
 func Wasm(ctx context.Context, o WasmOptions) (Engine, error) {
+	e, err := o.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (o WasmOptions) load(ctx context.Context) (*wasm, error) {
 	if o.Module == nil {
 		o.Module = plugin.Wasm
 	}
 	if o.Interpreter {
 		return loadWasm(ctx, o, wazero.NewRuntimeConfigInterpreter(), nil)
 	}
-	if cache := openCache(o.CacheDir); cache != nil {
-		// Loading may fail because of the cache: its disk is full, or a file in it is damaged. Then the module is loaded without it, below.
-		if e, err := loadWasm(ctx, o, wazero.NewRuntimeConfig().WithCompilationCache(cache), cache); err == nil {
-			return e, nil
+	if o.CacheDir != "" {
+		warn := o.Warn
+		if warn == nil {
+			warn = func(string) {}
 		}
+		return loadCached(ctx, o, cacheFileOf(o.CacheDir, o.Module), warn)
 	}
-	return loadWasm(ctx, o, wazero.NewRuntimeConfig(), nil)
+	user, err := os.UserCacheDir()
+	if err != nil {
+		return loadWasm(ctx, o, wazero.NewRuntimeConfig(), nil)
+	}
+	return loadCached(ctx, o, cacheFileOf(filepath.Join(user, "quarry", "wazero"), o.Module), func(string) {})
 }
 
-func loadWasm(ctx context.Context, o WasmOptions, config wazero.RuntimeConfig, cache wazero.CompilationCache) (Engine, error) {
+func loadWasm(ctx context.Context, o WasmOptions, config wazero.RuntimeConfig, cache wazero.CompilationCache) (*wasm, error) {
 	pages := (o.memoryLimit() + pageSize - 1) / pageSize
 	config = config.WithMemoryLimitPages(uint32(min(pages, 65536)))
 	e := &wasm{options: o, cache: cache}
+	starting.Lock()
 	e.runtime = wazero.NewRuntimeWithConfig(ctx, config)
+	starting.Unlock()
 	if err := e.load(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("load the plugin: %w", err), e.Close(ctx))
 	}
 	return e, nil
 }
 
-// openCache returns a cache in dir, nil where dir cannot be used.
-func openCache(dir string) wazero.CompilationCache {
-	if dir == "" {
-		if user, err := os.UserCacheDir(); err == nil {
-			dir = filepath.Join(user, "quarry", "wazero")
-		}
-	}
-	if dir != "" && (writable(dir) || HasCache(dir)) {
-		if cache, err := wazero.NewCompilationCacheWithDir(dir); err == nil {
-			return cache
-		}
-	}
-	return nil
-}
-
-// HasCache reports whether a folder holds what a cache left there. Such a folder need not be writable.
-func HasCache(dir string) bool {
-	entries, err := os.ReadDir(dir)
-	return err == nil && len(entries) > 0
-}
-
-// writable reports whether a file can be made in dir, making dir where it is missing.
-func writable(dir string) bool {
-	if os.MkdirAll(dir, 0o700) != nil {
-		return false
-	}
-	f, err := os.CreateTemp(dir, "probe")
-	if err != nil {
-		return false
-	}
-	_, err = f.Write([]byte{0})
-	return errors.Join(err, f.Close(), os.Remove(f.Name())) == nil
-}
-
 func (e *wasm) load(ctx context.Context) (err error) {
-	if e.compiled, err = e.runtime.CompileModule(ctx, e.options.Module); err != nil {
+	e.compiled, err = e.runtime.CompileModule(ctx, e.options.Module)
+	if err != nil && e.cache != nil {
+		// Where the compiled module could not be written to the cache, it is there in memory, and is not compiled again.
+		e.unkept = err
+		e.compiled, err = e.runtime.CompileModule(ctx, e.options.Module)
+	}
+	if err != nil {
 		return err
 	}
 	if _, err = wasi_snapshot_preview1.Instantiate(ctx, e.runtime); err != nil {
