@@ -103,7 +103,7 @@ func configure(ctx context.Context, log *slog.Logger) (*lambda.Config, error) {
 		return nil, err
 	}
 	warn := func(problem string) { log.Warn("the compiled plugin", "problem", problem) }
-	c.Run.Engine, err = engine.Wasm(ctx, engine.WasmOptions{CacheDir: cacheDir(warn)})
+	c.Run.Engine, err = engine.Wasm(ctx, engine.WasmOptions{CacheDir: cacheDir(warn), Warn: warn})
 	return c, err
 }
 
