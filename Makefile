@@ -35,8 +35,8 @@ ROUNDS ?= 20
 test-hard: ## the tests under load, ROUNDS times, and with the race detector, in a fresh clone, with and without real data
 	.ci/hard $(ROUNDS)
 
-test-lambda: $(LAMBDA) lambda ## jobs alone: stores, protocol with faults, and 40 shards through an S3 server and the built function
-	go test -timeout 20m -v ./host/objstore/... ./host/job ./lambda/...
+test-lambda: $(LAMBDA) lambda ## jobs alone: stores, protocol with faults, and 40 shards through an S3 server and the built function; RACE=1 looks for races
+	go test $(RACE_FLAG) -timeout 60m -v ./host/objstore/... ./host/job ./lambda/...
 
 demo-lambda: $(LAMBDA) ## a sharded job on the screen, with all that it needs on this machine
 	@go run ./lambda/internal/demo
@@ -77,21 +77,33 @@ $(VENV)/ready: $(REQUIREMENTS)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(REQUIREMENTS:%=-r %)
 	touch $@
 
-FUNCTION := CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -buildvcs=false -ldflags='-s -w -buildid=' -o
+FUNCTION = go build $(RACE_FLAG) -tags lambda.norpc -trimpath -buildvcs=false -ldflags='-s -w -buildid=' -o
 
-# The plugin is compiled for arm64 by the program itself, which an emulator runs where this machine is of another kind.
-lambda: ## bin/lambda.zip, for lambda/deploy/template.yaml
+# What runs a program for arm64: an emulator, or nothing where this machine is arm64.
+EMULATOR := $(if $(filter Linux-aarch64,$(shell uname -sm | tr ' ' -)),,qemu-aarch64)
+NO_EMULATOR := $(if $(EMULATOR),$(if $(shell command -v $(EMULATOR)),,1))
+
+# Tests of the zip do without the compiled plugin where there is no emulator.
+test-all test-lambda: NOCACHE ?= $(NO_EMULATOR)
+
+# The plugin is compiled for arm64 by the program itself.
+lambda: RACE_FLAG :=
+lambda: ## bin/lambda.zip, for lambda/deploy/template.yaml; it needs qemu-aarch64, or NOCACHE=1 to do without the compiled plugin
+	@[ -n "$(NOCACHE)" ] || [ -z "$(NO_EMULATOR)" ] || { echo "$(EMULATOR) is not here to compile the plugin for arm64; on Debian: apt-get install qemu-user" >&2; \
+		echo "  hint: make lambda NOCACHE=1 makes a zip without the compiled plugin, and each cold start of the function then takes a second longer" >&2; exit 1; }
 	rm -rf bin/lambda bin/lambda.zip
-	GOOS=linux GOARCH=arm64 $(FUNCTION) bin/lambda/bootstrap ./lambda/bootstrap
-	@case "$$(uname -sm)" in "Linux aarch64") run= ;; *) run=qemu-aarch64 ;; esac; \
-	if [ -z "$$run" ] || command -v $$run >/dev/null; then $$run bin/lambda/bootstrap bake bin/lambda/cache; \
-	else echo "qemu-aarch64 is not here (on Debian: apt-get install qemu-user): the zip holds no compiled plugin, and each cold start compiles it" >&2; fi
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(FUNCTION) bin/lambda/bootstrap ./lambda/bootstrap
+	@if [ -n "$(NOCACHE)" ]; then echo "NOCACHE: the zip holds no compiled plugin, and each cold start of the function takes a second longer"; \
+	else $(EMULATOR) bin/lambda/bootstrap bake bin/lambda/cache; fi
 	go run ./lambda/internal/pack bin/lambda bin/lambda.zip
 	@ls -l bin/lambda.zip
 
+# The race detector takes cgo, and so a C compiler.
+RACE_FLAG := $(if $(RACE),-race)
+
 # The function for this machine, which the tests run.
 bin/local/bootstrap: FORCE
-	$(FUNCTION) bin/local/bootstrap ./lambda/bootstrap
+	CGO_ENABLED=$(if $(RACE),1,0) $(FUNCTION) bin/local/bootstrap ./lambda/bootstrap
 	rm -rf bin/local/cache && bin/local/bootstrap bake bin/local/cache
 
 FORCE:

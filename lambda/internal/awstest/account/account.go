@@ -22,6 +22,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/quarry-hn/quarry/host/job"
@@ -64,6 +66,7 @@ type Account struct {
 
 	in, out objstore.Store
 	route   func(key string) stack.Route
+	races   atomic.Int64 // that processes of a function built with -race have reported
 	close   []func()
 }
 
@@ -162,7 +165,12 @@ func (a *Account) startFunction(o Options, server *s3server.Server, bootstrap st
 	a.Function, err = stack.NewFunction(stack.FunctionConfig{
 		Path: bootstrap, MemoryMB: cmp.Or(o.MemoryMiB, a.Template.MemoryMiB), Timeout: o.Timeout, Grace: o.Grace, InitTimeout: initTimeout,
 		Concurrency: o.Concurrency, PerProcess: o.PerProcess,
-		Log: func(_ int, line string) { o.Log(line) },
+		Log: func(_ int, line string) {
+			if strings.HasPrefix(line, "WARNING: DATA RACE") {
+				a.races.Add(1)
+			}
+			o.Log(line)
+		},
 		EnvOf: func(environment int) []string {
 			return []string{fmt.Sprint("AWS_SDK_UA_APP_ID=", applicationID, environment)}
 		},
@@ -212,7 +220,8 @@ func (a *Account) Place(name string) *job.Place {
 	return job.Within(in, a.out, name)
 }
 
-// Drain waits until no message is left. It fails where a message was lost or given up.
+// Drain waits until no message is left. It fails where a message was lost or given up, and where the function reported a
+// data race.
 func (a *Account) Drain(ctx context.Context) error {
 	err := a.Poller.Drain(ctx)
 	if err == nil {
@@ -220,6 +229,9 @@ func (a *Account) Drain(ctx context.Context) error {
 	}
 	if dead := a.Queue.Counters().Dead; dead > 0 {
 		err = errors.Join(err, fmt.Errorf("%d messages were given up", dead))
+	}
+	if n := a.races.Load(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("the function reported %d data races; its log has them", n))
 	}
 	if err != nil {
 		err = fmt.Errorf("%w; the queue's counters are %+v", err, a.Queue.Counters())

