@@ -43,7 +43,8 @@ func OpenS3(ctx context.Context, bucket, prefix string, o S3Options) (Store, err
 	if bucket == "" {
 		return nil, fmt.Errorf("open %s: no bucket is named: write s3://bucket/prefix", at)
 	}
-	cfg, err := config.LoadDefaultConfig(ctx)
+	// The SDK would write to stderr itself: about credentials, and about connections that it cannot use again.
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithLogger(logging.Nop{}))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: the AWS configuration: %w", at, err)
 	}
@@ -71,7 +72,6 @@ func (o S3Options) apply(so *s3.Options) {
 	}
 	o.retry(so)
 	noteAttempts(so)
-	so.Logger = logging.Nop{}                           // the SDK would write to stderr about connections that it cannot use again
 	so.DisableLogOutputChecksumValidationSkipped = true // S3 has no checksum of a range, nor of an old object
 }
 
