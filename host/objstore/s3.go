@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // MaxPut is what S3 takes in one request, 5 GiB.
@@ -136,7 +138,7 @@ func (s *s3Store) Get(ctx context.Context, key string, from int64, etag string) 
 	o := Object{key, from + *out.ContentLength, unquoted(out.ETag), modified(out.LastModified)}
 	if from > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", from)) {
 		_ = out.Body.Close()
-		return nil, Object{}, fmt.Errorf("get %s: asked for bytes from %d on, the store gave %q", s.name(key), from, aws.ToString(out.ContentRange))
+		return nil, Object{}, fmt.Errorf("get %s: asked for bytes from %d on, the store gave %s", s.name(key), from, excerpt.Quote(aws.ToString(out.ContentRange)))
 	}
 	return &objectReader{ctx, s.name(key), out.Body, from, o.Size}, o, nil
 }
