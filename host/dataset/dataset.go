@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // Dataset is the documents and queries to be mined, and the judgements on them. New makes one; Close it after use.
@@ -126,7 +128,7 @@ func (d *Dataset) open(m *Model) (err error) {
 
 // NoModel is the error of Vectors for a name that is not among its models. path says where the vectors would be.
 func NoModel(path string, models []string) error {
-	return FileError(path, "", "there is no such model; there are %s", strings.Join(models, ", "))
+	return FileError(path, "", "there is no such model; there are %s", excerpt.Text(strings.Join(models, ", ")))
 }
 
 // HasTexts tells whether both sides have texts, not ids alone.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash"
 	"iter"
+
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // IDs are the ids of the documents or of the queries, in the order of their rows. There is at least one, and no two are
@@ -214,7 +216,7 @@ func (ids *StoredIDs) CheckSame(others *StoredIDs) error {
 	_, differ := others.read(func(line int, id []byte) error {
 		row++
 		if expected, ok := next(); ok && expected != string(id) {
-			return errorAt(others.name, line, row, hint, "id %q; %s has %q there", id, ids.name, expected)
+			return errorAt(others.name, line, row, hint, "id %s; %s has %s there", excerpt.Quote(id), ids.name, excerpt.Quote(expected))
 		}
 		return nil
 	})

@@ -3,6 +3,8 @@ package dataset
 import (
 	"fmt"
 	"strings"
+
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // Judgement is how relevant a document is to a query: not at all where its score is 0 or less.
@@ -46,7 +48,7 @@ func (p *JudgedPairs) Add(to *Qrels, j Judgement) error {
 	}
 	pair := [2]string{j.Query, j.Document}
 	if at, twice := p.first[pair]; twice {
-		e := FileError(to.Path, "keep one of the lines", "query %q and document %q are judged twice, first in %s", j.Query, j.Document, at.path)
+		e := FileError(to.Path, "keep one of the lines", "query %s and document %s are judged twice, first in %s", excerpt.Quote(j.Query), excerpt.Quote(j.Document), at.path)
 		if e.Line = j.Line; at.line > 0 {
 			e.Problem += fmt.Sprintf(", line %d", at.line)
 		}

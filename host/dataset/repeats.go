@@ -7,6 +7,8 @@ import (
 	"hash/maphash"
 	"io"
 	"slices"
+
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // repeats finds ids that are given twice, in memory that does not grow with their number. It sorts their hashes, a run
@@ -60,7 +62,7 @@ func (r *repeats) check(ids *StoredIDs) error {
 			return nil
 		}
 		if before, twice := first[string(id)]; twice {
-			return errorAt(ids.name, line, at, "ids must differ", "id %q is given twice, first in %s", id, before)
+			return errorAt(ids.name, line, at, "ids must differ", "id %s is given twice, first in %s", excerpt.Quote(id), before)
 		}
 		first[string(id)] = place(line, at)
 		return nil

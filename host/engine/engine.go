@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
@@ -47,6 +48,13 @@ type Options struct {
 	// MemoryLimit is how many bytes one instance may use; 0 means abi.MaxMemory (1 GiB). A call that would need more fails
 	// with abi.Memory before it takes it. Example: 256 << 20.
 	MemoryLimit int64
+}
+
+// shortened is an error of the plugin without the middle of a long input that it quotes.
+func shortened(e *abi.Error) *abi.Error {
+	short := *e
+	short.Message, short.Tensor = excerpt.Text(e.Message), excerpt.Text(e.Tensor)
+	return &short
 }
 
 func (o Options) memoryLimit() int64 {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/kernel"
@@ -58,7 +59,11 @@ func (i *nativeInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return i.session.Call(op, safetensors.Bytes(i.buffer)[:n:n])
+	out, err := i.session.Call(op, safetensors.Bytes(i.buffer)[:n:n])
+	if e := (*abi.Error)(nil); errors.As(err, &e) {
+		err = shortened(e)
+	}
+	return out, err
 }
 
 func (i *nativeInstance) Close(context.Context) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/internal/offheap"
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -191,7 +192,7 @@ func (i *wasmInstance) invoke(ctx context.Context, f api.Function, args ...uint6
 	if said := i.stderr.line(); said != "" {
 		why = said
 	}
-	i.lost = fmt.Errorf("%w: %s", ErrLost, why)
+	i.lost = fmt.Errorf("%w: %s", ErrLost, excerpt.Text(why))
 	return 0, errors.Join(i.lost, i.module.Close(ctx))
 }
 
@@ -230,7 +231,7 @@ func (i *wasmInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, erro
 		return nil, fmt.Errorf("plugin: the answer of %d bytes at %d is outside its memory", uint32(place), place>>32)
 	}
 	if status != 0 {
-		return nil, abi.ParseError(abi.Code(status), out)
+		return nil, shortened(abi.ParseError(abi.Code(status), out))
 	}
 	return out, nil
 }

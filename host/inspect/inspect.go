@@ -21,6 +21,7 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/npy"
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
@@ -99,7 +100,7 @@ func (i *Inspection) safetensors(path string) error {
 	i.add("sha256", sum)
 	f, err := safetensors.Parse(file, abi.MaxHeader)
 	if err != nil {
-		return &dataset.Error{Path: path, Row: -1, Problem: err.Error(), Err: err}
+		return &dataset.Error{Path: path, Row: -1, Problem: excerpt.Text(err.Error()), Err: err}
 	}
 	switch format := f.Metadata["format"]; format {
 	case pca.Format:
@@ -108,7 +109,7 @@ func (i *Inspection) safetensors(path string) error {
 		i.Kind = "part"
 		p, err := mine.ParsePart(file)
 		if err != nil {
-			i.problem("%v", err)
+			i.problem("%v", excerpt.Error(err))
 			return nil
 		}
 		i.add("pairs", len(p.SQPD))
@@ -119,7 +120,7 @@ func (i *Inspection) safetensors(path string) error {
 		i.add("projection", p.Projection)
 		return nil
 	default:
-		return &dataset.Error{Path: path, Row: -1, Problem: fmt.Sprintf("a safetensors file of format %q; projections are %q, parts %q", format, pca.Format, mine.PartFormat)}
+		return &dataset.Error{Path: path, Row: -1, Problem: fmt.Sprintf("a safetensors file of format %s; projections are %q, parts %q", excerpt.Quote(format), pca.Format, mine.PartFormat)}
 	}
 }
 
@@ -249,7 +250,7 @@ func (i *Inspection) negatives(path string) error {
 	case err == nil:
 		i.add("manifest", filepath.Base(manifest))
 		if m.Negatives != sum {
-			i.problem("%s names other negatives: %s", filepath.Base(manifest), m.Negatives)
+			i.problem("%s names other negatives: %s", filepath.Base(manifest), excerpt.Text(m.Negatives))
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		i.problem("%v", err)
@@ -295,19 +296,19 @@ func (i *Inspection) plugin(ctx context.Context, path string) error {
 	i.add("embedded_here", sum == plugin.SHA256())
 	e, err := engine.Wasm(ctx, engine.WasmOptions{Module: module})
 	if err != nil {
-		i.problem("%v", err)
+		i.problem("%v", excerpt.Error(err))
 		return nil
 	}
 	defer e.Close(ctx)
 	instance, err := e.Open(ctx)
 	if err != nil {
-		i.problem("%v", err)
+		i.problem("%v", excerpt.Error(err))
 		return nil
 	}
 	defer instance.Close(ctx)
 	info, err := engine.Client{Instance: instance}.Info(ctx)
 	if err != nil {
-		i.problem("info: %v", err)
+		i.problem("info: %v", excerpt.Error(err))
 		return nil
 	}
 	var about struct {
@@ -316,7 +317,7 @@ func (i *Inspection) plugin(ctx context.Context, path string) error {
 		Limits  map[string]int64 `json:"limits"`
 	}
 	if err := json.Unmarshal(info, &about); err != nil {
-		i.problem("info: %v", err)
+		i.problem("info: %v", excerpt.Error(err))
 		return nil
 	}
 	i.add("abi", about.ABI)

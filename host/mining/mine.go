@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
@@ -46,7 +47,7 @@ func (p *Plan) NewMerge() *Merge { return &Merge{p, make([]*mine.Part, len(p.gro
 func (m *Merge) Add(part *mine.Part) (err error) {
 	g := slices.IndexFunc(m.plan.groups, func(g span) bool { return part.PairsID == m.plan.pairsID(g) })
 	if g < 0 {
-		return fmt.Errorf("%w: a part is of another run: its pairs are %q", option.ErrOption, part.PairsID)
+		return fmt.Errorf("%w: a part is of another run: its pairs are %s", option.ErrOption, excerpt.Quote(part.PairsID))
 	}
 	m.merged[g], err = mergeParts(m.merged[g], part)
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/message"
@@ -111,6 +112,6 @@ func (o Options) withDefaults() (Options, mine.Rule, error) {
 		return o, mine.Rule{}, errs.Err()
 	}
 	rule, err := mine.NewRule(o.Rule, o.Parameters)
-	errs.Check(err == nil, "%v", err)
+	errs.Check(err == nil, "%v", excerpt.Error(err))
 	return o, rule, errs.Err()
 }

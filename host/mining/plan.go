@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
@@ -134,8 +135,8 @@ func (p *Plan) dropZeros(ctx context.Context) error {
 	}
 	p.selection.drop(queries, positives)
 	if len(p.selection.pairs) == 0 {
-		return &dataset.Error{Path: p.selection.path, Row: -1, Problem: fmt.Sprintf("all %d pairs of split %q were left out: their vectors are zero",
-			p.selection.zero, p.options.Split), Hint: "make the vectors again"}
+		return &dataset.Error{Path: p.selection.path, Row: -1, Problem: fmt.Sprintf("all %d pairs of split %s were left out: their vectors are zero",
+			p.selection.zero, excerpt.Quote(p.options.Split)), Hint: "make the vectors again"}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/option"
 )
 
@@ -71,7 +72,7 @@ func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 		}
 	}
 	if len(s.pairs) == 0 {
-		return nil, &dataset.Error{Path: s.path, Row: -1, Problem: fmt.Sprintf("split %q has no pair with a score above 0 (%d were skipped as missing)", o.Split, s.missing),
+		return nil, &dataset.Error{Path: s.path, Row: -1, Problem: fmt.Sprintf("split %s has no pair with a score above 0 (%d were skipped as missing)", excerpt.Quote(o.Split), s.missing),
 			Hint: "add judgements, or choose another --split"}
 	}
 	s.queries = len(s.exclude)
@@ -115,13 +116,13 @@ func chooseSplits(data *dataset.Dataset, split string) ([]*dataset.Qrels, error)
 		}
 		names = append(names, q.Split)
 	}
-	return nil, fmt.Errorf("%w: there is no qrels/%s.tsv\n  hint: choose --split %s or all", option.ErrOption, split, strings.Join(names, ", "))
+	return nil, fmt.Errorf("%w: there is no qrels/%s.tsv\n  hint: choose --split %s or all", option.ErrOption, excerpt.Text(split), excerpt.Text(strings.Join(names, ", ")))
 }
 
 func missingError(data *dataset.Dataset, q *dataset.Qrels, j dataset.Judgement, okQuery bool) error {
-	problem := fmt.Sprintf("document %q is not in %s", j.Document, data.Documents.Name())
+	problem := fmt.Sprintf("document %s is not in %s", excerpt.Quote(j.Document), data.Documents.Name())
 	if !okQuery {
-		problem = fmt.Sprintf("query %q is not in %s", j.Query, data.Queries.Name())
+		problem = fmt.Sprintf("query %s is not in %s", excerpt.Quote(j.Query), data.Queries.Name())
 	}
 	return &dataset.Error{Path: q.Path, Line: j.Line, Row: -1, Problem: problem, Hint: "add it, or leave such pairs out with --missing skip"}
 }

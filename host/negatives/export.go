@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // Triplet is what a trainer reads: one line of triplets.jsonl.
@@ -58,7 +59,7 @@ func negativeIDs(p Pair) (ids []string) {
 }
 
 func otherFolder(path, what, id string) error {
-	return &dataset.Error{Path: path, Row: -1, Problem: fmt.Sprintf("%s %q of the negatives is not there", what, id),
+	return &dataset.Error{Path: path, Row: -1, Problem: fmt.Sprintf("%s %s of the negatives is not there", what, excerpt.Quote(id)),
 		Hint: "give the folder that the negatives were mined from"}
 }
 

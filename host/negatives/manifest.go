@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -93,6 +94,7 @@ func (m *Manifest) CheckRule() error {
 // MineOptions are the options that an instance mines with. They fail where the rule is not the one of its name. Pairs are named by the caller.
 func (m *Manifest) MineOptions() (mine.Options, error) {
 	rule, err := mine.RuleOf(m.Rule.Name, bound(m.Rule.Floor), bound(m.Rule.Cap), m.Rule.Eq6)
+	err = excerpt.Error(err)
 	if mine.LookupRule(m.Rule.Name) == nil {
 		return mine.Options{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // Read reads a negatives.jsonl file and checks each line. name is for errors.
@@ -26,7 +27,7 @@ func Read(r io.Reader, name string) ([]Pair, error) {
 			return &dataset.Error{Path: name, Line: line, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: "give a file that quarry mine wrote"}
 		}
 		if err := d.Decode(&p); err != nil {
-			return nil, bad("not a pair with negatives: %v", err)
+			return nil, bad("not a pair with negatives: %v", excerpt.Error(err))
 		}
 		if _, err := d.Token(); !errors.Is(err, io.EOF) {
 			return nil, bad("the line goes on after the object")
@@ -48,13 +49,13 @@ func (p *Pair) unsound() string {
 	case p.QueryID == "" || p.PositiveID == "":
 		return "query_id or positive_id is missing"
 	case len(p.Negatives) == 0 && p.None != NoneWindow && p.None != NoneEq6:
-		return fmt.Sprintf("no negatives, and none is %q; expected %q or %q", p.None, NoneWindow, NoneEq6)
+		return fmt.Sprintf("no negatives, and none is %s; expected %q or %q", excerpt.Quote(p.None), NoneWindow, NoneEq6)
 	case len(p.Negatives) > 0 && p.None != "":
-		return fmt.Sprintf("there are negatives, and none is %q", p.None)
+		return fmt.Sprintf("there are negatives, and none is %s", excerpt.Quote(p.None))
 	}
 	for i, n := range p.Negatives {
 		if n.ID == "" || n.Rank != i+1 {
-			return fmt.Sprintf("negative %d has id %q and rank %d", i+1, n.ID, n.Rank)
+			return fmt.Sprintf("negative %d has id %s and rank %d", i+1, excerpt.Quote(n.ID), n.Rank)
 		}
 		if i > 0 && n.DQD < p.Negatives[i-1].DQD {
 			return fmt.Sprintf("negative %d is nearer to the query than the one before it", i+1)
@@ -83,7 +84,7 @@ func LoadManifest(path string) (*Manifest, error) {
 	d := json.NewDecoder(bytes.NewReader(file))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&m); err != nil || m.Format != ManifestFormat {
-		return nil, &dataset.Error{Path: path, Row: -1, Problem: fmt.Sprintf("not a manifest of format %q (%v)", ManifestFormat, err)}
+		return nil, &dataset.Error{Path: path, Row: -1, Problem: fmt.Sprintf("not a manifest of format %q (%v)", ManifestFormat, excerpt.Error(err))}
 	}
 	return &m, nil
 }

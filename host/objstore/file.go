@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 const (
@@ -76,7 +77,7 @@ func (s *file) path(ctx context.Context, op, key string) (string, error) {
 	}
 	local, err := filepath.Localize(key)
 	if first, _, _ := strings.Cut(key, "/"); err != nil || strings.EqualFold(first, temporaryFolder) {
-		return "", fmt.Errorf("%s %q: %w of a folder: this system, or the store itself, keeps such names to itself", op, key, ErrKey)
+		return "", fmt.Errorf("%s %s: %w of a folder: this system, or the store itself, keeps such names to itself", op, excerpt.Quote(key), ErrKey)
 	}
 	path := filepath.Join(s.dir, local)
 	if err := ctx.Err(); err != nil {

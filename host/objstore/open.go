@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // Open opens the store at a URL: s3://bucket/prefix, file:///folder, or a folder's path. What S3 needs comes from the
@@ -107,7 +109,7 @@ func isKey(key string) bool {
 
 func checkKey(op, key string) error {
 	if !isKey(key) {
-		return fmt.Errorf("%s %q: %w: no part between its slashes may be empty, . or .., and all is UTF-8", op, key, ErrKey)
+		return fmt.Errorf("%s %s: %w: no part between its slashes may be empty, . or .., and all is UTF-8", op, excerpt.Quote(key), ErrKey)
 	}
 	return nil
 }
@@ -115,7 +117,7 @@ func checkKey(op, key string) error {
 // checkPrefix checks a prefix of Folders.
 func checkPrefix(prefix string) error {
 	if folder, ended := strings.CutSuffix(prefix, "/"); prefix != "" && (!ended || !isKey(folder)) {
-		return fmt.Errorf("list %q: %w of a folder: write a/ for the folders in a", prefix, ErrKey)
+		return fmt.Errorf("list %s: %w of a folder: write a/ for the folders in a", excerpt.Quote(prefix), ErrKey)
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // MaxPut is what S3 takes in one request, 5 GiB.
@@ -43,7 +45,8 @@ func OpenS3(ctx context.Context, bucket, prefix string, o S3Options) (Store, err
 	if bucket == "" {
 		return nil, fmt.Errorf("open %s: no bucket is named: write s3://bucket/prefix", at)
 	}
-	cfg, err := config.LoadDefaultConfig(ctx)
+	// The SDK would write to stderr itself: about credentials, and about connections that it cannot use again.
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithLogger(logging.Nop{}))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: the AWS configuration: %w", at, err)
 	}
@@ -71,7 +74,6 @@ func (o S3Options) apply(so *s3.Options) {
 	}
 	o.retry(so)
 	noteAttempts(so)
-	so.Logger = logging.Nop{}                           // the SDK would write to stderr about connections that it cannot use again
 	so.DisableLogOutputChecksumValidationSkipped = true // S3 has no checksum of a range, nor of an old object
 }
 
@@ -136,7 +138,7 @@ func (s *s3Store) Get(ctx context.Context, key string, from int64, etag string) 
 	o := Object{key, from + *out.ContentLength, unquoted(out.ETag), modified(out.LastModified)}
 	if from > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", from)) {
 		_ = out.Body.Close()
-		return nil, Object{}, fmt.Errorf("get %s: asked for bytes from %d on, the store gave %q", s.name(key), from, aws.ToString(out.ContentRange))
+		return nil, Object{}, fmt.Errorf("get %s: asked for bytes from %d on, the store gave %s", s.name(key), from, excerpt.Quote(aws.ToString(out.ContentRange)))
 	}
 	return &objectReader{ctx, s.name(key), out.Body, from, o.Size}, o, nil
 }

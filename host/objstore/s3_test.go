@@ -464,8 +464,8 @@ func TestS3WrongKeys(t *testing.T) {
 	}
 }
 
-// TestS3Environment has an environment without credentials, and then one without a region.
-func TestS3Environment(t *testing.T) {
+// withoutCredentials has an environment in which no credentials are found.
+func withoutCredentials(t *testing.T) {
 	home := t.TempDir()
 	for name, value := range map[string]string{
 		"HOME": home, "USERPROFILE": home, "AWS_EC2_METADATA_DISABLED": "true", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": "",
@@ -474,6 +474,11 @@ func TestS3Environment(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
+}
+
+// TestS3Environment has an environment without credentials, and then one without a region.
+func TestS3Environment(t *testing.T) {
+	withoutCredentials(t)
 	for _, says := range []string{"set AWS_PROFILE, or AWS_ACCESS_KEY_ID", "set AWS_REGION"} {
 		if _, err := objstore.Open(t.Context(), "s3://b/p"); err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "s3://b") {
 			t.Errorf("%v; expected an error that says %q", err, says)

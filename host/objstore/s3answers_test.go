@@ -86,3 +86,17 @@ func TestS3ForbiddenForAnotherReason(t *testing.T) {
 		})
 	}
 }
+
+// TestS3LongMessage has an answer whose message is long, as that of a proxy that is no S3.
+func TestS3LongMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := "<Error><Code>Odd</Code><Message>begins " + strings.Repeat("x", 100_000) + " ends</Message></Error>"
+		s, _, _ := openFake(t, func(_ int, r *http.Request, _ http.RoundTripper) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusBadRequest, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+		})
+		_, err := readAll(t.Context(), s, "k", 0)
+		if err == nil || len(err.Error()) > 700 || !strings.Contains(err.Error(), "400 Odd: begins x") || !strings.Contains(err.Error(), "x ends") {
+			t.Errorf("%.2000v", err)
+		}
+	})
+}

@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // s3Error says in one line what the SDK's errors say in many. errors.As still finds those.
@@ -149,7 +151,7 @@ func describeAnswer(err error, response *awshttp.ResponseError) string {
 	if a := smithy.APIError(nil); errors.As(err, &a) {
 		said += " " + a.ErrorCode()
 		if a.ErrorMessage() != "" && a.ErrorMessage() != a.ErrorCode() {
-			said += ": " + a.ErrorMessage()
+			said += ": " + excerpt.Text(a.ErrorMessage())
 		}
 	}
 	if id := response.ServiceRequestID(); id != "" {

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 func (s *s3Store) List(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
@@ -98,7 +100,7 @@ func (s *s3Store) listed(prefix string, name *string, page *s3.ListObjectsV2Outp
 	}
 	key, err := url.QueryUnescape(aws.ToString(name))
 	if err != nil {
-		return "", fmt.Errorf("list %s: the key %q of the answer: %w", s.name(prefix), aws.ToString(name), err)
+		return "", fmt.Errorf("list %s: the key %s of the answer: %w", s.name(prefix), excerpt.Quote(aws.ToString(name)), excerpt.Error(err))
 	}
 	return key, nil
 }

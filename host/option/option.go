@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // Problems collects what is wrong with options. Its zero value is empty.
@@ -27,7 +29,7 @@ func (p *Problems) OneOf(name string, value *string, choices ...string) {
 	if *value == "" {
 		*value = choices[0]
 	}
-	p.Check(slices.Contains(choices, *value), "%s is %q; it is one of %s", name, *value, strings.Join(choices, ", "))
+	p.Check(slices.Contains(choices, *value), "%s is %s; it is one of %s", name, excerpt.Quote(*value), strings.Join(choices, ", "))
 }
 
 // Err returns all problems as one error, or nil.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/pca"
@@ -69,7 +70,7 @@ func (o FitOptions) withDefaults() (FitOptions, error) {
 	}
 	errs.Check(o.Variance == 0 || o.Components == 0, "variance and components are both given; choose one")
 	errs.Check(!o.NoPCA || o.Variance == 0 && o.Components == 0, "without PCA there is no variance or number of components to choose")
-	errs.Check(!o.NoPCA || o.FitOn == FitOnDocs, "without PCA there is nothing to fit on: %s", o.FitOn)
+	errs.Check(!o.NoPCA || o.FitOn == FitOnDocs, "without PCA there is nothing to fit on: %s", excerpt.Text(o.FitOn))
 	errs.Check(!o.NoPCA || !o.NoCenter, "without PCA nothing is centred anyway")
 	if o.Variance == 0 {
 		o.Variance = DefaultVariance
@@ -77,13 +78,13 @@ func (o FitOptions) withDefaults() (FitOptions, error) {
 	errs.Check(o.Variance > 0 && o.Variance <= 1, "variance is %v; it goes from above 0 to 1", o.Variance)
 	errs.Check(o.Components >= 0 && o.Components <= abi.MaxColumns, "components is %d; it goes from 1 to %d", o.Components, abi.MaxColumns)
 	_, sample := sampleSize(o.FitOn)
-	errs.Check(sample || o.FitOn == FitOnDocs || o.FitOn == FitOnAll, "fit on is %q; it is docs, all, or sample:N", o.FitOn)
+	errs.Check(sample || o.FitOn == FitOnDocs || o.FitOn == FitOnAll, "fit on is %s; it is docs, all, or sample:N", excerpt.Quote(o.FitOn))
 	errs.OneOf("zero", &o.Zero, option.ZeroError, option.ZeroSkip)
 	errs.Check(o.Threads >= 0, "threads is %d; it is 1 or more, or 0 for all cores", o.Threads)
 	seen := map[string]bool{}
 	for _, m := range o.Models {
-		errs.Check(!seen[m.Model], "model %q is given twice", m.Model)
-		errs.Check(m.Weight > 0 && m.Weight-m.Weight == 0, "model %q has weight %v; it must be finite and above 0", m.Model, m.Weight)
+		errs.Check(!seen[m.Model], "model %s is given twice", excerpt.Quote(m.Model))
+		errs.Check(m.Weight > 0 && m.Weight-m.Weight == 0, "model %s has weight %v; it must be finite and above 0", excerpt.Quote(m.Model), m.Weight)
 		seen[m.Model] = true
 	}
 	return o, errs.Err()
@@ -99,7 +100,7 @@ func Fit(ctx context.Context, data *dataset.Dataset, o FitOptions) (*Projection,
 	var models []dataset.Model
 	for i, w := range p.Models {
 		if !slices.Contains(data.Models, w.Name) {
-			return nil, fmt.Errorf("%w: there is no model %q; there are %s", option.ErrOption, w.Name, strings.Join(data.Models, ", "))
+			return nil, fmt.Errorf("%w: there is no model %s; there are %s", option.ErrOption, excerpt.Quote(w.Name), excerpt.Text(strings.Join(data.Models, ", ")))
 		}
 		m, err := data.Vectors(w.Name)
 		if err != nil {

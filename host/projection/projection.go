@@ -13,6 +13,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
@@ -27,7 +28,7 @@ type Projection struct {
 func Parse(file []byte) (*Projection, error) {
 	p, err := pca.Parse(file)
 	if err != nil {
-		return nil, err
+		return nil, excerpt.Error(err)
 	}
 	return &Projection{p, file, pca.Fingerprint(file)}, nil
 }
@@ -62,7 +63,7 @@ func (p *Projection) Vectors(data *dataset.Dataset) ([]dataset.Model, error) {
 	for _, want := range p.Models {
 		m, err := data.Vectors(want.Name)
 		if e := (*dataset.Error)(nil); errors.As(err, &e) && !slices.Contains(data.Models, want.Name) {
-			return nil, &dataset.Error{Path: e.Path, Row: -1, Problem: fmt.Sprintf("the projection has model %q, and %s", want.Name, e.Problem), Hint: "give another projection, or make one with quarry fit", Err: e}
+			return nil, &dataset.Error{Path: e.Path, Row: -1, Problem: fmt.Sprintf("the projection has model %s, and %s", excerpt.Quote(want.Name), e.Problem), Hint: "give another projection, or make one with quarry fit", Err: e}
 		}
 		if err != nil {
 			return nil, err

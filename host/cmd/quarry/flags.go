@@ -14,6 +14,7 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
@@ -85,11 +86,11 @@ func parseModels(text string) (models []projection.Weight, err error) {
 		if at := strings.LastIndex(item, "="); at >= 0 {
 			m.Model = item[:at]
 			if m.Weight, err = strconv.ParseFloat(item[at+1:], 64); err != nil {
-				return nil, usageError{fmt.Errorf("--models: weight %q is not a number", item[at+1:])}
+				return nil, usageError{fmt.Errorf("--models: weight %s is not a number", excerpt.Quote(item[at+1:]))}
 			}
 		}
 		if m.Model == "" {
-			return nil, usageError{fmt.Errorf("--models: a name is empty in %q", text)}
+			return nil, usageError{fmt.Errorf("--models: a name is empty in %s", excerpt.Quote(text))}
 		}
 		models = append(models, m)
 	}
@@ -128,7 +129,7 @@ func (f *computeFlags) budget() (option.Budget, error) {
 	}
 	n, err := humanize.ParseBytes(f.memory)
 	if err != nil || n == 0 || n > 1<<50 {
-		return option.Budget{}, usageError{fmt.Errorf("--memory is %q; it is a size such as 512MiB or 4GiB", f.memory)}
+		return option.Budget{}, usageError{fmt.Errorf("--memory is %s; it is a size such as 512MiB or 4GiB", excerpt.Quote(f.memory))}
 	}
 	return option.ProcessBudget(int64(n)), nil
 }
@@ -167,7 +168,7 @@ func (f *computeFlags) open(cmd *cobra.Command) (engine.Engine, error) {
 	case "wasm":
 		return engine.Wasm(cmd.Context(), engine.WasmOptions{})
 	}
-	return nil, usageError{fmt.Errorf("--engine is %q; it is wasm or native", f.engine)}
+	return nil, usageError{fmt.Errorf("--engine is %s; it is wasm or native", excerpt.Quote(f.engine))}
 }
 
 func closeEngine(ctx context.Context, e engine.Engine) error {

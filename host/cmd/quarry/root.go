@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/fit"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/host/option"
@@ -48,6 +51,10 @@ const rootExample = `  quarry demo                                     # a small
   quarry mine mydata --rule perc --perc 0.95 -o perc.jsonl
   quarry export negatives.jsonl mydata -o triplets.jsonl
   quarry job --help                               # the same in shards, on several machines or on AWS Lambda`
+
+// longestLine is the longest line of an error that is printed, in bytes. A path has at most 4,096, and most have less.
+// What quotes an input cuts it shorter; this is for what does not.
+const longestLine = 2000
 
 // usageError is a mistake in the command line.
 type usageError struct{ error }
@@ -86,7 +93,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		fmt.Fprintf(stderr, "quarry: interrupted; %s\n", what)
 		return code
 	}
-	fmt.Fprintf(stderr, "quarry: %v\n", err)
+	fmt.Fprintf(stderr, "quarry: %s\n", excerpt.Lines(err.Error(), longestLine))
 	if isKept {
 		fmt.Fprintf(stderr, "What is finished is kept in %s: --resume goes on from there.\n", kept.Folder)
 	}
@@ -102,7 +109,7 @@ func (a *app) root() *cobra.Command {
 		SuggestionsMinimumDistance: 2, SilenceErrors: true, SilenceUsage: true, Args: knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the summary as JSON")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no summary and no progress")
 	root.AddCommand(a.mineCommand(), a.fitCommand(), a.transformCommand(), a.exportCommand(), a.inspectCommand(), a.demoCommand(), a.jobCommand(), a.versionCommand())
@@ -111,7 +118,7 @@ func (a *app) root() *cobra.Command {
 		if c.Name() == "help" { // Cobra's own check prints a line about an unknown topic, and succeeds
 			c.Args = func(_ *cobra.Command, given []string) error {
 				if found, rest, err := root.Find(given); err != nil || found.HasSubCommands() && len(rest) > 0 {
-					return fmt.Errorf("there is no help on %q", strings.Join(given, " "))
+					return fmt.Errorf("there is no help on %s", excerpt.Quote(strings.Join(given, " ")))
 				}
 				return nil
 			}
@@ -119,6 +126,19 @@ func (a *app) root() *cobra.Command {
 	}
 	makeUsageErrors(root)
 	return root
+}
+
+// flagError shortens an error of pflag. Of a flag's value, pflag quotes all, and twice where it is no number.
+func flagError(err error) error {
+	invalid := (*pflag.InvalidValueError)(nil)
+	if !errors.As(err, &invalid) || len(err.Error()) <= longestLine/4 {
+		return excerpt.Error(err)
+	}
+	cause := invalid.Unwrap()
+	if n := (*strconv.NumError)(nil); errors.As(cause, &n) {
+		cause = n.Err
+	}
+	return fmt.Errorf("invalid argument %s for \"--%s\" flag: %w", excerpt.Quote(invalid.GetValue()), invalid.GetFlag().Name, excerpt.Error(cause))
 }
 
 // makeUsageErrors makes errors in the arguments of a command, and of the commands below it, usage errors.
@@ -151,7 +171,7 @@ func knownCommand(parent *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	message := fmt.Sprintf("there is no command %q", strings.TrimPrefix(parent.CommandPath()+" "+args[0], "quarry "))
+	message := "there is no command " + excerpt.Quote(strings.TrimPrefix(parent.CommandPath()+" "+args[0], "quarry "))
 	if like := parent.SuggestionsFor(args[0]); len(like) > 0 {
 		message += "; did you mean " + strings.Join(like, " or ") + "?"
 	}

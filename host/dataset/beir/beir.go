@@ -17,6 +17,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/npy"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 const (
@@ -166,7 +167,7 @@ func (m *modelFolders) Models() []string { return m.models }
 
 func (m *modelFolders) Open(model string) (dataset.Matrix, error) {
 	if !slices.Contains(m.models, model) {
-		return nil, dataset.NoModel(m.folder.path("vectors/"+model), m.models)
+		return nil, dataset.NoModel(m.folder.path("vectors/"+excerpt.Text(model)), m.models)
 	}
 	name := "vectors/" + model + "/" + m.file
 	x, err := npy.Open(m.folder.fsys, name, m.folder.path(name), vectorsHint)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // readQrels reads all files of qrels/, in the order of their names. A pair given twice, in whichever files, is an
@@ -57,7 +58,7 @@ func parseJudgement(l *lineReader, line string) (j dataset.Judgement, header boo
 		if l.line == 1 && slices.Contains(scoreHeadings, strings.ToLower(strings.TrimSpace(fields[2]))) {
 			return j, true, nil
 		}
-		return j, false, l.errorf(hint, "score %q is not a number", fields[2])
+		return j, false, l.errorf(hint, "score %s is not a number", excerpt.Quote(fields[2]))
 	}
 	if fields[0] == "" || fields[1] == "" {
 		return j, false, l.errorf(hint, "an id is empty")

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // readIDs reads the ids of a file; id gives that of a line. A file without ids is an error.
@@ -36,7 +37,7 @@ func plainID(_ *lineReader, line []byte) ([]byte, error) { return line, nil }
 func parseText(l *lineReader, line []byte) (t dataset.Text, err error) {
 	const hint = `one object a line: {"_id":"d1","title":"...","text":"..."}`
 	if err := json.Unmarshal(line, &t); err != nil {
-		return t, l.errorf(hint, "not a JSON object with text fields: %v", err)
+		return t, l.errorf(hint, "not a JSON object with text fields: %v", excerpt.Error(err))
 	}
 	if t.ID == "" {
 		return t, l.errorf(hint, "no _id")

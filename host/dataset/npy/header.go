@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
@@ -85,7 +86,7 @@ func parseHeader(path, header string) (s shape, err error) {
 	descr, fortran, sides := entries["descr"][0], entries["fortran_order"][1], entries["shape"][2]
 	var ok bool
 	if s.dtype, ok = types[descr]; !ok {
-		return bad("convert it: numpy.save(path, numpy.load(path).astype('<f4'))", "values are %q; float16, float32 and float64, little endian, are read", descr)
+		return bad("convert it: numpy.save(path, numpy.load(path).astype('<f4'))", "values are %s; float16, float32 and float64, little endian, are read", excerpt.Quote(descr))
 	}
 	if fortran == "True" {
 		return bad("convert it: numpy.save(path, numpy.ascontiguousarray(numpy.load(path)))", "the array is in Fortran order")
@@ -97,12 +98,12 @@ func parseHeader(path, header string) (s shape, err error) {
 		}
 		dim, err := strconv.Atoi(field)
 		if err != nil || dim > abi.MaxRows { // rows and columns within it cannot overflow a size
-			return bad("the largest is 2^31-1 rows: write the file again with numpy.save", "shape (%s) is too large", sides)
+			return bad("the largest is 2^31-1 rows: write the file again with numpy.save", "shape (%s) is too large", excerpt.Text(sides))
 		}
 		dims = append(dims, dim)
 	}
 	if len(dims) != 2 || dims[1] < 1 || dims[1] > 1<<20 {
-		return bad("one row a text: numpy.save(path, array.reshape(rows, -1))", "shape (%s); expected two dimensions, rows and columns", sides)
+		return bad("one row a text: numpy.save(path, array.reshape(rows, -1))", "shape (%s); expected two dimensions, rows and columns", excerpt.Text(sides))
 	}
 	s.rows, s.width = dims[0], dims[1]
 	return s, nil
