@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
@@ -37,7 +38,7 @@ func parseGroup(b []byte, pairsID string, want Group) (*groupFile, error) {
 		return nil, fmt.Errorf("not a safetensors file: %w", err)
 	}
 	if got := f.Metadata["format"]; got != "" && got != groupFormat {
-		return nil, fmt.Errorf("format is %q; expected %q", got, groupFormat)
+		return nil, fmt.Errorf("format is %s; expected %q", excerpt.Quote(got), groupFormat)
 	}
 	g := &groupFile{Group: &mining.Group{ID: pairsID}}
 	for _, t := range f.Tensors {
@@ -50,7 +51,7 @@ func parseGroup(b []byte, pairsID string, want Group) (*groupFile, error) {
 			g.pairPositives = safetensors.Int64s(t.Data)
 		}
 		if t.DType == safetensors.U8 {
-			return nil, fmt.Errorf("tensor %s does not belong", t.Name)
+			return nil, fmt.Errorf("tensor %s does not belong", excerpt.Quote(t.Name))
 		}
 		g.Tensors = append(g.Tensors, t)
 	}

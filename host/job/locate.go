@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/host/option"
 )
@@ -56,7 +57,7 @@ func Locate(ctx context.Context, url, results string) (*Place, error) {
 		trimmed, i = "./"+trimmed, 1
 	}
 	if i < 0 || !ValidJob(trimmed[i+1+len(Folder):]) {
-		return nil, &OpenError{fmt.Errorf("%w: %q is not the place of a job\n  hint: a job is at BUCKET/jobs/NAME, as s3://in/jobs/nightly", option.ErrOption, url)}
+		return nil, &OpenError{fmt.Errorf("%w: %s is not the place of a job\n  hint: a job is at BUCKET/jobs/NAME, as s3://in/jobs/nightly", option.ErrOption, excerpt.Quote(url))}
 	}
 	return At(ctx, trimmed[:i], results, trimmed[i+1+len(Folder):])
 }
@@ -65,7 +66,7 @@ func Locate(ctx context.Context, url, results string) (*Place, error) {
 // where the name is not valid.
 func At(ctx context.Context, bucket, results, name string) (*Place, error) {
 	if !ValidJob(name) {
-		return nil, &OpenError{fmt.Errorf("%w: job name %q; it has no slash, at most %d bytes, and is neither empty nor \".\" nor \"..\"", option.ErrOption, name, maxName)}
+		return nil, &OpenError{fmt.Errorf("%w: job name %s; it has no slash, at most %d bytes, and is neither empty nor \".\" nor \"..\"", option.ErrOption, excerpt.Quote(name), maxName)}
 	}
 	in, out, err := OpenBuckets(ctx, bucket, results)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/objstore"
@@ -96,10 +97,10 @@ func ParseManifest(b []byte) (*Manifest, error) {
 		}
 	}
 	if err == nil && m.Format != Format {
-		err = fmt.Errorf("its format is %q; expected %q", m.Format, Format)
+		err = fmt.Errorf("its format is %s; expected %q", excerpt.Quote(m.Format), Format)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrManifest, err)
+		return nil, fmt.Errorf("%w: %w", ErrManifest, excerpt.Error(err))
 	}
 	m.manifestSHA, m.runID = shaOf(b), m.Result.RunID()
 	slices.SortStableFunc(m.Shards, func(a, b Shard) int { return cmp.Compare(a.First, b.First) })
@@ -127,7 +128,7 @@ type problems []string
 
 func (p *problems) check(ok bool, format string, args ...any) {
 	if !ok {
-		*p = append(*p, fmt.Sprintf(format, args...))
+		*p = append(*p, excerpt.Text(fmt.Sprintf(format, args...)))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/plugin/mine"
@@ -155,7 +156,7 @@ func (w *Worker) readPart(ctx context.Context, shard, group int) (*partObject, e
 	}
 	p, err := w.manifest.parsePart(b, shard, group)
 	if err != nil {
-		return nil, fmt.Errorf("%s/%s: not the part that was put: %w\n  hint: %s", w.out.URL(), key, err, hintRemovePart)
+		return nil, fmt.Errorf("%s/%s: not the part that was put: %w\n  hint: %s", w.out.URL(), key, excerpt.Error(err), hintRemovePart)
 	}
 	return p, nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/mine"
@@ -100,11 +101,11 @@ func (m *Manifest) marshalPart(shard, group int, part *mine.Part, documents *ids
 func (m *Manifest) parsePart(b []byte, shard, group int) (*partObject, error) {
 	f, err := safetensors.Parse(b, abi.MaxHeader)
 	if err != nil {
-		return nil, fmt.Errorf("not a safetensors file: %w", err)
+		return nil, fmt.Errorf("not a safetensors file: %w", excerpt.Error(err))
 	}
 	for key, want := range m.partMetadata(shard, group) {
 		if got := f.Metadata[key]; got != want {
-			return nil, fmt.Errorf("its %s is %q; expected %q", key, got, want)
+			return nil, fmt.Errorf("its %s is %s; expected %s", key, excerpt.Quote(got), excerpt.Quote(want))
 		}
 	}
 	p := &partObject{file: f, size: len(b)}

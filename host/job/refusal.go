@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/objstore"
 )
 
@@ -40,6 +41,7 @@ func refusedKey(name string) string {
 
 // refuse writes a record, and says in the outcome what was refused.
 func (w *Worker) refuse(ctx context.Context, o *Outcome, r Refusal) (*Outcome, error) {
+	r.Problem = excerpt.Text(r.Problem)
 	o.Action, o.Refused, o.Problem, o.Hint = Refused, r.Name, r.Problem, r.Hint
 	return o, w.putRefusal(ctx, r)
 }

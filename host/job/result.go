@@ -11,6 +11,7 @@ import (
 	"io"
 	"reflect"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/objstore"
 )
@@ -66,7 +67,7 @@ func readResult(ctx context.Context, in, out objstore.Store) (*negatives.Manifes
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(result); err != nil {
-		return nil, fmt.Errorf("%s/%s: %w", out.URL(), resultKey, err)
+		return nil, fmt.Errorf("%s/%s: %w", out.URL(), resultKey, excerpt.Error(err))
 	}
 	if err := checkResult(ctx, in, out, result); err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func checkResult(ctx context.Context, in, out objstore.Store, result *negatives.
 			err = json.Unmarshal(b, &job)
 		}
 		if err != nil {
-			return fmt.Errorf("%s/%s: %w", s.URL(), ManifestKey, err)
+			return fmt.Errorf("%s/%s: %w", s.URL(), ManifestKey, excerpt.Error(err))
 		}
 		if !reflect.DeepEqual(*result.Unmined(), job.Result) {
 			return fmt.Errorf("%s/%s: %w\n  hint: %s", out.URL(), resultKey, ErrReplaced, hintInitAgain)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/pca"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
@@ -146,7 +147,7 @@ func openShard(f io.ReaderAt, size int64, name string, models []pca.Model, rows 
 
 // bad is an error of the shard's own.
 func (r *shardReader) bad(format string, args ...any) error {
-	return &dataset.Error{Path: r.name, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: "make the shard and the manifest again"}
+	return &dataset.Error{Path: r.name, Row: -1, Problem: excerpt.Text(fmt.Sprintf(format, args...)), Hint: "make the shard and the manifest again"}
 }
 
 // read fills p with the file's bytes from at on. Where the file ends early the rest of p is as it was.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/objstore"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
@@ -164,7 +165,7 @@ func readEffort(ctx context.Context, out objstore.Store, key string) (Effort, er
 	}
 	effort, err := parseEffortOf(start, int(object.Size))
 	if err != nil {
-		return Effort{}, fmt.Errorf("%s/%s: not a part: %w\n  hint: %s", out.URL(), key, err, hintRemovePart)
+		return Effort{}, fmt.Errorf("%s/%s: not a part: %w\n  hint: %s", out.URL(), key, excerpt.Error(err), hintRemovePart)
 	}
 	return effort, nil
 }
