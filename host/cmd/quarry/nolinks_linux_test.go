@@ -33,7 +33,7 @@ func TestWithoutLinks(t *testing.T) {
 	}
 	refused(initLine, nightly+"/manifest.json")
 	w.mustRun(t, initLine) // what it had put is in nobody's way
-	refused(runLine, results+"/manifest.json")
+	refused(runLine, results+"/source.json")
 	w.mustRun(t, runLine)
 	for _, line := range []string{fetchLine, mineLine + " --projection ./p.safetensors"} {
 		if o := w.withoutLinks(t, line); o.code != exitOK || o.stderr != "" {
