@@ -179,12 +179,12 @@ func TestJobCommandsWhoseWritesFail(t *testing.T) {
 			w.mustRun(t, "job fetch --force -o ./out/j.jsonl "+at)
 			w.checkFetched(t)
 		}},
-		{"init --force", line + "2 --top 2", line + "3 --force", 23, func(t *testing.T) {
+		{"init --force", line + "2 --top 2", line + "3 --force", 25, func(t *testing.T) {
 			w.mustRun(t, "job run --engine native "+at)
 			w.mustRun(t, "job fetch --force -o ./out/j.jsonl "+at)
 			w.checkFetched(t)
 		}},
-		{"cancel", line + "3", "job cancel " + at, 4, func(t *testing.T) {
+		{"cancel", line + "3", "job cancel " + at, 7, func(t *testing.T) {
 			var s job.Status
 			if decodeStrictly(t, w.mustRun(t, "job status --json "+at), &s); s.State != job.Cancelled || s.Mined != 0 {
 				t.Errorf("%+v", s)
