@@ -273,7 +273,7 @@ func (s *schedule) run() {
 func TestSchedules(t *testing.T) {
 	n := uint64(20)
 	if testing.Short() {
-		n = 4
+		n = 2
 	}
 	server := sync.OnceValue(func() func(seed uint64) (in, out objstore.Store) { return buckets(t) })
 	for name, open := range map[string]func(t *testing.T, seed uint64) (in, out objstore.Store){
