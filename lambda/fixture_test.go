@@ -407,7 +407,18 @@ func (w *world) acknowledged(bodies ...string) {
 	}
 }
 
-func (w *world) place(name string) *job.Place { return job.Within(w.in.Store, w.out.Store, name) }
+// named is a store under another URL.
+type named struct {
+	objstore.Store
+	url string
+}
+
+func (n named) URL() string { return n.url }
+
+// place is where a job is, for who is not the function.
+func (w *world) place(name string) *job.Place {
+	return job.Within(named{w.in.Store, w.in.url}, named{w.out.Store, w.out.url}, name)
+}
 
 // finished fails where a job does not have the result of one machine.
 func (w *world) finished(name string) {

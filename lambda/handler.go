@@ -65,6 +65,7 @@ type Handler struct {
 
 	mu     sync.Mutex
 	stores map[string]objstore.Store // by URL
+	ended  map[string]endedJob       // by name
 }
 
 // New returns a handler of that configuration.
@@ -77,7 +78,7 @@ func New(c Config) *Handler {
 	}
 	c.SweepAge, c.Concurrency = cmp.Or(c.SweepAge, DefaultSweepAge), max(c.Concurrency, 1)
 	c.Run = share(c.Run, c.Concurrency)
-	h := &Handler{config: c, inputs: strings.TrimPrefix(c.Inputs, "s3://"), stores: map[string]objstore.Store{}}
+	h := &Handler{config: c, inputs: strings.TrimPrefix(c.Inputs, "s3://"), stores: map[string]objstore.Store{}, ended: map[string]endedJob{}}
 	h.workers = newWorkers(c.Concurrency, h.newWorker)
 	return h
 }
@@ -152,9 +153,9 @@ func (i *invocation) event(ctx context.Context, body []byte) error {
 	return errors.Join(errs...)
 }
 
-// notUnderstood logs an event that is not understood. It says nothing of what is in the event, which may be private.
+// notUnderstood logs an event that is not understood. Of what is in the event, which may be private, it has a key at most.
 func (i *invocation) notUnderstood(err error) error {
-	i.log.Error("not understood: it comes again, and goes to the dead-letter queue", "problem", err.Error())
+	i.log.Error("not understood", "problem", err.Error())
 	return err
 }
 

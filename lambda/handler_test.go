@@ -87,7 +87,7 @@ func TestNotUnderstood(t *testing.T) {
 			t.Errorf("%q: messages %v come again", body, again)
 		}
 		lines := w.lines()[before:]
-		if len(lines) != 1 || lines[0]["level"] != "ERROR" || !strings.HasPrefix(fmt.Sprint(lines[0]["msg"]), "not understood: ") {
+		if len(lines) != 1 || lines[0]["level"] != "ERROR" || lines[0]["msg"] != "not understood" {
 			t.Errorf("%q: %v", body, lines)
 		}
 		if strings.HasPrefix(body, `{"quarry"`) {

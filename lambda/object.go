@@ -28,13 +28,13 @@ func (h *Handler) checkBucket(bucket string) error {
 
 // object handles an upload: of a shard, or of a manifest, pairs or a projection.
 func (i *invocation) object(ctx context.Context, u upload) error {
-	log := i.log.With("bucket", u.bucket, "event", u.event)
+	log := i.log.With("bucket", cut(u.bucket), "event", cut(u.event))
 	if err := i.checkBucket(u.bucket); err != nil {
 		return i.failed(log, err)
 	}
 	name, object, ok := job.ParseKey(u.key)
 	if !ok {
-		log.Info("ignored: not a key of a job's", "key", u.key)
+		log.Info("ignored: not a key of a job's", "key", cut(u.key))
 		return nil
 	}
 	log = log.With("job", name)

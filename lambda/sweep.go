@@ -79,7 +79,7 @@ func (i *invocation) turns(ctx context.Context) (turns []turn, ended map[job.Act
 				return err
 			}
 			// A job that cannot be looked at has its turn, which tells why.
-			standings[n], _ = job.Look(limited, at)
+			standings[n], _ = i.look(limited, at)
 			return limited.Err()
 		})
 	}
@@ -98,12 +98,41 @@ func (i *invocation) turns(ctx context.Context) (turns []turn, ended map[job.Act
 	return turns, ended, nil
 }
 
+// endedFor is how long a job that has ended is taken for ended without another look, which costs requests. A job that
+// takes its place meanwhile is mined by its events all the same; only what is lost of it waits so long.
+const endedFor = 4 * time.Hour
+
+// look is job.Look, but for jobs that had ended a short time ago.
+func (h *Handler) look(ctx context.Context, at *job.Place) (job.Standing, error) {
+	h.mu.Lock()
+	known, ok := h.ended[at.Name]
+	h.mu.Unlock()
+	if ok && time.Since(known.at) < endedFor {
+		return known.Standing, nil
+	}
+	s, err := job.Look(ctx, at)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if delete(h.ended, at.Name); err == nil && s.Ended != "" {
+		h.ended[at.Name] = endedJob{s, time.Now()}
+	}
+	return s, err
+}
+
+// endedJob is a job that had ended when it was looked at.
+type endedJob struct {
+	job.Standing
+	at time.Time
+}
+
 // sweepJob gives a job its turn.
 func (i *invocation) sweepJob(ctx context.Context, name string) error {
 	log, began := i.log.With("job", name), time.Now()
 	var back []string // shards
-	o, err := i.workers.with(ctx, name, func(w *job.Worker) (*job.Outcome, error) {
-		o, err := w.Sweep(ctx)
+	o, err := i.workers.with(ctx, name, func(w *job.Worker) (o *job.Outcome, err error) {
+		if err = w.TakeTurn(ctx); err == nil {
+			o, err = w.Sweep(ctx)
+		}
 		if err == nil {
 			err = w.BringBack(ctx, o, i.config.SweepAge, func(shards []string) error {
 				back = shards

@@ -11,6 +11,9 @@ import (
 // Cancel makes workers do nothing from now on, and removes the parts. A result that is there stays; Cancel reports
 // whether there is one. A worker that is at work may still put a part, which another Cancel removes.
 func Cancel(ctx context.Context, at *Place) (finished bool, err error) {
+	if _, err := checkSource(ctx, at.In, at.Out); err != nil {
+		return false, err
+	}
 	if err := at.putCancelled(ctx); err != nil {
 		return false, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,16 +23,18 @@ func (p *Place) claim(ctx context.Context, manifest []byte, force bool) error {
 	if force {
 		return p.replace(ctx, manifest)
 	}
-	if _, err := p.checkManifest(ctx, p.In, manifest); err != nil {
+	if err := p.checkManifest(ctx, p.In, manifest); err != nil {
 		return err
 	}
 	if recorded, err := recordedResults(ctx, p.In); err != nil {
 		return err
-	} else if recorded != "" && p.results != "" && recorded != p.results {
+	} else if recorded != "" && p.results != "" && strings.TrimRight(recorded, "/") != p.results {
 		return fmt.Errorf("%s is there with its results in %s, and the name %w\n  hint: give it the same --results, choose another --job, or replace it with --force",
 			p.In.URL(), recorded, option.ErrExists)
 	}
-	if err := p.checkSource(ctx); err != nil {
+	if _, err := checkSource(ctx, p.In, p.Out); errors.Is(err, ErrPlace) {
+		return fmt.Errorf("the name %w: %w", option.ErrExists, err)
+	} else if err != nil {
 		return err
 	}
 	if _, err := p.Out.Head(ctx, cancelledKey); err == nil {
@@ -53,17 +56,11 @@ func (p *Place) putManifest(ctx context.Context, manifest []byte) error {
 
 // checkResults fails where the manifest among the results, or the result itself, is another job's.
 func (p *Place) checkResults(ctx context.Context, manifest []byte) error {
-	pinned, err := p.checkManifest(ctx, p.Out, manifest)
-	if err != nil {
+	if err := p.checkManifest(ctx, p.Out, manifest); err != nil {
 		return err
 	}
-	_, err = readResult(ctx, p.In, p.Out)
+	_, err := readResult(ctx, p.In, p.Out)
 	switch {
-	case errors.Is(err, ErrReplaced) && pinned: // workers of this job overwrite it, where they may
-		if replaced, e := wasReplaced(ctx, p.Out); e != nil || replaced {
-			return e
-		}
-		return fmt.Errorf("the name %w: %w", option.ErrExists, err)
 	case errors.Is(err, ErrReplaced):
 		return fmt.Errorf("the name %w: %w", option.ErrExists, err)
 	case errors.Is(err, objstore.ErrNotExist):
@@ -72,30 +69,16 @@ func (p *Place) checkResults(ctx context.Context, manifest []byte) error {
 	return err
 }
 
-// checkSource fails where the results are those of a job in another bucket.
-func (p *Place) checkSource(ctx context.Context) error {
-	source, err := readSource(ctx, p.Out)
-	if errors.Is(err, objstore.ErrNotExist) || err == nil && samePlace(source.Inputs, p.In.URL()) {
+// checkManifest fails where a store has a manifest of other bytes. Workers go by the one among the results.
+func (p *Place) checkManifest(ctx context.Context, s objstore.Store, manifest []byte) error {
+	found, _, err := objstore.ReadAll(ctx, s, ManifestKey, maxManifest)
+	if errors.Is(err, objstore.ErrNotExist) || err == nil && bytes.Equal(found, manifest) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%s: these are the results of %s, and the name %w\n  hint: choose another --job or --results, or replace it with --force",
-		p.Out.URL(), source.Inputs, option.ErrExists)
-}
-
-// checkManifest fails where a store has a manifest of other bytes. Workers go by the one among the results. It reports
-// whether there is one.
-func (p *Place) checkManifest(ctx context.Context, s objstore.Store, manifest []byte) (bool, error) {
-	found, _, err := objstore.ReadAll(ctx, s, ManifestKey, maxManifest)
-	if errors.Is(err, objstore.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil || bytes.Equal(found, manifest) {
-		return true, err
-	}
-	return true, fmt.Errorf("%s is another job's, or was made of other inputs or options, and %w\n  hint: choose another --job, or replace it with --force",
+	return fmt.Errorf("%s is another job's, or was made of other inputs or options, and %w\n  hint: choose another --job, or replace it with --force",
 		s.URL(), option.ErrExists)
 }
 
@@ -104,6 +87,10 @@ func (p *Place) checkManifest(ctx context.Context, s objstore.Store, manifest []
 // where replace is cut short, no Init without force takes what is left for its own. A record says that the job replaced
 // another: what a worker of that one puts late is then overwritten.
 func (p *Place) replace(ctx context.Context, manifest []byte) error {
+	m, err := ParseManifest(manifest)
+	if err != nil {
+		return err
+	}
 	if err := p.putCancelled(ctx); err != nil {
 		return err
 	}
@@ -121,7 +108,7 @@ func (p *Place) replace(ctx context.Context, manifest []byte) error {
 	if err := p.pinNew(ctx, manifest, old); err != nil {
 		return err
 	}
-	record := marshalRecord(sourceRecord{Format: sourceFormat, Inputs: p.In.URL(), Replaced: true})
+	record := marshalRecord(sourceRecord{Format: sourceFormat, Inputs: p.In.URL(), Run: m.runID, Replaced: true})
 	if err := p.Out.Put(ctx, sourceKey, record); err != nil {
 		return err
 	}
@@ -155,8 +142,7 @@ func (p *Place) pinNew(ctx context.Context, manifest []byte, old [][]byte) error
 	if slices.ContainsFunc(old, func(b []byte) bool { return bytes.Equal(b, found) }) {
 		return p.Out.Put(ctx, ManifestKey, bytes.NewReader(manifest))
 	}
-	_, err = p.checkManifest(ctx, p.Out, manifest)
-	return err
+	return p.checkManifest(ctx, p.Out, manifest)
 }
 
 // removeAll removes every object whose key begins with prefix, except one, and returns how many it removed.

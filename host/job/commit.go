@@ -76,11 +76,20 @@ func (w *Worker) putResult(ctx context.Context, key string, body io.ReadSeeker) 
 // isLate reports whether a result that differs from this worker's is that of a job which this one replaced. It is not
 // where there is a whole result of this job.
 func (w *Worker) isLate(ctx context.Context) (bool, error) {
-	if replaced, err := wasReplaced(ctx, w.out); err != nil || !replaced {
-		return false, err
+	source, err := readSource(ctx, w.out)
+	if err != nil || !source.Replaced {
+		return false, ignoreMissing(err)
 	}
-	_, err := readResult(ctx, w.in, w.out)
-	return errors.Is(err, ErrReplaced) || errors.Is(err, objstore.ErrNotExist), nil
+	_, err = readResult(ctx, w.in, w.out)
+	return errors.Is(err, objstore.ErrNotExist), nil
+}
+
+// ignoreMissing is err, or nil where an object is not there.
+func ignoreMissing(err error) error {
+	if errors.Is(err, objstore.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // hasBytes reports whether an object of the results has the bytes of body.

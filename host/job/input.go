@@ -66,9 +66,9 @@ func (w *Worker) fetchInput(ctx context.Context, f File, to io.Writer, reset fun
 		case sameSize && sum == f.SHA256:
 			return nil
 		case try == 2 && !sameSize:
-			return &inputError{Refusal{f.Name, fmt.Sprintf("its size is not the %d bytes that the manifest says", f.Size), hintUpload}}
+			return &inputError{Refusal{f.Name, fmt.Sprintf("its size is not the %d bytes that the manifest says", f.Size), hintUpload, kindBytes}}
 		case try == 2:
-			return &inputError{Refusal{f.Name, fmt.Sprintf("its sha256 is %s; the manifest says %s", sum, f.SHA256), hintUpload}}
+			return &inputError{Refusal{f.Name, fmt.Sprintf("its sha256 is %s; the manifest says %s", sum, f.SHA256), hintUpload, kindBytes}}
 		}
 		if err := reset(); err != nil {
 			return err
@@ -139,7 +139,7 @@ func (w *Worker) loadProjection(ctx context.Context) error {
 	}
 	p, err := projection.Parse(b)
 	if err != nil {
-		return &inputError{Refusal{f.Name, err.Error(), "make the job again with the projection's own bytes"}}
+		return &inputError{Refusal{Name: f.Name, Problem: err.Error(), Hint: "make the job again with the projection's own bytes"}}
 	}
 	w.projection = p
 	return nil
@@ -163,7 +163,7 @@ func (w *Worker) loadGroup(ctx context.Context, group int, keep bool) (*groupFil
 	}
 	parsed, err := parseGroup(b, w.manifest.pairsID(group), g)
 	if err != nil {
-		return nil, &inputError{Refusal{g.Name, err.Error(), hintNewJob}}
+		return nil, &inputError{Refusal{Name: g.Name, Problem: err.Error(), Hint: hintNewJob}}
 	}
 	return parsed, nil
 }

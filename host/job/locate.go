@@ -18,6 +18,7 @@ const Folder = "jobs/"
 // ResultsOf is the bucket of the results of a bucket's jobs, by convention: its name is followed by -results. A bucket
 // is s3://name/prefix, or a folder's path. A path that does not end in a name, such as . or .., is made absolute first.
 func ResultsOf(bucket string) string {
+	bucket = strings.TrimRight(bucket, "/")
 	if rest, ok := strings.CutPrefix(bucket, "s3://"); ok {
 		name, prefix, deeper := strings.Cut(rest, "/")
 		if deeper {
@@ -25,7 +26,6 @@ func ResultsOf(bucket string) string {
 		}
 		return "s3://" + name + "-results"
 	}
-	bucket = strings.TrimRight(bucket, "/")
 	if base := filepath.Base(bucket); base == "." || base == ".." {
 		if whole, err := filepath.Abs(bucket); err == nil {
 			bucket = whole
@@ -95,7 +95,7 @@ func recordable(bucket string) (string, error) {
 // where there is no record.
 func (p *Place) Recorded(ctx context.Context) (*Place, error) {
 	bucket, err := recordedResults(ctx, p.In)
-	if err != nil || bucket == "" || bucket == p.results {
+	if bucket = strings.TrimRight(bucket, "/"); err != nil || bucket == "" || bucket == p.results {
 		return p, err
 	}
 	out, err := objstore.Open(ctx, bucket)

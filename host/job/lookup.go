@@ -16,6 +16,9 @@ import (
 // object.
 const concurrentRequests = 16
 
+// errUnlisted is in errors of an object that is denied, or missing: the list may not be read either.
+var errUnlisted = errors.New("and it may not be listed, which would tell whether it is there")
+
 // missing finds out what the error of a look-up means: true where the object is not there, otherwise an error, which is
 // nil for a nil error. S3 says that a missing object is denied to whoever may not list it, and its documentation does
 // not say what it answers where a policy allows to list below a prefix. So where an object is denied, the list decides;
@@ -29,7 +32,7 @@ func missing(ctx context.Context, s objstore.Store, key string, err error) (bool
 	}
 	for object, e := range s.List(ctx, key, "") {
 		if e != nil {
-			return false, errors.Join(err, e)
+			return false, fmt.Errorf("%w (%w: %w)", err, errUnlisted, e)
 		}
 		if object.Key == key {
 			return false, err
@@ -96,25 +99,53 @@ func (w *Worker) missingInput(ctx context.Context) (problem string, err error) {
 	return "", nil
 }
 
-// unminedShards returns the names of the shards whose parts are not all among those keys: those that are uploaded, with
-// the time of their upload, and those that are not.
-func (w *Worker) unminedShards(ctx context.Context, parts map[string]bool) (uploaded []string, at []time.Time, absent []string, err error) {
+// unmined are the shards that have no part yet: those that are uploaded, with the time of their upload, which is zero
+// where it is not known, and those that are not.
+type unmined struct {
+	uploaded []string
+	at       []time.Time
+	absent   []string
+}
+
+// unminedShards returns the shards whose parts are not all among those keys.
+func (w *Worker) unminedShards(ctx context.Context, parts map[string]bool) (u unmined, err error) {
 	var files []File
 	for i, shard := range w.manifest.Shards {
 		if !w.manifest.mined(i, parts) {
 			files = append(files, shard.File)
 		}
 	}
-	found, err := w.lookUp(ctx, files)
-	if err != nil {
-		return nil, nil, nil, err
+	find := w.lookUp
+	if len(files) > concurrentRequests {
+		find = w.findListed
 	}
-	for i, f := range files {
-		if found[i].there {
-			uploaded, at = append(uploaded, f.Name), append(at, found[i].modified)
+	found, err := find(ctx, files)
+	for i, f := range found {
+		if f.there {
+			u.uploaded, u.at = append(u.uploaded, files[i].Name), append(u.at, f.modified)
 		} else {
-			absent = append(absent, f.Name)
+			u.absent = append(u.absent, files[i].Name)
 		}
 	}
-	return uploaded, at, absent, nil
+	return u, err
+}
+
+// findListed is lookUp of shards by a list, which takes a request for each thousand of them. Who may not list looks each
+// up.
+func (w *Worker) findListed(ctx context.Context, files []File) ([]lookedUp, error) {
+	listed := map[string]time.Time{}
+	for object, err := range w.in.List(ctx, ShardsPrefix, "") {
+		if errors.Is(err, objstore.ErrDenied) {
+			return w.lookUp(ctx, files)
+		}
+		if err != nil {
+			return nil, err
+		}
+		listed[object.Key] = object.Modified
+	}
+	found := make([]lookedUp, len(files))
+	for i, f := range files {
+		found[i].modified, found[i].there = listed[f.Name]
+	}
+	return found, nil
 }

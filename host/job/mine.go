@@ -63,6 +63,12 @@ func (w *Worker) mineGroups(ctx, timed context.Context, o *Outcome, shard int, g
 		return err
 	}
 	defer func() { err = errors.Join(err, file.remove()) }()
+	var hashes []idHash
+	if slices.Contains(groups, 0) {
+		if hashes, err = hashesOfShard(s, file.ids); err != nil {
+			return err
+		}
+	}
 	for i, g := range w.heldFirst(groups) {
 		part, err := w.mineGroup(timed, file.shardFile, s, g, w.progress(i, len(groups)))
 		if err != nil {
@@ -75,7 +81,7 @@ func (w *Worker) mineGroups(ctx, timed context.Context, o *Outcome, shard int, g
 			return err
 		}
 		if g == 0 {
-			err = w.putHashes(ctx, shard, file.ids)
+			err = w.putHashes(ctx, shard, hashes)
 		}
 		if err == nil {
 			err = w.putPart(ctx, shard, g, object)
@@ -91,7 +97,7 @@ func (w *Worker) mineGroups(ctx, timed context.Context, o *Outcome, shard int, g
 // checkSize refuses a shard that is too large for this worker.
 func (w *Worker) checkSize(s Shard) error {
 	if most := w.options.MaxShard; most > 0 && s.Size > most {
-		return &inputError{Refusal{s.Name, fmt.Sprintf("%d bytes; this worker takes at most %d", s.Size, most), "make the job with more shards, or give workers more room"}}
+		return &inputError{Refusal{Name: s.Name, Problem: fmt.Sprintf("%d bytes; this worker takes at most %d", s.Size, most), Hint: "make the job with more shards, or give workers more room"}}
 	}
 	return nil
 }
@@ -136,13 +142,13 @@ func (w *Worker) mineGroup(ctx context.Context, file *shardFile, s Shard, group 
 		}
 		err = w.miner.Begin(ctx, g.Group)
 		if e, ok := pluginRefusal(err); ok {
-			err = &inputError{Refusal{w.manifest.Groups[group].Name, e.Error(), hintNewJob}}
+			err = &inputError{Refusal{Name: w.manifest.Groups[group].Name, Problem: e.Error(), Hint: hintNewJob}}
 		}
 		if err != nil {
 			return nil, errors.Join(err, w.stopMiner(ctx))
 		}
 	}
-	part, err := w.miner.Mine(ctx, file.documents, s.First, progress)
+	part, err := w.miner.Mine(ctx, w.manifest.pairsID(group), file.documents, s.First, progress)
 	if err != nil {
 		return nil, errors.Join(err, w.stopMiner(ctx))
 	}
@@ -178,10 +184,10 @@ func refusalOf(shard string, err error) (Refusal, bool) {
 	if errors.As(err, &data) && (data.Err == nil || errors.As(data.Err, new(*abi.Error))) {
 		problem := *data
 		problem.Hint = "" // the refusal has it
-		return Refusal{shard, problem.Error(), cmp.Or(data.Hint, hintVectors)}, true
+		return Refusal{Name: shard, Problem: problem.Error(), Hint: cmp.Or(data.Hint, hintVectors)}, true
 	}
 	if e, ok := pluginRefusal(err); ok {
-		return Refusal{shard, e.Error(), hintNewJob}, true
+		return Refusal{Name: shard, Problem: e.Error(), Hint: hintNewJob}, true
 	}
 	return Refusal{}, false
 }

@@ -22,10 +22,6 @@ func (w *Worker) loadJob(ctx context.Context) (*Outcome, error) {
 	}
 	if _, err := readResult(ctx, w.in, w.out); err == nil {
 		return &Outcome{Action: Finished}, nil
-	} else if errors.Is(err, ErrReplaced) {
-		if replaced, e := wasReplaced(ctx, w.out); e != nil || !replaced {
-			return nil, errors.Join(err, e)
-		}
 	} else if !errors.Is(err, objstore.ErrNotExist) {
 		return nil, err
 	}
@@ -38,15 +34,22 @@ func (w *Worker) loadJob(ctx context.Context) (*Outcome, error) {
 	if w.manifest != nil && pinned.ETag == w.manifestETag {
 		return nil, nil
 	}
-	if err := w.checkPlaces(ctx); err != nil {
-		return nil, err
+	source, err := w.checkPlaces(ctx)
+	if err == nil {
+		err = w.loadPinned(ctx)
 	}
-	return nil, w.loadPinned(ctx)
+	if err == nil && source.Inputs == "" {
+		err = w.adopt(ctx)
+	}
+	return nil, err
 }
 
 // pin copies the manifest of the inputs to the results, and loads it.
 func (w *Worker) pin(ctx context.Context) (*Outcome, error) {
 	w.manifest = nil // it was of a job that this one replaces
+	if _, err := w.checkPlaces(ctx); err != nil {
+		return nil, err
+	}
 	b, _, err := read(ctx, w.in, ManifestKey, maxManifest)
 	if errors.Is(err, objstore.ErrNotExist) {
 		return &Outcome{Action: Waits, Problem: fmt.Sprintf("there is no %s yet", ManifestKey)}, nil
@@ -54,10 +57,11 @@ func (w *Worker) pin(ctx context.Context) (*Outcome, error) {
 	if err != nil {
 		return nil, deniedInput(ManifestKey, err)
 	}
-	if _, err := ParseManifest(b); err != nil {
-		return w.refuse(ctx, &Outcome{}, Refusal{ManifestKey, err.Error(), "upload a sound one"})
+	m, err := ParseManifest(b)
+	if err != nil {
+		return w.refuse(ctx, &Outcome{}, Refusal{Name: ManifestKey, Problem: err.Error(), Hint: "upload a sound one"})
 	}
-	if err := w.checkPlaces(ctx); err != nil {
+	if err := w.putSource(ctx, m.runID); err != nil {
 		return nil, err
 	}
 	if err := w.out.PutNew(ctx, ManifestKey, bytes.NewReader(b)); err != nil && !errors.Is(err, objstore.ErrExists) {
@@ -87,13 +91,13 @@ func (w *Worker) loadPinned(ctx context.Context) error {
 // refuseOtherManifest writes a record where the manifest among the inputs is not the one that the job goes by.
 func (w *Worker) refuseOtherManifest(ctx context.Context) error {
 	b, _, err := read(ctx, w.in, ManifestKey, maxManifest)
-	if errors.Is(err, objstore.ErrNotExist) || err == nil && shaOf(b) == w.manifest.manifestSHA {
-		return nil
+	if cannotRead(err) || err == nil && shaOf(b) == w.manifest.manifestSHA {
+		return nil // the job goes by its copy
 	}
 	if err == nil {
-		_, err = w.refuse(ctx, &Outcome{}, Refusal{ManifestKey, "it was changed after the job had begun", "cancel the job, and begin another"})
+		_, err = w.refuse(ctx, &Outcome{}, Refusal{Name: ManifestKey, Problem: "it was changed after the job had begun", Hint: "cancel the job, and begin another"})
 	}
-	return deniedInput(ManifestKey, err)
+	return err
 }
 
 // checkPinned fails where the job was cancelled or replaced since the worker loaded its manifest.

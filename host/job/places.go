@@ -33,29 +33,31 @@ type resultsRecord struct {
 type sourceRecord struct {
 	Format   string `json:"format"`
 	Inputs   string `json:"inputs"`             // the place of the job's inputs, as s3://bucket/jobs/name
+	Run      string `json:"run,omitempty"`      // the run that the result is of, by which it is known without the job's manifest
 	Replaced bool   `json:"replaced,omitempty"` // the job replaced another, whose workers may still put objects of its result
 }
 
-// ErrPlace is returned, wrapped, by a worker whose two stores do not belong together: the results are those of a job of
-// this name in another bucket, or the job's results go to another bucket.
+// ErrPlace is returned, wrapped, where a job's two stores do not belong together: the results are those of a job of this
+// name in another bucket, or the job's results go to another bucket.
 var ErrPlace = errors.New("the inputs and the results are not of the same job")
 
-// samePlace reports whether two URLs may name the same place. Only those of S3 are compared, since a folder has many
+// samePlace reports whether two URLs may name the same place. Two folders are not compared, since a folder has many
 // paths.
 func samePlace(a, b string) bool {
-	return a == b || !strings.HasPrefix(a, "s3://") || !strings.HasPrefix(b, "s3://")
+	inS3 := func(url string) bool { return strings.HasPrefix(url, "s3://") }
+	return strings.TrimRight(a, "/") == strings.TrimRight(b, "/") || !inS3(a) && !inS3(b)
 }
 
 // recordedResults returns the bucket of the results that the record among the inputs names, or "" where there is none.
 // Who may get the inputs and not list them is denied a record that is not there, which is most jobs' case.
 func recordedResults(ctx context.Context, in objstore.Store) (string, error) {
-	b, _, err := objstore.ReadAll(ctx, in, resultsKey, maxRecord)
-	if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, objstore.ErrDenied) || errors.Is(err, objstore.ErrNoBucket) {
+	b, _, err := read(ctx, in, resultsKey, maxRecord)
+	if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, errUnlisted) || errors.Is(err, objstore.ErrNoBucket) {
 		return "", nil
 	}
 	var r resultsRecord
 	if err == nil && (json.Unmarshal(b, &r) != nil || r.Format != resultsFormat || r.Bucket == "") {
-		err = fmt.Errorf("%s/%s: it does not say where the results are\n  hint: make the job again with quarry job init", in.URL(), resultsKey)
+		err = fmt.Errorf("%s/%s: it does not say where the results are\n  hint: remove it, or make the job again with quarry job init --force --results", in.URL(), resultsKey)
 	}
 	return r.Bucket, err
 }
@@ -69,46 +71,58 @@ func readSource(ctx context.Context, out objstore.Store) (r sourceRecord, err er
 	return r, err
 }
 
-// wasReplaced reports whether the job of these results replaced another.
-func wasReplaced(ctx context.Context, out objstore.Store) (bool, error) {
-	r, err := readSource(ctx, out)
-	if errors.Is(err, objstore.ErrNotExist) {
-		return false, nil
-	}
-	return r.Replaced, err
-}
-
-// marshal returns a record's bytes.
+// marshalRecord returns a record's bytes.
 func marshalRecord(record any) *bytes.Reader {
 	b, err := json.Marshal(record)
 	if err != nil {
-		panic(err) // strings and booleans
+		panic(err) // records hold strings, numbers, times and maps of these
 	}
 	return bytes.NewReader(append(b, '\n'))
 }
 
-// checkPlaces fails with ErrPlace where the worker's stores do not belong together. It records whose results they are,
-// where no worker did.
-func (w *Worker) checkPlaces(ctx context.Context) error {
+// checkSource reads the record among the results. It fails with ErrPlace where they are those of other inputs. The record
+// is empty where there is none.
+func checkSource(ctx context.Context, in, out objstore.Store) (sourceRecord, error) {
+	source, err := readSource(ctx, out)
+	if errors.Is(err, objstore.ErrNotExist) {
+		return sourceRecord{}, nil
+	}
+	if err == nil && !samePlace(source.Inputs, in.URL()) {
+		err = fmt.Errorf("%s: %w: they are of %s, and not of %s\n  hint: give one of the two jobs another name, or other --results; where a bucket was copied or renamed, remove %s",
+			out.URL(), ErrPlace, source.Inputs, in.URL(), sourceKey)
+	}
+	return source, err
+}
+
+// checkPlaces fails with ErrPlace where the worker's stores do not belong together. It returns the record among the
+// results.
+func (w *Worker) checkPlaces(ctx context.Context) (sourceRecord, error) {
 	bucket, err := recordedResults(ctx, w.in)
 	if err != nil {
-		return err
+		return sourceRecord{}, err
 	}
 	if i := strings.LastIndex(w.out.URL(), "/"+Folder); bucket != "" && i >= 0 && !samePlace(bucket, w.out.URL()[:i]) {
-		return fmt.Errorf("%s: %w: its results go to %s, and this worker puts them to %s\n  hint: give workers the --results of quarry job init, or make the job for the bucket that they write to",
+		return sourceRecord{}, fmt.Errorf("%s: %w: its results go to %s, and this worker puts them to %s\n  hint: give workers the --results of quarry job init, or make the job for the bucket that they write to",
 			w.in.URL(), ErrPlace, bucket, w.out.URL()[:i])
 	}
-	source, err := readSource(ctx, w.out)
-	if errors.Is(err, objstore.ErrNotExist) {
-		err = w.out.PutNew(ctx, sourceKey, marshalRecord(sourceRecord{Format: sourceFormat, Inputs: w.in.URL()}))
-		if err == nil || !errors.Is(err, objstore.ErrExists) {
-			return err
-		}
-		source, err = readSource(ctx, w.out)
-	}
-	if err == nil && !samePlace(source.Inputs, w.in.URL()) {
-		err = fmt.Errorf("%s: %w: they are of %s, and this worker reads %s\n  hint: give one of the two jobs another name, or another bucket for its results",
-			w.out.URL(), ErrPlace, source.Inputs, w.in.URL())
+	return checkSource(ctx, w.in, w.out)
+}
+
+// putSource records whose results they are, where nobody did. Of two workers with different inputs one fails.
+func (w *Worker) putSource(ctx context.Context, run string) error {
+	err := w.out.PutNew(ctx, sourceKey, marshalRecord(sourceRecord{Format: sourceFormat, Inputs: w.in.URL(), Run: run}))
+	if errors.Is(err, objstore.ErrExists) {
+		_, err = checkSource(ctx, w.in, w.out)
 	}
 	return err
+}
+
+// adopt records whose results they are where a worker of an earlier version copied the manifest, and it is the one among
+// the inputs.
+func (w *Worker) adopt(ctx context.Context) error {
+	b, _, err := objstore.ReadAll(ctx, w.in, ManifestKey, maxManifest)
+	if err != nil || shaOf(b) != w.manifest.manifestSHA {
+		return nil // it goes on without a record, as it did
+	}
+	return w.putSource(ctx, w.manifest.runID)
 }

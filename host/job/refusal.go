@@ -19,7 +19,15 @@ type Refusal struct {
 	Name    string `json:"name"` // its key, below the job's
 	Problem string `json:"problem"`
 	Hint    string `json:"hint"`
+	Kind    string `json:"kind,omitempty"` // of those below; empty for any other
 }
+
+// Kinds of refusals, by which is told whether the object is mended since.
+const (
+	kindBytes  = "bytes"  // it has not the bytes that the manifest says
+	kindDenied = "denied" // a worker may not read it
+	kindSameID = "ids"    // two documents have the same id
+)
 
 // refusalRecord is a Refusal as it is written among the results.
 type refusalRecord struct {
@@ -74,7 +82,7 @@ func deniedInput(name string, err error) error {
 	if !errors.Is(err, objstore.ErrDenied) {
 		return err
 	}
-	return &Denied{Refusal{name, "it was denied to a worker: " + err.Error(), hintPolicy}, err}
+	return &Denied{Refusal{name, "it was denied to a worker: " + err.Error(), hintPolicy, kindDenied}, err}
 }
 
 // recordDenied writes a record where an input was denied, so that whoever asks how the job stands learns why it does
@@ -88,34 +96,46 @@ func (w *Worker) recordDenied(ctx context.Context, err error) error {
 
 // readRefusals reads the records of objects that are not mended yet. mined has the names of the shards that are mined.
 func (w *Worker) readRefusals(ctx context.Context, mined map[string]bool) ([]Refusal, error) {
-	refusals, out := []Refusal{}, w.out
-	for object, err := range out.List(ctx, refusedPrefix, "") {
+	refusals := []Refusal{}
+	for object, err := range w.out.List(ctx, refusedPrefix, "") {
 		if err != nil {
 			return nil, err
 		}
-		b, _, err := objstore.ReadAll(ctx, out, object.Key, maxRefusal)
+		r, err := w.readRefusal(ctx, object.Key)
 		if errors.Is(err, objstore.ErrNotExist) {
-			continue // it was removed after it was listed
+			continue // it was removed after it was listed, or it is of a job that this one replaced
 		}
 		if err != nil {
 			return nil, err
 		}
-		var r refusalRecord
-		if err := json.Unmarshal(b, &r); err != nil || r.Format != refusalFormat {
-			return nil, fmt.Errorf("%s/%s: not the record of a refused object", out.URL(), object.Key)
-		}
-		if r.Manifest != "" && r.Manifest != w.manifest.manifestSHA {
-			continue // it is of a job that this one replaced
-		}
-		mended, err := w.isMended(ctx, r.Refusal, mined)
+		mended, err := w.isMended(ctx, r, mined)
 		if err != nil {
 			return nil, err
 		}
 		if !mended {
-			refusals = append(refusals, r.Refusal)
+			refusals = append(refusals, r)
 		}
 	}
 	return refusals, nil
+}
+
+// readRefusal reads a record of this job. The error is objstore.ErrNotExist where there is none.
+func (w *Worker) readRefusal(ctx context.Context, key string) (Refusal, error) {
+	b, _, err := read(ctx, w.out, key, maxRefusal)
+	if err != nil {
+		return Refusal{}, err
+	}
+	var r refusalRecord
+	if err := json.Unmarshal(b, &r); err != nil || r.Format != refusalFormat {
+		return Refusal{}, fmt.Errorf("%s/%s: not the record of a refused object", w.out.URL(), key)
+	}
+	if r.Manifest != "" && r.Manifest != w.manifest.manifestSHA {
+		return Refusal{}, fmt.Errorf("%s/%s: %w of this job", w.out.URL(), key, objstore.ErrNotExist)
+	}
+	if r.Kind == "" && r.Hint == hintUpload { // of an earlier version
+		r.Kind = kindBytes
+	}
+	return r.Refusal, nil
 }
 
 // cannotRead reports whether an object is missing or denied.
@@ -131,10 +151,10 @@ func (w *Worker) isMended(ctx context.Context, r Refusal, mined map[string]bool)
 	if _, ok := m.shard(r.Name); ok {
 		return mined[r.Name], nil
 	}
-	if r.Hint == hintIDs && r.Name == ManifestKey { // until another manifest takes its place
+	switch {
+	case r.Kind == kindSameID: // until another manifest takes its place
 		return false, nil
-	}
-	if r.Name == ManifestKey && r.Hint == hintPolicy { // which a worker has read since, where it copied it
+	case r.Kind == kindDenied && r.Name == ManifestKey: // which a worker has read since, where it copied it
 		return exists(ctx, w.out, ManifestKey)
 	}
 	if r.Name == ManifestKey {
@@ -151,7 +171,7 @@ func (w *Worker) isMended(ctx context.Context, r Refusal, mined map[string]bool)
 		there, err := exists(ctx, w.in, r.Name)
 		return !there, err
 	}
-	if r.Hint != hintUpload { // its bytes are the manifest's, and make no sense, or a worker is denied them: shards wait for it
+	if r.Kind != kindBytes { // its bytes make no sense, or a worker is denied them: shards wait for it
 		return len(mined) == len(m.Shards), nil
 	}
 	err := w.fetchInput(ctx, f, io.Discard, func() error { return nil })

@@ -31,13 +31,6 @@ const hintInitAgain = "make the job again with quarry job init --force"
 // ErrUnfinished, ErrReplaced, negatives that are not the manifest's, or an error of a store.
 func Fetch(ctx context.Context, at *Place, w io.Writer) (*negatives.Manifest, error) {
 	m, err := readResult(ctx, at.In, at.Out)
-	if errors.Is(err, ErrReplaced) { // which a worker overwrites, where it may
-		if replaced, e := wasReplaced(ctx, at.Out); replaced {
-			err = objstore.ErrNotExist
-		} else if e != nil {
-			return nil, e
-		}
-	}
 	if errors.Is(err, objstore.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w\n  hint: see quarry job status", at.Out.URL(), ErrUnfinished)
 	}
@@ -49,17 +42,21 @@ func Fetch(ctx context.Context, at *Place, w io.Writer) (*negatives.Manifest, er
 		return nil, err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != m.Negatives {
-		return nil, fmt.Errorf("%s/%s: its sha256 is %s; its manifest says %s\n  hint: %s", at.Out.URL(), negativesKey, got, m.Negatives, hintInitAgain)
+		return nil, fmt.Errorf("%s/%s: its sha256 is %s; its manifest says %s\n  hint: remove %s, and run quarry job sweep: a job of this name that was replaced may have left it", at.Out.URL(), negativesKey, got, m.Negatives, negativesKey)
 	}
 	return m, nil
 }
 
 // readResult reads the manifest of the negatives, and checks that it is the job's and that the negatives are there.
 // They are not where a worker put the negatives, the job was made anew, and the worker then put their manifest. Such a
-// job is not finished: the next worker to merge finishes it. The error is objstore.ErrNotExist where there is no
-// result.
+// job is not finished: the next worker to merge finishes it. The error is objstore.ErrNotExist where there is no result,
+// also where a worker of a job that this one replaced put one late: the job's own workers overwrite it.
 func readResult(ctx context.Context, in, out objstore.Store) (*negatives.Manifest, error) {
 	b, _, err := read(ctx, out, resultKey, maxManifest)
+	if err != nil {
+		return nil, err
+	}
+	source, err := checkSource(ctx, in, out)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +66,14 @@ func readResult(ctx context.Context, in, out objstore.Store) (*negatives.Manifes
 	if err := d.Decode(result); err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", out.URL(), resultKey, excerpt.Error(err))
 	}
-	if err := checkResult(ctx, in, out, result); err != nil {
-		return nil, err
+	if source.Run != result.RunID() {
+		err := checkResult(ctx, in, out, result)
+		if errors.Is(err, ErrReplaced) && source.Replaced {
+			return nil, fmt.Errorf("%s/%s: %w of this job: %v", out.URL(), resultKey, objstore.ErrNotExist, ErrReplaced)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	there, err := exists(ctx, out, negativesKey)
 	if err == nil && !there {

@@ -74,15 +74,22 @@ func (m *Manifest) hashesKey(shard int) string {
 	return fmt.Sprintf("%s%.16s/%07d-%.16s.bin", idsPrefix, m.manifestSHA, shard, m.Shards[shard].SHA256)
 }
 
-// putHashes puts the hashes of a shard's ids. A shard that has an id twice is refused.
-func (w *Worker) putHashes(ctx context.Context, shard int, documents *ids) error {
+// hashesOfShard are the hashes of a shard's ids, ascending. A shard that has an id twice is refused.
+func hashesOfShard(s Shard, documents *ids) ([]idHash, error) {
 	all := documents.hashes()
-	b := make([]byte, 0, len(all)*hashSize)
-	for i, h := range all {
-		if i > 0 && h == all[i-1] {
+	for i := 1; i < len(all); i++ {
+		if h := all[i]; h == all[i-1] {
 			rows := documents.rowsOf(h)
-			return &inputError{Refusal{w.manifest.Shards[shard].Name, fmt.Sprintf("its rows %d and %d have the same id", rows[0], rows[1]), hintIDs}}
+			return nil, &inputError{Refusal{s.Name, fmt.Sprintf("its rows %d and %d have the same id", rows[0], rows[1]), hintIDs, kindSameID}}
 		}
+	}
+	return all, nil
+}
+
+// putHashes puts the hashes of a shard's ids.
+func (w *Worker) putHashes(ctx context.Context, shard int, hashes []idHash) error {
+	b := make([]byte, 0, len(hashes)*hashSize)
+	for _, h := range hashes {
 		b = h.append(b)
 	}
 	err := w.out.PutNew(ctx, w.manifest.hashesKey(shard), bytes.NewReader(b))
@@ -214,7 +221,7 @@ func (w *Worker) sameID(ctx context.Context, h idHash, shards ...int) error {
 			problem += fmt.Sprintf(" (row %d, position %d)", row, s.First+int64(row))
 		}
 	}
-	return &inputError{Refusal{ManifestKey, problem + " have the same id", hintIDs}}
+	return &inputError{Refusal{ManifestKey, problem + " have the same id", hintIDs, kindSameID}}
 }
 
 // rowOf looks a hash up in a shard.

@@ -38,7 +38,7 @@ func hashed(t testing.TB, shards, rows int, memory int64) (*Worker, []*ids) {
 func (w *Worker) putAll(t testing.TB, all []*ids) {
 	t.Helper()
 	for shard, documents := range all {
-		if err := w.putHashes(context.Background(), shard, documents); err != nil {
+		if err := w.putHashes(context.Background(), shard, documents.hashes()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -40,6 +40,9 @@ type Status struct {
 // ReadStatus reads the manifest, the list of parts, the start of each part, and the records of what was refused. It
 // only gets and lists objects of both stores.
 func ReadStatus(ctx context.Context, at *Place) (*Status, error) {
+	if _, err := checkSource(ctx, at.In, at.Out); err != nil {
+		return nil, err
+	}
 	s := &Status{Job: at.Name, State: Pending, Uploaded: []string{}, Absent: []string{}, Refused: []Refusal{}}
 	m, err := at.readManifest(ctx)
 	if errors.Is(err, objstore.ErrNotExist) {
@@ -94,10 +97,6 @@ func (s *Status) readState(ctx context.Context, w *Worker, parts map[string]bool
 	switch {
 	case err == nil:
 		s.State, s.Tallies = Finished, &result.Tallies
-	case errors.Is(err, ErrReplaced):
-		if replaced, e := wasReplaced(ctx, w.out); e != nil || !replaced {
-			return errors.Join(err, e)
-		}
 	case !errors.Is(err, objstore.ErrNotExist):
 		return err
 	}
@@ -114,8 +113,8 @@ func (s *Status) readState(ctx context.Context, w *Worker, parts map[string]bool
 	if s.Problem != "" {
 		s.State = Waits
 	}
-	uploaded, _, absent, err := w.unminedShards(ctx, parts)
-	s.Uploaded, s.Absent = append(s.Uploaded, uploaded...), append(s.Absent, absent...)
+	u, err := w.unminedShards(ctx, parts)
+	s.Uploaded, s.Absent = append(s.Uploaded, u.uploaded...), append(s.Absent, u.absent...)
 	return err
 }
 

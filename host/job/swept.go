@@ -24,7 +24,7 @@ const (
 // sweptRecord is the record of the sweeps of one manifest.
 type sweptRecord struct {
 	Format   string              `json:"format"`
-	Manifest string              `json:"manifest"` // SHA-256
+	Manifest string              `json:"manifest"` // SHA-256; empty before a shard was brought back
 	Shards   map[string]comeback `json:"shards"`   // by name
 }
 
@@ -41,37 +41,61 @@ type Standing struct {
 }
 
 // Look tells whether a job has ended, and when it had its last turn.
-func Look(ctx context.Context, at *Place) (s Standing, err error) {
-	cancelled, err := exists(ctx, at.Out, cancelledKey)
-	if err != nil || cancelled {
-		return Standing{Ended: Cancelled}, err
+func Look(ctx context.Context, at *Place) (Standing, error) {
+	if cancelled, err := exists(ctx, at.Out, cancelledKey); err != nil {
+		return Standing{}, err
+	} else if cancelled {
+		return Standing{Ended: Cancelled}, nil
 	}
-	if _, err = readResult(ctx, at.In, at.Out); err == nil {
+	if _, err := readResult(ctx, at.In, at.Out); err == nil {
 		return Standing{Ended: Finished}, nil
-	} else if !errors.Is(err, objstore.ErrNotExist) && !errors.Is(err, ErrReplaced) {
-		return s, err
+	} else if !errors.Is(err, objstore.ErrNotExist) {
+		return Standing{}, err
 	}
 	record, err := at.Out.Head(ctx, sweptKey)
 	if absent, err := missing(ctx, at.Out, sweptKey, err); err != nil || absent {
-		return s, err
+		return Standing{}, err
 	}
 	return Standing{Swept: record.Modified}, nil
 }
 
-// BringBack gives back those shards that a sweep found unmined and that were uploaded longer ago than age, and records
-// that the job had its turn: a shard's message can be lost, and then nothing else brings it back. A shard that was
-// brought back before waits twice as long each time. o is what Sweep returned.
+// TakeTurn records that the job has its turn, before anything is done for it: where that fails, or takes all the time
+// there is, others come first next time.
+func (w *Worker) TakeTurn(ctx context.Context) error {
+	if !w.using.TryLock() {
+		return mining.ErrBusy
+	}
+	defer w.using.Unlock()
+	if _, err := w.checkPlaces(ctx); err != nil {
+		return err
+	}
+	record, err := w.readSwept(ctx)
+	if err == nil {
+		err = w.out.Put(ctx, sweptKey, marshalRecord(record))
+	}
+	return err
+}
+
+// BringBack gives back those shards that a sweep found unmined and that were uploaded longer ago than age: a shard's
+// message can be lost, and then nothing else brings it back. A shard that was brought back before waits twice as long
+// each time. o is what Sweep returned.
 func (w *Worker) BringBack(ctx context.Context, o *Outcome, age time.Duration, back func(shards []string) error) error {
 	if !w.using.TryLock() {
 		return mining.ErrBusy
 	}
 	defer w.using.Unlock()
+	if len(o.Uploaded) == 0 {
+		return nil
+	}
 	old, err := w.readSwept(ctx)
 	if err != nil {
 		return err
 	}
+	if old.Manifest != w.manifest.manifestSHA {
+		old.Shards = nil
+	}
 	now, due := time.Now().UTC(), []string{}
-	record := sweptRecord{Format: sweptFormat, Manifest: old.Manifest, Shards: map[string]comeback{}}
+	record := sweptRecord{Format: sweptFormat, Manifest: w.manifest.manifestSHA, Shards: map[string]comeback{}}
 	for i, name := range o.Uploaded {
 		uploaded, c := o.uploadedAt[i], old.Shards[name]
 		if !c.Last.After(uploaded) {
@@ -85,34 +109,24 @@ func (w *Worker) BringBack(ctx context.Context, o *Outcome, age time.Duration, b
 			record.Shards[name] = c
 		}
 	}
+	if len(due) == 0 {
+		return nil
+	}
 	// The shards first: where this dies between the two, they come back once more.
-	if len(due) > 0 {
-		if err := back(due); err != nil {
-			return err
-		}
+	if err := back(due); err != nil {
+		return err
 	}
 	return w.out.Put(ctx, sweptKey, marshalRecord(record))
 }
 
-// readSwept reads the record of the sweeps of the worker's manifest. It is empty where there is none, or where it is of
-// another manifest.
+// readSwept reads the record of the sweeps. It is empty where there is none.
 func (w *Worker) readSwept(ctx context.Context) (r sweptRecord, err error) {
-	own := sweptRecord{}
-	if w.manifest != nil {
-		own.Manifest = w.manifest.manifestSHA
-	}
 	b, _, err := read(ctx, w.out, sweptKey, maxSwept)
 	if errors.Is(err, objstore.ErrNotExist) {
-		return own, nil
+		return sweptRecord{Format: sweptFormat}, nil
 	}
-	if err != nil {
-		return own, err
+	if err == nil && (json.Unmarshal(b, &r) != nil || r.Format != sweptFormat) {
+		err = fmt.Errorf("%s/%s: not the record of sweeps\n  hint: remove it", w.out.URL(), sweptKey)
 	}
-	if json.Unmarshal(b, &r) != nil || r.Format != sweptFormat {
-		return own, fmt.Errorf("%s/%s: not the record of sweeps\n  hint: remove it", w.out.URL(), sweptKey)
-	}
-	if r.Manifest != own.Manifest {
-		return own, nil
-	}
-	return r, nil
+	return r, err
 }

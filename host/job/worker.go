@@ -143,7 +143,7 @@ func (w *Worker) mineAndMerge(ctx context.Context, name string) (*Outcome, error
 	o = &Outcome{Action: AlreadyMined, PartsNeeded: w.manifest.Parts()}
 	shard, ok := w.manifest.shard(name)
 	if !ok {
-		return w.refuse(ctx, o, Refusal{name, "the manifest does not name it", "upload it under a name that the manifest has, or remove it"})
+		return w.refuse(ctx, o, Refusal{Name: name, Problem: "the manifest does not name it", Hint: "upload it under a name that the manifest has, or remove it"})
 	}
 	groups, err := w.unminedGroups(ctx, shard)
 	if err != nil {
@@ -212,7 +212,8 @@ func (w *Worker) mergeOrLook(ctx context.Context) (*Outcome, error) {
 		o.Action = Waits
 		return o, nil
 	}
-	o.Uploaded, o.uploadedAt, o.Absent, err = w.unminedShards(ctx, parts)
+	u, err := w.unminedShards(ctx, parts)
+	o.Uploaded, o.uploadedAt, o.Absent = u.uploaded, u.at, u.absent
 	return o, err
 }
 
@@ -220,6 +221,13 @@ func (w *Worker) mergeOrLook(ctx context.Context) (*Outcome, error) {
 func (w *Worker) finish(ctx context.Context, o *Outcome, parts map[string]bool) (err error) {
 	if o.Parts = w.manifest.count(parts); o.Parts < o.PartsNeeded {
 		return nil
+	}
+	// A job that has an id twice was read in full when that was found; another look would find it again.
+	if r, err := w.readRefusal(ctx, refusedKey(ManifestKey)); err == nil && r.Kind == kindSameID {
+		o.Action, o.Refused, o.Problem, o.Hint = Refused, r.Name, r.Problem, r.Hint
+		return nil
+	} else if ignoreMissing(err) != nil {
+		return err
 	}
 	o.Committed, err = w.commit(ctx)
 	input := (*inputError)(nil)

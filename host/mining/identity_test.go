@@ -65,7 +65,7 @@ func TestTwoGoroutinesAtOnce(t *testing.T) {
 	e.call = func() {
 		_, err := plan.MinePiece(t.Context(), piece)
 		_, err2 := plan.ProjectGroup(t.Context(), 0)
-		_, err3 := plan.miner.Mine(t.Context(), plan.documents, 0, nil)
+		_, err3 := plan.miner.Mine(t.Context(), plan.pairsID(plan.groups[0]), plan.documents, 0, nil)
 		for _, err := range []error{err, err2, err3, plan.miner.Begin(t.Context(), &Group{}), plan.Close(t.Context())} {
 			if came++; !errors.Is(err, ErrBusy) {
 				t.Errorf("call %d: %v", came, err)

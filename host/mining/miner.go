@@ -84,12 +84,12 @@ func (m *Miner) begin(ctx context.Context, g *Group) error {
 	return err
 }
 
-// Mine mines the rows of a matrix for each model, which are the documents of position first on, for the group that was
-// begun last.
-func (m *Miner) Mine(ctx context.Context, documents []dataset.Matrix, first int64, progress option.Progress) (part *mine.Part, err error) {
+// Mine mines the rows of a matrix for each model, which are the documents of position first on, for the group of an ID.
+// It fails where that is not the group that was begun last.
+func (m *Miner) Mine(ctx context.Context, id string, documents []dataset.Matrix, first int64, progress option.Progress) (part *mine.Part, err error) {
 	err = m.alone(func() error {
-		if m.begun == "" {
-			return fmt.Errorf("%w: there are no pairs to mine for", option.ErrOption)
+		if !m.has(id) {
+			return fmt.Errorf("%w: the pairs to mine for are not there; Begin gives them", option.ErrOption)
 		}
 		rows := documents[0].Rows()
 		part, err = m.scan(ctx, documents, 0, rows, first, progress.Count("mine", rows))

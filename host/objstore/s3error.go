@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -55,6 +56,10 @@ func (s *s3Store) kind(ctx context.Context, op string, err error) error {
 			return nil // the object is archived, or this machine's clock is wrong
 		}
 		return ErrDenied
+	case http.StatusBadRequest:
+		if strings.HasPrefix(code(err), "KMS.") { // a key that is disabled or gone
+			return ErrDenied
+		}
 	case http.StatusNotModified:
 		return ErrChanged
 	case http.StatusPreconditionFailed:
