@@ -2,10 +2,12 @@ package lambda
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,4 +225,125 @@ func TestSweepOfAForeignJob(t *testing.T) {
 	if len(w.out.puts) > 0 {
 		t.Errorf("put: %v", w.out.puts)
 	}
+}
+
+// TestSweepOfDeniedResults: where a policy denies the results, a sweep fails, and does not take the jobs for ended.
+func TestSweepOfDeniedResults(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.upload("a")
+	w.out.before = func(op, key string) error { return fmt.Errorf("%s %s: %w", op, key, objstore.ErrDenied) }
+	if err := w.direct(sweepIn); !errors.Is(err, objstore.ErrDenied) {
+		t.Errorf("%v; the log is\n%s", err, w.log.String())
+	}
+	w.out.mended()
+}
+
+// TestOneJobHidesNoOther has a job whose merge takes more time than a sweep has, and jobs that fail slowly. Another
+// job's lost shards come back all the same, since each had its turn, however it ended.
+func TestOneJobHidesNoOther(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		for what, bad := range map[string]func(w *world){
+			"a merge that is too long": func(w *world) {
+				w.upload("a")
+				w.acknowledged(toldAll("a")...)
+				w.finished("a")
+				for _, key := range []string{resultKey, negativesKey} {
+					if err := w.out.Delete(t.Context(), "jobs/a/"+key); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.out.slows("get", "jobs/a/parts", 5*time.Minute)
+			},
+			"jobs that fail slowly": func(w *world) {
+				for n := range 5 {
+					name := fmt.Sprint("bad-", n)
+					w.upload(name)
+					w.put(name, shardKey(0), []byte("x"))
+				}
+				w.in.before = func(op, key string) error {
+					if op == "get" && strings.Contains(key, "jobs/bad-") && strings.HasSuffix(key, job.ManifestKey) {
+						time.Sleep(time.Minute)
+						return errBroken
+					}
+					return nil
+				}
+			},
+		} {
+			q := &fakeQueue{}
+			w := newWorld(t, q)
+			bad(w)
+			w.upload("zz")
+			for range 30 {
+				time.Sleep(24 * time.Hour)
+				_, _ = w.handler.Invoke(w.within(3*time.Minute), []byte(sweepIn))
+			}
+			if !slices.ContainsFunc(q.bodies, func(body string) bool { return strings.Contains(body, "zz") }) {
+				t.Errorf("%s: in 30 sweeps the shards of another job never came back", what)
+			}
+			w.in.mended()
+			w.out.mended()
+		}
+	})
+}
+
+// TestSweepOfManyShards: a sweep finds the shards of a large job by a list, and not one by one.
+func TestSweepOfManyShards(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, &fakeQueue{})
+	m := &job.Manifest{}
+	if err := json.Unmarshal(w.sample.objects[job.ManifestKey], m); err != nil {
+		t.Fatal(err)
+	}
+	first, shards := m.Shards[0], 5000
+	m.Shards, m.Result.Tallies.Documents = nil, int64(shards)
+	for n := range shards {
+		s := first
+		s.Name, s.First, s.Rows = fmt.Sprintf("shards/%07d.safetensors", n), int64(n), 1
+		m.Shards = append(m.Shards, s)
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.upload("a", projectionKey, pairsKey)
+	w.put("a", job.ManifestKey, b)
+	w.put("a", "shards/0000007.safetensors", []byte("x"))
+	var heads atomic.Int64
+	w.in.before = func(op, _ string) error {
+		if op == "head" {
+			heads.Add(1)
+		}
+		return nil
+	}
+	w.sweep()
+	w.expectOf("a", map[string]any{"uploaded_not_mined": 1.0, "not_uploaded": float64(shards - 1)})
+	if heads.Load() > 10 {
+		t.Errorf("%d look-ups", heads.Load())
+	}
+	w.in.mended()
+}
+
+// TestEndedJobsAreNotLookedAtAgain: a process takes a job that has ended for ended for some hours.
+func TestEndedJobsAreNotLookedAtAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		w.upload("a")
+		w.acknowledged(toldAll("a")...)
+		w.out.mended()
+		w.sweep()
+		if n := w.out.gets["jobs/a/"+resultKey]; n != 1 {
+			t.Errorf("%d reads of the result", n)
+		}
+		w.sweep()
+		w.expect(map[string]any{"finished": 1.0, "under_way": 0.0})
+		if n := w.out.gets["jobs/a/"+resultKey]; n != 1 {
+			t.Errorf("%d reads of the result after another sweep", n)
+		}
+		time.Sleep(endedFor)
+		w.sweep()
+		if n := w.out.gets["jobs/a/"+resultKey]; n != 2 {
+			t.Errorf("%d reads of the result some hours later", n)
+		}
+	})
 }

@@ -183,3 +183,14 @@ func TestInitHasToList(t *testing.T) {
 		}
 	}
 }
+
+// TestDeniedManifestOfAJobUnderWay: a job goes by its copy of the manifest, so that to deny the original changes nothing.
+func TestDeniedManifestOfAJobUnderWay(t *testing.T) {
+	x := newInputs(t, mining.Options{}, 3).on(t)
+	x.shard(x.shards[0], job.Mined, "")
+	at := *x.at
+	at.In = lockedObject{x.at.In, job.ManifestKey}
+	x.w = worker(t, &at)
+	x.sweep(job.Pending, "")
+	x.rest()
+}

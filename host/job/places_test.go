@@ -1,6 +1,7 @@
 package job_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -133,4 +134,64 @@ func TestRefusalsOfAReplacedJob(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	n.new.mined(t, at)
+}
+
+// twoBuckets are jobs of one name in two buckets, whose results have the same place.
+func twoBuckets(t *testing.T) (n *rivals, own, other *job.Place) {
+	n = newRivals(t)
+	first, second := n.old.uploaded(t), n.new.uploaded(t)
+	out := called{first.Out, "s3://results/jobs/a"}
+	own = &job.Place{Name: "a", In: called{first.In, "s3://first/jobs/a"}, Out: out}
+	other = &job.Place{Name: "a", In: called{second.In, "s3://second/jobs/a"}, Out: out}
+	return n, own, other
+}
+
+// TestSecondBucketOfAFinishedJob: where the first bucket's job is finished, its result is nobody else's: a worker, a
+// sweep, fetch, status and cancel of the second bucket's job fail.
+func TestSecondBucketOfAFinishedJob(t *testing.T) {
+	n, own, other := twoBuckets(t)
+	w := worker(t, own)
+	for _, name := range n.old.shards {
+		if _, err := w.Shard(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o, err := worker(t, other).Shard(t.Context(), n.new.shards[0])
+	if !errors.Is(err, job.ErrPlace) {
+		t.Errorf("a shard of the second bucket: %+v, %v; expected ErrPlace", o, err)
+	}
+	if s, err := job.Look(t.Context(), other); err == nil && s.Ended == job.Finished {
+		t.Errorf("the sweep takes the second bucket's job for finished")
+	}
+	var b bytes.Buffer
+	if _, err := job.Fetch(t.Context(), other, &b); err == nil {
+		t.Errorf("fetch of the second bucket's job gives %d bytes, the first's: %v", b.Len(), bytes.Equal(b.Bytes(), n.old.negatives))
+	}
+	if s, err := job.ReadStatus(t.Context(), other); !errors.Is(err, job.ErrPlace) {
+		t.Errorf("status of the second bucket's job: %+v, %v", s, err)
+	}
+	if _, err := job.Cancel(t.Context(), other); !errors.Is(err, job.ErrPlace) {
+		t.Errorf("cancel of the second bucket's job: %v", err)
+	}
+	n.old.check(t, own)
+}
+
+// TestResultsOfAnEarlierVersion: a job that was begun without a record of its inputs is nobody else's. The first worker
+// with the manifest's own inputs records them.
+func TestResultsOfAnEarlierVersion(t *testing.T) {
+	n, own, other := twoBuckets(t)
+	if o, err := worker(t, own).Shard(t.Context(), n.old.shards[0]); err != nil || o.Action != job.Mined {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	if err := own.Out.Delete(t.Context(), "source.json"); err != nil { // as the earlier version left it
+		t.Fatal(err)
+	}
+	_, _ = worker(t, other).Shard(t.Context(), n.new.shards[0])
+	if o, err := worker(t, own).Shard(t.Context(), n.old.shards[1]); err != nil {
+		t.Errorf("the job's own worker: %+v, %v", o, err)
+	}
+	if _, err := worker(t, other).Shard(t.Context(), n.new.shards[0]); !errors.Is(err, job.ErrPlace) {
+		t.Errorf("the other bucket's worker, then: %v", err)
+	}
+	n.old.mined(t, own)
 }

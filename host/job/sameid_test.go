@@ -2,6 +2,7 @@ package job_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/job"
@@ -80,4 +81,66 @@ func TestIDInTwoShards(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	x.check(t, x.at)
+}
+
+// TestSweepsOfARefusedJob: what was found once is not looked for by each sweep again.
+func TestSweepsOfARefusedJob(t *testing.T) {
+	i := newInputs(t, mining.Options{}, 3)
+	x := i.on(t)
+	first, err := safetensors.Parse(x.original(x.shards[0]), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.replace(2, x.tensors(2, func(f *safetensors.File) { setID(f, 3, idOf(first, 1)) }))
+	for _, name := range x.shards {
+		if _, err := x.w.Shard(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gets := map[string]int{}
+	count := func(op, key string) error {
+		if op == "get" {
+			gets[strings.SplitN(key, "/", 2)[0]]++
+		}
+		return nil
+	}
+	for range 10 {
+		w := worker(t, &job.Place{Name: x.at.Name, In: &hooked{x.at.In, count}, Out: &hooked{x.at.Out, count}})
+		if o, err := w.Sweep(t.Context()); err != nil || o.Action != job.Refused {
+			t.Fatalf("%+v, %v", o, err)
+		}
+	}
+	if gets["shards"] > 2 || gets["ids"] > 3 {
+		t.Errorf("ten sweeps of a job that is refused read %v", gets)
+	}
+}
+
+// TestIDTwiceIsSeenFirst: a shard with an id twice is refused before it is mined, so that nothing of it is put.
+func TestIDTwiceIsSeenFirst(t *testing.T) {
+	i := newInputs(t, grouped(t, mining.Options{}, 3), 3)
+	x := i.on(t)
+	first, err := safetensors.Parse(x.original(x.shards[0]), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.replace(0, x.tensors(0, func(f *safetensors.File) { setID(f, 3, idOf(first, 1)) }))
+	order := []string{}
+	hook := &hooked{x.at.Out, func(op, key string) error {
+		if op == "put" && (strings.HasPrefix(key, "ids/") || strings.HasPrefix(key, "parts/")) {
+			order = append(order, fmt.Sprintf("%.12s…%s", key, key[len(key)-40:]))
+		}
+		return nil
+	}}
+	w := worker(t, &job.Place{Name: x.at.Name, In: x.at.In, Out: hook})
+	if _, err := w.Shard(t.Context(), x.shards[1]); err != nil {
+		t.Fatal(err)
+	}
+	order = nil
+	o, err := w.Shard(t.Context(), x.shards[0])
+	if err != nil || o.Action != job.Refused {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	if len(order) > 0 {
+		t.Errorf("before the shard was refused these were put: %q", order)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
@@ -113,5 +114,37 @@ func TestCheckPart(t *testing.T) {
 		if err := CheckPart(&changed, options, documents); err == nil {
 			t.Errorf("%s: it is no error", name)
 		}
+	}
+}
+
+// TestGoroutinesInTurn has two goroutines use a miner in turn, each for its own group. The one that the other came
+// between gets an error, and no part of the other's group.
+func TestGoroutinesInTurn(t *testing.T) {
+	plan := demoPlan(t, Options{Compute: Compute{Engine: engine.Native(engine.Options{})}})
+	all := len(plan.selection.pairs)
+	plan.split.groupPairs = all / 2
+	plan.cutGroups()
+	a, err := plan.ProjectGroup(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := plan.ProjectGroup(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := plan.miner
+	if err := m.Begin(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- m.Begin(t.Context(), b) }()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if part, err := m.Mine(t.Context(), a.ID, plan.documents, 0, nil); !errors.Is(err, option.ErrOption) {
+		t.Errorf("the goroutine that began %q is given %v, %v", a.ID, part, err)
+	}
+	if part, err := m.Mine(t.Context(), b.ID, plan.documents, 0, nil); err != nil || part.PairsID != b.ID {
+		t.Errorf("the one that came last: %v, %v", part, err)
 	}
 }

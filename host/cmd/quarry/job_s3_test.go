@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/job"
@@ -47,8 +48,9 @@ func TestJobOnS3(t *testing.T) {
 	w.checkFetched(t)
 	checkSays(t, w.mustRun(t, "job cancel "+at), "the result stays")
 	checkSays(t, w.mustRun(t, "job sweep s3://my-quarry/"), "cancelled")
-	w.mustRun(t, line+" --force")
+	w.mustRun(t, strings.Replace(line, "s3://my-quarry ", "s3://my-quarry/ ", 1)+" --force")
 	if s := status(); s.State != job.Pending || s.Mined != 0 {
 		t.Errorf("status is %+v", s)
 	}
+	checkSays(t, w.mustRun(t, "job run "+at), "12 shards here", "result  written, in s3://my-quarry-results/jobs/nightly")
 }

@@ -53,7 +53,7 @@ func (c *jobSweep) do(a *app, cmd *cobra.Command, url string) error {
 	}{[]*workSummary{}}
 	var errs []error
 	for _, at := range places {
-		summary, err := workers.sweep(ctx, at)
+		summary, err := workers.sweep(ctx, at, c.place.results == "")
 		if err != nil && len(places) > 1 {
 			err = fmt.Errorf("job %s: %w", at.Name, err)
 		}
@@ -88,22 +88,20 @@ func (f *jobFlags) places(ctx context.Context, url string) ([]*job.Place, error)
 		if err != nil {
 			return nil, err
 		}
-		if !job.ValidJob(name) {
-			continue
+		if job.ValidJob(name) {
+			places = append(places, job.Within(in, out, name))
 		}
-		at := job.Within(in, out, name)
-		if f.results == "" {
-			if at, err = at.Recorded(ctx); err != nil {
-				return nil, placeError(err)
-			}
-		}
-		places = append(places, at)
 	}
 	return places, nil
 }
 
-// sweep makes one pass over a job.
-func (l *localWorkers) sweep(ctx context.Context, at *job.Place) (_ *workSummary, err error) {
+// sweep makes one pass over a job. Its results are where its record says, if there is one and recorded is set.
+func (l *localWorkers) sweep(ctx context.Context, at *job.Place, recorded bool) (_ *workSummary, err error) {
+	if recorded {
+		if at, err = at.Recorded(ctx); err != nil {
+			return nil, err
+		}
+	}
 	w, err := l.open(at)
 	if err != nil {
 		return nil, err

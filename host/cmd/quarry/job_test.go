@@ -359,6 +359,29 @@ func TestJobElsewhere(t *testing.T) {
 	}
 }
 
+// TestJobBesideABadRecord: a record of the results that makes no sense stops its own job alone, and what its hint says
+// mends the job.
+func TestJobBesideABadRecord(t *testing.T) {
+	t.Parallel()
+	w := demoFolder(t)
+	w.mustRun(t, initLine)
+	w.write(t, files{"bucket/jobs/aaa/results.json": "{}\n"})
+	o := w.quarry(t.Context(), "job sweep --engine native ./bucket")
+	if checkSays(t, o.stderr, "job aaa: bucket/jobs/aaa/results.json: it does not say where the results are", "hint: remove it, or"); o.code != exitFailure {
+		t.Errorf("exit %d", o.code)
+	}
+	if s := w.status(t); s.State != job.Finished {
+		t.Errorf("beside it: %+v", s)
+	}
+	w.write(t, files{nightly + "/results.json": "{}\n"})
+	for _, line := range []string{initLine, initLine + " --force", cancelLine, statusLine} {
+		w.fails(t, line, exitFailure, nightly+"/results.json", "hint: remove it, or make the job again with quarry job init --force --results")
+	}
+	w.mustRun(t, initLine+" --force --results ./other")
+	w.mustRun(t, runLine)
+	checkSays(t, w.mustRun(t, statusLine), "finished", "other/jobs/nightly")
+}
+
 // TestJobUsage: mistakes are told with what was given and what is allowed, before anything is read or written.
 func TestJobUsage(t *testing.T) {
 	t.Parallel()
