@@ -56,8 +56,11 @@ type Options struct {
 	Seed uint64
 	// Machine makes what multiplies the matrices of a wide fit; nil means matrix.Wasm. The result does not depend on it.
 	Machine matrix.New
-	// Progress is told how many rows of a pass over the data are done, "fit" or "fit, pass 2"; may be nil.
+	// Progress is told how many rows of a pass over the data are done, "fit" or "fit, pass 2"; may be nil. Rows whose
+	// sums were kept are done.
 	Progress func(pass string, done, total int)
+	// Keep is where the fit keeps what it has done; nil means nowhere. The result does not depend on it.
+	Keep *Keep
 }
 
 func (o Options) machine() matrix.New {
@@ -91,12 +94,26 @@ func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 		o.Progress = func(string, int, int) {}
 	}
 	if d > MaxExact {
-		return fitRandomized(ctx, rows, o)
+		return fitKept(ctx, rows, o, fitRandomized)
 	}
 	if need := exactMemory(d); o.Memory > 0 && need > o.Memory {
 		return nil, &MemoryError{o.Memory, need}
 	}
-	return fitExact(ctx, rows, o)
+	return fitKept(ctx, rows, o, fitExact)
+}
+
+// fitKept returns the result that was kept, or fits, and keeps the result.
+func fitKept(ctx context.Context, rows Source, o Options, fit func(context.Context, Source, Options) (*Result, error)) (*Result, error) {
+	if r := o.Keep.result(rows.Columns()); r != nil {
+		o.Progress("fit", rows.Rows(), rows.Rows())
+		return r, nil
+	}
+	o.Keep.begin()
+	r, err := fit(ctx, rows, o)
+	if err != nil {
+		return nil, err
+	}
+	return r, o.Keep.keepResult(r)
 }
 
 // exactMemory is what an exact fit holds: the sums, LAPACK's matrix, a block of rows, components.
@@ -108,8 +125,8 @@ func fitExact(ctx context.Context, rows Source, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, divisor := c.columns, divisor(c.rows, o)
-	r := &Result{Mean: c.mean(), Rows: c.rows}
+	d, divisor := c.columns, divisor(c.Counted, o)
+	r := &Result{Mean: c.mean(), Rows: c.Counted}
 	for i := range d {
 		r.Total += c.sums[i*d+i]
 	}
@@ -121,7 +138,7 @@ func fitExact(ctx context.Context, rows Source, o Options) (*Result, error) {
 		return nil, err
 	}
 	rank := 0
-	noise := float64(max(d, c.rows)) * 0x1p-52 * values[0]
+	noise := float64(max(d, c.Counted)) * 0x1p-52 * values[0]
 	for rank < d && values[rank] > noise {
 		rank++
 	}

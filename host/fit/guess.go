@@ -11,26 +11,26 @@ import (
 // firstGuess is how many columns to begin with: somewhat more than the components asked for, or than a sample says the target needs.
 func (s *subspace) firstGuess(ctx context.Context) (int, error) {
 	k := s.o.Components
-	if k > s.largest {
+	if k > s.Largest {
 		return 0, fmt.Errorf("%w: %d components were asked for; of %d rows and more than %d columns there are up to %d to have",
-			ErrOption, k, s.source.Rows(), MaxExact, s.largest)
+			ErrOption, k, s.source.Rows(), MaxExact, s.Largest)
 	}
 	if k == 0 {
 		var err error
 		if k, err = s.sample(ctx); err != nil {
 			return 0, err
 		}
-		if k > s.largest*3/2 {
+		if k > s.Largest*3/2 {
 			return 0, s.tooFlat("a sample says", k)
 		}
 	}
-	return max(1, min(k+k/8+16, s.largest)), nil
+	return max(1, min(k+k/8+16, s.Largest)), nil
 }
 
 func (s *subspace) tooFlat(why string, k int) error {
 	hint := "fit with --components N or less --variance, or leave the vectors as they are with --no-pca"
 	if s.bounded {
-		hint = fmt.Sprintf("give more --memory: there is room for %d components; or %s", s.largest, hint)
+		hint = fmt.Sprintf("give more --memory: there is room for %d components; or %s", s.Largest, hint)
 	}
 	return fmt.Errorf("%w: the spectrum is too flat: %s that %.4g %% of the variance takes about %d components of %d\n  hint: %s",
 		ErrOption, why, 100*s.o.Variance, min(k, s.source.Columns()), s.source.Columns(), hint)
@@ -40,7 +40,7 @@ func (s *subspace) tooFlat(why string, k int) error {
 // components than all rows do. It takes k(n), for n rows, to be K n / (n + c), and finds K from the whole sample and from half of it.
 func (s *subspace) sample(ctx context.Context) (int, error) {
 	const most = 1024
-	n := min(most, s.source.Rows(), s.largest)
+	n := min(most, s.source.Rows(), s.Largest)
 	if n < 2 {
 		return n, nil
 	}
@@ -122,7 +122,7 @@ func (s *subspace) extrapolate(values []float64) int {
 		return 2 * l
 	}
 	power := math.Log(values[a-1]/values[b-1]) / math.Log(float64(b)/float64(a))
-	left := s.o.Variance * s.total
+	left := s.o.Variance * s.Total
 	for _, v := range values[:b] {
 		left -= v
 	}
@@ -140,9 +140,9 @@ func (s *subspace) extrapolate(values []float64) int {
 func (s *subspace) next(values []float64) (int, error) {
 	l, k := len(values), s.o.Components
 	if k == 0 {
-		k = reach(values, s.o.Variance*s.total)
+		k = reach(values, s.o.Variance*s.Total)
 	}
-	end := s.exhausted || l == s.largest
+	end := s.Exhausted || l == s.Largest
 	switch {
 	case k <= l && (k+k/16 <= l || end):
 		return 0, nil
@@ -151,12 +151,12 @@ func (s *subspace) next(values []float64) (int, error) {
 	case k > l:
 		k = s.extrapolate(values)
 	}
-	if !end && k <= s.largest {
-		return min(max(k+k/4+32, l+l/4), s.largest), nil
+	if !end && k <= s.Largest {
+		return min(max(k+k/4+32, l+l/4), s.Largest), nil
 	}
 	captured := 0.0
 	for _, v := range values {
 		captured += v
 	}
-	return 0, s.tooFlat(fmt.Sprintf("%d components hold %.4g %%, which says", l, 100*captured/s.total), max(k, l+1))
+	return 0, s.tooFlat(fmt.Sprintf("%d components hold %.4g %%, which says", l, 100*captured/s.Total), max(k, l+1))
 }

@@ -23,8 +23,9 @@ const maxSubspace = 2048
 //	U = orth(Z); Z = C U        pass 2
 //	U = orth(Z); M = U' C U     pass 3, half the work of the others
 //
-// The eigenvalues of M are the variances along the best directions within the span of C C Q. Where their sum does not reach the target, U gets
-// more random columns, and three passes are made again. The rows are only ever held a block at a time, C never.
+// The eigenvalues of M are the variances along the best directions within the span of C C Q. Where their sum does not
+// reach the target, U gets more random columns, and passes 4 to 6 are as passes 1 to 3, with the mean that is known. The
+// rows are only ever held a block at a time, C never. The sums of a pass are kept in Options.Keep after any block.
 func fitRandomized(ctx context.Context, rows Source, o Options) (_ *Result, err error) {
 	if o.Components == 0 && o.Variance == 1 {
 		return nil, fmt.Errorf("%w: all of the variance of %d columns takes as many components: choose less --variance, or --no-pca", ErrOption, rows.Columns())
@@ -34,39 +35,19 @@ func fitRandomized(ctx context.Context, rows Source, o Options) (_ *Result, err 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.machine.Close(ctx)) }()
-	l, err := s.firstGuess(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.grow(0, l)
-	if err := s.firstPass(ctx); err != nil {
-		return nil, err
-	}
-	if s.total, err = totalVariance(s.total, s.counted, o); err != nil {
-		return nil, err
+	if !s.resume() {
+		if err := s.start(ctx); err != nil {
+			return nil, err
+		}
 	}
 	for {
-		if err := s.orthonormalize(ctx, 1); err != nil {
+		if err := s.pass(ctx); err != nil {
 			return nil, err
 		}
-		if err := s.multiply(ctx); err != nil {
-			return nil, err
+		if r, err := s.afterPass(ctx); r != nil || err != nil {
+			return r, err
 		}
-		values, vectors, stride, err := s.ritz(ctx)
-		if err != nil {
-			return nil, err
-		}
-		next, err := s.next(values)
-		if err != nil {
-			return nil, err
-		}
-		if next == 0 {
-			return s.result(ctx, values, vectors, stride)
-		}
-		s.grow(len(values), next)
-		if err := s.multiply(ctx); err != nil {
-			return nil, err
-		}
+		s.nextPass()
 	}
 }
 
@@ -76,8 +57,7 @@ type subspace struct {
 	source  Source
 	o       Options
 	machine *matrix.Machine
-	largest int  // columns that there is room for
-	bounded bool // by memory
+	bounded bool // the memory bounds how many columns there are
 
 	block    matrix.Rows   // rows of the source, less the shift
 	product  matrix.Panels // block times basis
@@ -85,14 +65,25 @@ type subspace struct {
 	image    matrix.Panels // d x l: C times basis
 	rotation matrix.Panels // l x l: what the basis or its image is multiplied with
 	gram     matrix.Gram   // l x l
-	random   *rand.Rand
 
-	passes    int  // begun
-	exhausted bool // the basis has all directions that are more than rounding
+	random    *rand.Rand
+	generator *rand.PCG // what random draws from
 
-	shift   []float32 // what is subtracted from every row: about the mean in the first pass, the mean afterwards
-	counted int       // rows
-	total   float64   // variance over all columns
+	subspaceNumbers
+	shift           []float32 // what is subtracted from every row: about the mean in the first pass, the mean afterwards
+	linear, squares []float64 // sums over each column in the first pass: of values, and of their squares
+}
+
+// subspaceNumbers say how far a wide fit is, and what it needs to go on, beside matrices.
+type subspaceNumbers struct {
+	Pass      int     // under way, from 1
+	Read      int     // rows of the source that are in the pass's sums
+	Counted   int     // of these
+	Columns   int     // of the basis
+	Largest   int     // columns that there is room for
+	Exhausted bool    // the basis has all directions that are more than rounding
+	Total     float64 // variance over all columns, once the first pass is done
+	Generator []byte  // state of the random numbers; only where the numbers are kept
 }
 
 // subspaceRows is how many rows are multiplied at a time: no power of two, for panels that far apart would fall into the same few cache lines.
@@ -100,21 +91,23 @@ const subspaceRows = 500
 
 func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error) {
 	d := rows.Columns()
-	s := &subspace{source: rows, o: o, largest: min(maxSubspace, d, max(rows.Rows(), 1)), random: rand.New(rand.NewPCG(o.Seed, 1)), shift: make([]float32, d)}
-	for o.Memory > 0 && subspaceMemory(d, s.largest) > o.Memory {
-		if s.largest <= leastSubspace {
-			return nil, &MemoryError{o.Memory, subspaceMemory(d, s.largest)}
+	s := &subspace{source: rows, o: o, generator: rand.NewPCG(o.Seed, 1), shift: make([]float32, d), linear: make([]float64, d), squares: make([]float64, d)}
+	s.random = rand.New(s.generator)
+	s.Largest = min(maxSubspace, d, max(rows.Rows(), 1))
+	for o.Memory > 0 && subspaceMemory(d, s.Largest) > o.Memory {
+		if s.Largest <= leastSubspace {
+			return nil, &MemoryError{o.Memory, subspaceMemory(d, s.Largest)}
 		}
-		s.largest, s.bounded = max(s.largest*7/8, leastSubspace), true
+		s.Largest, s.bounded = max(s.Largest*7/8, leastSubspace), true
 	}
 	var err error
-	if s.machine, err = o.machine()(ctx, matrixBytes(d, s.largest), max(1, o.Threads)); err != nil {
+	if s.machine, err = o.machine()(ctx, matrixBytes(d, s.Largest), max(1, o.Threads)); err != nil {
 		return nil, err
 	}
 	s.block = s.machine.Rows(subspaceRows, d)
-	s.product = s.machine.Panels(subspaceRows, s.largest)
-	s.basis, s.image = s.machine.Panels(d, s.largest), s.machine.Panels(d, s.largest)
-	s.rotation, s.gram = s.machine.Panels(s.largest, s.largest), s.machine.Gram(s.largest)
+	s.product = s.machine.Panels(subspaceRows, s.Largest)
+	s.basis, s.image = s.machine.Panels(d, s.Largest), s.machine.Panels(d, s.Largest)
+	s.rotation, s.gram = s.machine.Panels(s.Largest, s.Largest), s.machine.Gram(s.Largest)
 	return s, nil
 }
 
@@ -133,6 +126,7 @@ func subspaceMemory(d, l int) int64 {
 
 // width sets how many columns basis, image and product have.
 func (s *subspace) width(l int) {
+	s.Columns = l
 	s.basis, s.image, s.product = s.basis.FirstColumns(l), s.image.FirstColumns(l), s.product.FirstColumns(l)
 }
 
@@ -178,75 +172,188 @@ func (s *subspace) read(ctx context.Context, first, n int) (counted int, err err
 	return counted, err
 }
 
-// pass streams all rows: visit gets each block of them, and its product with the basis.
-func (s *subspace) pass(ctx context.Context, visit func(block matrix.Rows, product matrix.Panels) error) error {
-	n := s.source.Rows()
-	s.passes++
-	name := fmt.Sprintf("fit, pass %d", s.passes)
-	s.o.Progress(name, 0, n)
-	s.counted = 0
-	for first := 0; first < n; first += subspaceRows {
-		block := s.block
-		block.Rows = min(subspaceRows, n-first)
-		product := s.product.OfRows(block.Rows)
-		counted, err := s.read(ctx, first, block.Rows)
-		if err != nil {
-			return err
-		}
-		s.counted += counted
-		if err := s.machine.Times(ctx, product, block, s.basis); err != nil {
-			return err
-		}
-		if err := visit(block, product); err != nil {
-			return err
-		}
-		s.o.Progress(name, first+block.Rows, n)
+// matrices are what the pass under way needs.
+func (s *subspace) matrices() matrices {
+	m := matrices{float32s: map[string][]float32{"shift": s.shift, "basis": s.basis.Data}, float64s: map[string][]float64{}}
+	if s.ofGram() {
+		m.float64s["gram"] = s.gram.FirstColumns(s.Columns).Data
+	} else {
+		m.float32s["image"] = s.image.Data
 	}
-	return nil
+	if s.Pass == 1 {
+		m.float64s["linear"], m.float64s["squares"] = s.linear, s.squares
+	}
+	return m
 }
 
-// firstPass makes image = C basis, with the mean and the total variance. Until the mean is known, rows are shifted by that of the first
-// block, and the product is corrected by what was left of it.
-func (s *subspace) firstPass(ctx context.Context) error {
-	d := s.source.Columns()
-	linear, squares := make([]float64, d), make([]float64, d)
-	if s.o.Center {
-		if err := s.shiftByBlock(ctx); err != nil {
-			return err
-		}
+// keepIfDue keeps the sums of the pass where it is time to.
+func (s *subspace) keepIfDue() (err error) {
+	if !s.o.Keep.due() {
+		return nil
 	}
-	err := s.pass(ctx, func(block matrix.Rows, product matrix.Panels) error {
-		err := s.columns(ctx, func(from, to int) {
-			for r := range block.Rows {
-				row := block.Row(r)
-				for c := from; c < to; c++ {
-					x := float64(row[c])
-					linear[c] += x
-					squares[c] += x * x
-				}
-			}
-		})
-		if err != nil {
-			return err
+	numbers := s.subspaceNumbers
+	if numbers.Generator, err = s.generator.MarshalBinary(); err != nil {
+		return err
+	}
+	return s.o.Keep.save(stageSubspace, numbers, s.matrices())
+}
+
+// resume fills in what was kept, and reports whether there was something.
+func (s *subspace) resume() bool {
+	fresh := s.subspaceNumbers
+	var kept subspaceNumbers
+	var filled matrices
+	generator := &rand.PCG{}
+	ok := s.o.Keep.load(stageSubspace, &kept, func(*stateFile) (matrices, bool) {
+		if kept.Pass < 1 || kept.Largest != s.Largest || kept.Columns < 1 || kept.Columns > s.Largest ||
+			kept.Counted < 0 || kept.Counted > kept.Read || kept.Read > s.source.Rows() || generator.UnmarshalBinary(kept.Generator) != nil {
+			return matrices{}, false
 		}
-		return s.machine.AddTransposedTimes(ctx, s.image, block, product)
+		s.subspaceNumbers = kept
+		s.width(kept.Columns)
+		filled = s.matrices()
+		return filled, true
 	})
+	if ok {
+		*s.generator = *generator
+		return true
+	}
+	filled.clear()
+	s.subspaceNumbers = fresh
+	return false
+}
+
+// start makes the basis of the first pass.
+func (s *subspace) start(ctx context.Context) error {
+	l, err := s.firstGuess(ctx)
 	if err != nil {
 		return err
 	}
-	if s.counted == 0 {
-		return nil // totalVariance says so
+	s.grow(0, l)
+	if s.o.Center {
+		err = s.shiftByBlock(ctx)
 	}
-	n := float64(s.counted)
+	s.nextPass()
+	return err
+}
+
+// nextPass begins a pass with sums that are 0.
+func (s *subspace) nextPass() {
+	s.Pass, s.Read, s.Counted = s.Pass+1, 0, 0
+	if s.ofGram() {
+		clear(s.gram.Data)
+	} else {
+		clear(s.image.Data)
+	}
+}
+
+// ofGram reports whether the pass makes gram = basis' C basis, without the divisor. The others make image = C basis.
+func (s *subspace) ofGram() bool { return s.Pass%3 == 0 }
+
+// pass streams the rows that are not yet in the sums, and adds them. Until the mean is known, rows are shifted by
+// that of the first block.
+func (s *subspace) pass(ctx context.Context) error {
+	n := s.source.Rows()
+	name := fmt.Sprintf("fit, pass %d", s.Pass)
+	s.o.Progress(name, s.Read, n)
+	for {
+		if err := s.keepIfDue(); err != nil {
+			return err
+		}
+		if s.Read == n {
+			return nil
+		}
+		block := s.block
+		block.Rows = min(subspaceRows, n-s.Read)
+		counted, err := s.read(ctx, s.Read, block.Rows)
+		if err != nil {
+			return err
+		}
+		if err := s.add(ctx, block); err != nil {
+			return err
+		}
+		s.Counted += counted
+		s.Read += block.Rows
+		s.o.Keep.added(block.Rows)
+		s.o.Progress(name, s.Read, n)
+	}
+}
+
+// add adds a block of rows to the sums of the pass.
+func (s *subspace) add(ctx context.Context, block matrix.Rows) error {
+	product := s.product.OfRows(block.Rows)
+	if err := s.machine.Times(ctx, product, block, s.basis); err != nil {
+		return err
+	}
+	if s.ofGram() {
+		return s.machine.AddGram(ctx, s.gram, product)
+	}
+	if s.Pass == 1 {
+		if err := s.addColumns(ctx, block); err != nil {
+			return err
+		}
+	}
+	return s.machine.AddTransposedTimes(ctx, s.image, block, product)
+}
+
+// addColumns adds a block to the sums over each column.
+func (s *subspace) addColumns(ctx context.Context, block matrix.Rows) error {
+	linear, squares := s.linear, s.squares
+	return s.columns(ctx, func(from, to int) {
+		for r := range block.Rows {
+			row := block.Row(r)
+			for c := from; c < to; c++ {
+				x := float64(row[c])
+				linear[c] += x
+				squares[c] += x * x
+			}
+		}
+	})
+}
+
+// afterPass makes the basis of the next pass from the sums of one, or the result.
+func (s *subspace) afterPass(ctx context.Context) (*Result, error) {
+	switch s.Pass % 3 {
+	case 1:
+		if s.Pass == 1 {
+			if err := s.firstMoments(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return nil, s.orthonormalize(ctx, 1)
+	case 2:
+		return nil, s.orthonormalize(ctx, 2)
+	}
+	g, by := s.gram, divisor(s.Counted, s.o)
+	values, vectors, stride, err := eigen(s.Columns, func(i, j int) float64 { return g.Data[i*g.Stride+j] / by }, true)
+	if err != nil {
+		return nil, err
+	}
+	next, err := s.next(values)
+	if err != nil {
+		return nil, err
+	}
+	if next == 0 {
+		return s.result(ctx, values, vectors, stride)
+	}
+	s.grow(s.Columns, next)
+	return nil, nil
+}
+
+// firstMoments finds the mean and the total variance, and corrects image by what the shift of the first pass left of
+// the mean.
+func (s *subspace) firstMoments(ctx context.Context) (err error) {
+	d := s.source.Columns()
+	n := max(1, float64(s.Counted))
 	left := make([]float64, d) // mean of the shifted rows
 	for c := range d {
 		if s.o.Center {
-			left[c] = linear[c] / n
+			left[c] = s.linear[c] / n
 		}
-		s.total += squares[c] - float64(left[c]*linear[c])
+		s.Total += s.squares[c] - float64(left[c]*s.linear[c])
 	}
-	if !s.o.Center {
-		return nil
+	if s.Total, err = totalVariance(s.Total, s.Counted, s.o); err != nil || !s.o.Center {
+		return err
 	}
 	// image -= n left (left' basis)
 	err = s.machine.Each(ctx, s.basis.Columns, func(j int) error {
@@ -293,14 +400,6 @@ func (s *subspace) columns(ctx context.Context, work func(from, to int)) error {
 	})
 }
 
-// multiply makes image = C basis.
-func (s *subspace) multiply(ctx context.Context) error {
-	clear(s.image.Data)
-	return s.pass(ctx, func(block matrix.Rows, product matrix.Panels) error {
-		return s.machine.AddTransposedTimes(ctx, s.image, block, product)
-	})
-}
-
 // orthonormalize makes basis = orth(image), by SVQB: with G = Z'Z and D its diagonal, to the power of -1/2, the eigenvectors of DGD give the
 // columns. Directions that are nothing but rounding are left out. image is overwritten.
 func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
@@ -332,7 +431,7 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 		if rank == 0 {
 			return fmt.Errorf("%w: the vectors do not vary", ErrNothingToFit)
 		}
-		s.exhausted = s.exhausted || rank < l
+		s.Exhausted = s.Exhausted || rank < l
 		s.setRotation(l, rank, func(i, j int) float64 { return scale[i] * vectors[i*stride+j] / math.Sqrt(values[j]) })
 		s.basis = s.basis.FirstColumns(rank)
 		if err := s.machine.PanelsTimes(ctx, s.basis, s.image, s.rotation); err != nil {
@@ -354,20 +453,6 @@ func (s *subspace) setRotation(l, columns int, at func(i, j int) float64) {
 	}
 }
 
-// ritz makes basis = orth(image), and decomposes M = basis' C basis.
-func (s *subspace) ritz(ctx context.Context) (values, vectors []float64, stride int, err error) {
-	if err := s.orthonormalize(ctx, 2); err != nil {
-		return nil, nil, 0, err
-	}
-	clear(s.gram.Data)
-	err = s.pass(ctx, func(_ matrix.Rows, product matrix.Panels) error { return s.machine.AddGram(ctx, s.gram, product) })
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	g, by := s.gram, divisor(s.counted, s.o)
-	return eigen(s.basis.Columns, func(i, j int) float64 { return g.Data[i*g.Stride+j] / by }, true)
-}
-
 // result is the best components within the subspace, and the variances M gives them.
 func (s *subspace) result(ctx context.Context, values, vectors []float64, stride int) (*Result, error) {
 	l := len(values)
@@ -378,7 +463,7 @@ func (s *subspace) result(ctx context.Context, values, vectors []float64, stride
 	if s.o.Components > l {
 		return nil, tooMany(s.o.Components, l)
 	}
-	r := &Result{Mean: s.shift, Rows: s.counted, Total: s.total}
+	r := &Result{Mean: s.shift, Rows: s.Counted, Total: s.Total}
 	return r, r.appendComponents(ctx, l, s.o, func(i int) ([]float32, float64) {
 		v := make([]float64, s.image.Rows)
 		square := 0.0

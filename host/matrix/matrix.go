@@ -152,6 +152,12 @@ func (m *Machine) Gram(n int) Gram {
 	return Gram{n, stride, unsafe.Slice((*float64)(unsafe.Pointer(&m.memory[at])), stride*stride)}
 }
 
+// FirstColumns is what the square has of the first n columns: a matrix of n rows or somewhat more that shares its memory.
+func (g Gram) FirstColumns(n int) Gram {
+	g.Size, g.Data = n, g.Data[:kernel.PackedRows(n)*g.Stride]
+	return g
+}
+
 // Strip is some rows of an operand, and some of its columns: the terms of sums. Value t of row i is Data[i*RowStride + t*TermStride].
 type Strip struct {
 	Data                  []float32

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/fit"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -41,6 +42,9 @@ type FitOptions struct {
 
 	// Fitted is returned instead of being fitted again where it is of the same vectors and options. It may be nil.
 	Fitted *Projection
+	// Keep is where the fit keeps what it has done, so that a later call with the same vectors and options goes on
+	// from there; nil means nowhere. Fit fills in Keep.Of. The result does not depend on it.
+	Keep *fit.Keep
 }
 
 // What a projection is fitted on, in FitOptions.FitOn; a sample of N documents is "sample:N".
@@ -92,28 +96,8 @@ func (o FitOptions) withDefaults() (FitOptions, error) {
 
 // Fit fits a projection on a data set's vectors.
 func Fit(ctx context.Context, data *dataset.Dataset, o FitOptions) (*Projection, error) {
-	o, err := o.withDefaults()
+	rows, o, err := prepare(data, o)
 	if err != nil {
-		return nil, err
-	}
-	p := o.projection(data)
-	var models []dataset.Model
-	for i, w := range p.Models {
-		if !slices.Contains(data.Models, w.Name) {
-			return nil, fmt.Errorf("%w: there is no model %s; there are %s", option.ErrOption, excerpt.Quote(w.Name), excerpt.Text(strings.Join(data.Models, ", ")))
-		}
-		m, err := data.Vectors(w.Name)
-		if err != nil {
-			return nil, err
-		}
-		models = append(models, m)
-		p.Models[i].Width = m.Documents.Width()
-	}
-	rows, err := newFitRows(p, models, o)
-	if err != nil {
-		return nil, err
-	}
-	if p.DataSHA256, err = rows.fingerprint(); err != nil {
 		return nil, err
 	}
 	if o.Fitted != nil && rows.gives(o.Fitted, o) {
@@ -124,11 +108,53 @@ func Fit(ctx context.Context, data *dataset.Dataset, o FitOptions) (*Projection,
 			return nil, err
 		}
 	}
-	file, err := p.Marshal()
+	file, err := rows.projection.Marshal()
 	if err != nil {
 		return nil, err
 	}
 	return Parse(file)
+}
+
+// Gives reports whether Fit on a data set with these options gives p. It fits nothing.
+func Gives(p *Projection, data *dataset.Dataset, o FitOptions) (bool, error) {
+	rows, o, err := prepare(data, o)
+	return err == nil && rows.gives(p, o), err
+}
+
+// IsKept reports whether the file of FitOptions.Keep has something of a fit on a data set with these options.
+func IsKept(data *dataset.Dataset, o FitOptions) (bool, error) {
+	rows, o, err := prepare(data, o)
+	if err != nil || o.NoPCA {
+		return false, err
+	}
+	return rows.keep(o).Has(), nil
+}
+
+// prepare returns the rows to fit, with the projection to be, which has all but what is fitted; and the options with
+// their defaults.
+func prepare(data *dataset.Dataset, o FitOptions) (*fitRows, FitOptions, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, o, err
+	}
+	p := o.projection(data)
+	var models []dataset.Model
+	for i, w := range p.Models {
+		if !slices.Contains(data.Models, w.Name) {
+			return nil, o, fmt.Errorf("%w: there is no model %s; there are %s", option.ErrOption, excerpt.Quote(w.Name), excerpt.Text(strings.Join(data.Models, ", ")))
+		}
+		m, err := data.Vectors(w.Name)
+		if err != nil {
+			return nil, o, err
+		}
+		models = append(models, m)
+		p.Models[i].Width = m.Documents.Width()
+	}
+	rows, err := newFitRows(p, models, o)
+	if err == nil {
+		p.DataSHA256, err = rows.fingerprint()
+	}
+	return rows, o, err
 }
 
 // projection is what the options say of the projection to be: its models, without their widths, and settings.

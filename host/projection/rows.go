@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -67,7 +68,7 @@ func (r *fitRows) fit(ctx context.Context, o FitOptions) error {
 	budget := o.Memory.OrDefault()
 	result, err := fit.Fit(ctx, r, fit.Options{
 		Variance: o.Variance, Components: o.Components, Center: !o.NoCenter, Threads: option.Threads(o.Threads), Seed: o.Seed, Memory: budget.Unreserved(),
-		Progress: func(pass string, done, total int) { o.Progress.Report(pass, int64(done), int64(total)) },
+		Progress: func(pass string, done, total int) { o.Progress.Report(pass, int64(done), int64(total)) }, Keep: r.keep(o),
 	})
 	if little := (*fit.MemoryError)(nil); errors.As(err, &little) {
 		return budget.TooLittle(little.Need + budget.Reserved)
@@ -78,6 +79,25 @@ func (r *fitRows) fit(ctx context.Context, o FitOptions) error {
 	p.Mean, p.Components, p.Variances = result.Mean, result.Components, result.Variances
 	p.Rows, p.TotalVariance, p.CapturedVariance = result.Rows, result.Total, result.Captured
 	return nil
+}
+
+// keep is FitOptions.Keep with the fingerprint of what is fitted and how; nil where there is none.
+func (r *fitRows) keep(o FitOptions) *fit.Keep {
+	if o.Keep == nil {
+		return nil
+	}
+	text, err := json.Marshal(struct {
+		DataSHA256 string
+		Models     []pca.Model
+		Settings   Settings
+		Zero       string
+	}{r.projection.DataSHA256, r.projection.Models, SettingsOf(r.projection), o.Zero})
+	if err != nil {
+		panic(err) // the options are valid, so all numbers are finite
+	}
+	sum := sha256.Sum256(text)
+	o.Keep.Of = hex.EncodeToString(sum[:])
+	return o.Keep
 }
 
 // gives reports whether a fit of these rows with these options gives p.

@@ -24,8 +24,9 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
-// checkpoint is the folder beside the output that keeps a run's finished parts: run.json, the projection where it was fitted, and a file for
-// each part. A nil *checkpoint keeps nothing.
+// checkpoint is the folder beside the output that keeps what a run has finished: what a fit has done until the
+// projection is there; then run.json, the projection where it was fitted, and a file for each part. A nil *checkpoint
+// keeps no parts.
 type checkpoint struct {
 	folder string
 	record record
@@ -46,18 +47,23 @@ const (
 
 const startAnew = "start anew with --force and without --resume"
 
-// checkpointOf is the checkpoint of a run with those outputs, which need not be there.
-func checkpointOf(o Outputs) *checkpoint { return &checkpoint{folder: o.Negatives + ".parts"} }
+// checkpointBeside is the checkpoint of an output, which need not be there.
+func checkpointBeside(output string) *checkpoint { return &checkpoint{folder: output + ".parts"} }
 
-// openCheckpoint reads what an earlier run left, and changes nothing. It returns nil where there is nothing to go on from: no folder, a folder
-// without run.json, in which nothing was finished yet, or one that Outputs.Force replaces.
-func openCheckpoint(o Outputs, resume bool) (*checkpoint, error) {
-	c := checkpointOf(o)
-	if _, err := os.Stat(c.folder); err != nil {
-		return nil, nil
+// mayBegin fails where there is what an earlier run left, which is neither gone on from nor replaced.
+func (c *checkpoint) mayBegin(resume, force bool) error {
+	if _, err := os.Stat(c.folder); err != nil || resume || force {
+		return nil
 	}
-	if !resume && !o.Force {
-		return nil, fmt.Errorf("%s holds the parts of a run that was cut short, and %w\n  hint: go on with --resume, or start anew with --force", c.folder, option.ErrExists)
+	return fmt.Errorf("%s holds the parts of a run that was cut short, and %w\n  hint: go on with --resume, or start anew with --force", c.folder, option.ErrExists)
+}
+
+// openCheckpoint reads what an earlier run left, and changes nothing. It returns nil where there is no run to go on
+// with: no folder, a folder without run.json, in which no part was finished yet, or one that Outputs.Force replaces.
+func openCheckpoint(o Outputs, resume bool) (*checkpoint, error) {
+	c := checkpointBeside(o.Negatives)
+	if err := c.mayBegin(resume, o.Force); err != nil {
+		return nil, err
 	}
 	path := filepath.Join(c.folder, recordFile)
 	file, err := os.ReadFile(path)
@@ -76,29 +82,27 @@ func openCheckpoint(o Outputs, resume bool) (*checkpoint, error) {
 	return c, nil
 }
 
-// newCheckpoint makes the folder for a plan.
-func newCheckpoint(o Outputs, plan *mining.Plan, p *projection.Projection) (*checkpoint, error) {
+// begin makes the folder that of a plan.
+func (c *checkpoint) begin(o Outputs, plan *mining.Plan, p *projection.Projection) error {
 	manifest := plan.Manifest()
-	c := checkpointOf(o)
 	c.record = record{Format: recordFormat, Manifest: *manifest.OfRun(), Cut: plan.Cut()}
-	event.At("file mkdir")
-	if err := os.MkdirAll(c.folder, 0o755); err != nil {
-		return nil, fmt.Errorf("%w %s: %w", option.ErrWrite, c.folder, err)
+	if err := c.makeFolder(); err != nil {
+		return err
 	}
 	if o.Projection != "" {
-		if err := p.Save(c.projection(), true); err != nil {
-			return nil, err
+		if err := p.Save(c.projectionPath(), true); err != nil {
+			return err
 		}
 	}
-	return c, atomicfile.Write(filepath.Join(c.folder, recordFile), true, func(to io.Writer) error {
+	return atomicfile.Write(filepath.Join(c.folder, recordFile), true, func(to io.Writer) error {
 		e := json.NewEncoder(to)
 		e.SetIndent("", "  ")
 		return e.Encode(&c.record)
 	})
 }
 
-// projection is where the projection is kept that was fitted for the run.
-func (c *checkpoint) projection() string { return filepath.Join(c.folder, projectionFile) }
+// projectionPath is where the projection is kept that was fitted for the run.
+func (c *checkpoint) projectionPath() string { return filepath.Join(c.folder, projectionFile) }
 
 // resumePieces checks that a plan is the one that the parts are of, and cuts it as they are.
 func (c *checkpoint) resumePieces(plan *mining.Plan) ([]mining.Piece, error) {
@@ -189,29 +193,52 @@ func escape(folder string) string {
 	return b.String()
 }
 
-// remove removes what a run keeps, and the folder with it: run.json first, so that what is left is never taken for a run's. A folder with other
-// files is not a run's, and stays as it is.
+// remove removes what a run keeps, and the folder with it. A folder with other files is not a run's, and stays as it is.
 func (c *checkpoint) remove() error {
 	if c == nil {
 		return nil
 	}
+	names, err := c.names()
+	if err != nil || names == nil {
+		return err
+	}
+	return c.removeFiles(append(names, "")) // "" is the folder
+}
+
+// removeButFit is remove without the folder, and without what a fit keeps.
+func (c *checkpoint) removeButFit() error {
+	names, err := c.names()
+	if err != nil {
+		return err
+	}
+	return c.removeFiles(slices.DeleteFunc(names, func(name string) bool { return name == fitFile }))
+}
+
+// names are the files of the folder, in the order in which they are removed: first what says that there is something
+// to go on from. They are nil where there is no folder. A file that no run keeps is an error.
+func (c *checkpoint) names() ([]string, error) {
 	entries, err := os.ReadDir(c.folder)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", option.ErrWrite, err)
+		return nil, fmt.Errorf("%w: %w", option.ErrWrite, err)
 	}
+	names := []string{fitFile, recordFile}
 	for _, entry := range entries {
 		if !ofRun.MatchString(entry.Name()) {
-			return fmt.Errorf("%s %w, and has %s, which no run keeps there\n  hint: move it elsewhere, or write to another --output", c.folder, option.ErrExists, entry.Name())
+			return nil, fmt.Errorf("%s %w, and has %s, which no run keeps there\n  hint: move it elsewhere, or write to another --output", c.folder, option.ErrExists, entry.Name())
+		}
+		if !slices.Contains(names[:2], entry.Name()) {
+			names = append(names, entry.Name())
 		}
 	}
-	names := []string{recordFile}
-	for _, entry := range entries {
-		names = append(names, entry.Name())
-	}
-	for _, name := range append(names, "") { // "" is the folder
+	return names, nil
+}
+
+// removeFiles removes files of the folder, in that order. One that is not there is no error.
+func (c *checkpoint) removeFiles(names []string) error {
+	for _, name := range names {
 		event.At("file remove")
 		if err := os.Remove(filepath.Join(c.folder, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: %w", option.ErrWrite, err)
@@ -221,4 +248,4 @@ func (c *checkpoint) remove() error {
 }
 
 // ofRun are the names of what a run keeps, and of files that are not complete yet.
-var ofRun = regexp.MustCompile(`^(run\.json|projection\.safetensors|part-.*\.safetensors|\..*\.tmp)$`)
+var ofRun = regexp.MustCompile(`^(run\.json|fit\.safetensors|projection\.safetensors|part-.*\.safetensors|\..*\.tmp)$`)

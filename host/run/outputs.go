@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
@@ -38,6 +40,14 @@ func (o Outputs) Paths() (paths []string) {
 		}
 	}
 	return paths
+}
+
+// exist reports whether all files are there.
+func (o Outputs) exist() bool {
+	return !slices.ContainsFunc(o.Paths(), func(path string) bool {
+		_, err := os.Stat(path)
+		return err != nil
+	})
 }
 
 // Check fails where one of the files cannot be written, before there is work to lose: it exists, or its folder does not.

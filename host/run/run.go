@@ -1,16 +1,15 @@
-// Package run is mining from a data set to files: it fits a projection where none is given, mines in parts, writes the outputs, and goes on
-// from what an earlier run left.
+// Package run is fitting and mining from a data set to files. It fits a projection and writes it. Or it fits one
+// where none is given, mines in parts, and writes the outputs. Both go on from what an earlier run left.
 //
-// Input: a data set, options and the names of outputs. Output: negatives.jsonl, its manifest and, where it was fitted, the projection; and, for
-// whoever prints it, a Summary. The command line's quarry mine calls it.
+// Input: a data set, options and the names of outputs. Output: negatives.jsonl, its manifest and, where it was
+// fitted, the projection; and, for whoever prints it, a Summary. The command line's quarry fit and quarry mine call
+// it.
 package run
 
 import (
 	"context"
 	"errors"
-	"os"
 	"runtime/debug"
-	"slices"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/mining"
@@ -28,6 +27,8 @@ type Run struct {
 	// Resume goes on with what an earlier run left, or starts where there is nothing. Without it, what a run that was cut short left must be
 	// removed first, with Outputs.Force.
 	Resume bool
+	// PartRows is how many rows a fit adds up before it keeps the sums; 0 means about half a minute's work.
+	PartRows int
 }
 
 // Done is what a run gave.
@@ -50,60 +51,87 @@ func (k *Kept) Unwrap() error { return k.error }
 
 // Do makes the run. It starts anew, goes on from an earlier run's checkpoint, or finds that an earlier run finished everything.
 func (r Run) Do(ctx context.Context, data *dataset.Dataset) (*Done, error) {
-	if err := errors.Join(r.Mine.Validate(), r.Fit.Validate()); err != nil {
+	if err := errors.Join(r.Mine.Validate(), r.Fit.Validate(), validRows(r.PartRows)); err != nil {
 		return nil, err
 	}
 	earlier, err := openCheckpoint(r.Outputs, r.Resume)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case earlier != nil:
+	}
+	if earlier != nil {
 		return r.goOn(ctx, data, earlier)
-	case r.Resume && r.outputsExist():
+	}
+	c := checkpointBeside(r.Outputs.Negatives)
+	goesOn := false
+	if r.Projection == nil {
+		if goesOn, err = c.keepsFit(data, r.Fit, r.Resume); err != nil {
+			return nil, err
+		}
+	}
+	if r.Resume && !goesOn && r.Outputs.exist() {
 		return r.alreadyFinished(ctx, data)
 	}
+	r.Outputs.Force = r.Outputs.Force || goesOn // the outputs were not there, or could be replaced, when the fit began
 	if err := r.Outputs.Check(); err != nil {
 		return nil, err
 	}
-	return r.begin(ctx, data)
+	return r.begin(ctx, data, c)
 }
 
-// begin makes a run from the start. Where there are several parts, or with Resume, it keeps each part as soon as it is finished.
-func (r Run) begin(ctx context.Context, data *dataset.Dataset) (done *Done, err error) {
-	p := r.Projection
+// begin makes a run from the start, or from what a fit kept. Where there are several parts, or with Resume, or where
+// the fit was long enough to be kept, it keeps each part as soon as it is finished.
+func (r Run) begin(ctx context.Context, data *dataset.Dataset, c *checkpoint) (done *Done, err error) {
+	p, keeps := r.Projection, false
 	if p == nil {
 		if err := mining.CheckPairs(data, r.Mine); err != nil { // a plan does too, but after what may be a long fit
 			return nil, err
 		}
-		if p, err = projection.Fit(ctx, data, r.Fit); err != nil {
+		if p, keeps, err = c.fit(ctx, data, r.Fit, r.Resume, r.PartRows); err != nil {
 			return nil, err
 		}
 	}
+	defer func() {
+		if keeps {
+			done, err = c.keep(done, err)
+		}
+	}()
 	plan, err := r.plan(ctx, data, p)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, plan.Close(ctx)) }()
 	pieces := plan.Pieces()
-	// What an earlier run left is replaced now that this one is sure to begin.
-	if err := checkpointOf(r.Outputs).remove(); err != nil {
-		return nil, err
-	}
-	if !r.Resume && len(pieces) == 1 {
+	if !r.Resume && !keeps && len(pieces) == 1 {
+		if err := c.remove(); err != nil {
+			return nil, err
+		}
 		return r.mine(ctx, plan, p, pieces, nil)
 	}
-	c, err := newCheckpoint(r.Outputs, plan, p)
-	if err != nil {
+	// What an earlier run left is replaced now that this one is sure to begin.
+	if err := c.removeButFit(); err != nil {
 		return nil, err
 	}
-	return c.keep(r.mine(ctx, plan, p, pieces, c))
+	if err := c.begin(r.Outputs, plan, p); err != nil {
+		return nil, err
+	}
+	keeps = true
+	if err := c.dropFit(); err != nil {
+		return nil, err
+	}
+	return r.mine(ctx, plan, p, pieces, c)
 }
 
 // goOn makes a run from an earlier run's checkpoint: it must be of the same inputs and options.
 func (r Run) goOn(ctx context.Context, data *dataset.Dataset, c *checkpoint) (done *Done, err error) {
-	p := r.Projection
+	same := false // the run is that of the checkpoint
+	defer func() {
+		if same || ctx.Err() != nil {
+			done, err = c.keep(done, err)
+		}
+	}()
+	p, lost := r.Projection, false
 	if p == nil {
-		if p, err = r.fitted(data, c.projection()); err != nil {
+		if p, lost, err = r.keptProjection(ctx, data, c); err != nil {
 			return nil, err
 		}
 	}
@@ -116,14 +144,36 @@ func (r Run) goOn(ctx context.Context, data *dataset.Dataset, c *checkpoint) (do
 	if err != nil {
 		return nil, err
 	}
-	return c.keep(r.mine(ctx, plan, p, pieces, c))
+	same = true
+	if lost {
+		if err := p.Save(c.projectionPath(), true); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.dropFit(); err != nil {
+		return nil, err
+	}
+	return r.mine(ctx, plan, p, pieces, c)
+}
+
+// keptProjection loads the projection that the run fitted. Where the file is not the one that run.json names, it is
+// lost, and fitted again.
+func (r Run) keptProjection(ctx context.Context, data *dataset.Dataset, c *checkpoint) (p *projection.Projection, lost bool, err error) {
+	if err := c.sameFit(data, r.Fit); err != nil {
+		return nil, false, err
+	}
+	if p, err = projection.Load(c.projectionPath()); err == nil && p.Fingerprint == c.record.Manifest.Projection.SHA256 {
+		return p, false, nil
+	}
+	p, _, err = c.fit(ctx, data, r.Fit, true, r.PartRows)
+	return p, true, err
 }
 
 // alreadyFinished finds that outputs which are there are of this run, or says how they differ.
 func (r Run) alreadyFinished(ctx context.Context, data *dataset.Dataset) (done *Done, err error) {
 	p := r.Projection
 	if p == nil {
-		if p, err = r.fitted(data, r.Outputs.Projection); err != nil {
+		if p, err = fittedBefore(data, r.Fit, r.Outputs.Projection); err != nil {
 			return nil, err
 		}
 	}
@@ -140,7 +190,7 @@ func (r Run) alreadyFinished(ctx context.Context, data *dataset.Dataset) (done *
 		return nil, err
 	}
 	// A run that was killed while it removed its parts may have left some.
-	return &Done{Projection: p, Finished: true}, checkpointOf(r.Outputs).remove()
+	return &Done{Projection: p, Finished: true}, checkpointBeside(r.Outputs.Negatives).remove()
 }
 
 // plan makes the plan. Before the plugin's instances take their memory, what reading and fitting took goes back to the system.
@@ -181,25 +231,4 @@ func (r Run) mine(ctx context.Context, plan *mining.Plan, p *projection.Projecti
 		return nil, err
 	}
 	return done, c.remove()
-}
-
-// outputsExist reports whether all outputs are there.
-func (r Run) outputsExist() bool {
-	return !slices.ContainsFunc(r.Outputs.Paths(), func(path string) bool {
-		_, err := os.Stat(path)
-		return err != nil
-	})
-}
-
-// fitted loads the projection that an earlier run fitted. It must be of the same options.
-func (r Run) fitted(data *dataset.Dataset, path string) (*projection.Projection, error) {
-	p, err := projection.Load(path)
-	if err != nil {
-		return nil, err
-	}
-	now, err := r.Fit.Settings(data)
-	if err != nil {
-		return nil, err
-	}
-	return p, sameSettings(path, projection.SettingsOf(p.Projection), now)
 }

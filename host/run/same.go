@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
@@ -25,6 +26,20 @@ func sameSettings(path string, there, now projection.Settings) error {
 	flatten(was, "fit", there)
 	flatten(is, "fit", now)
 	return sameValues(path, was, is)
+}
+
+// sameFit fails where the run was fitted with other settings than those of the options, and says which.
+func (c *checkpoint) sameFit(data *dataset.Dataset, o projection.FitOptions) error {
+	now, err := o.Settings(data)
+	if err != nil {
+		return err
+	}
+	p := c.record.Manifest.Projection
+	there := projection.Settings{Normalize: p.Normalize, Center: p.Center, PCA: p.PCA, FitOn: p.FitOn, Seed: p.Seed}
+	for _, m := range p.Models {
+		there.Models = append(there.Models, projection.Weight{Model: m.Name, Weight: m.Weight})
+	}
+	return sameSettings(c.folder, there, now)
 }
 
 func sameValues(path string, there, now map[string]string) error {

@@ -17,7 +17,9 @@ type fitCommand struct {
 	fit          fitFlags
 	compute      computeFlags
 	output, zero string
-	force        bool
+
+	force, resume bool
+	partDocuments int
 }
 
 func (a *app) fitCommand() *cobra.Command {
@@ -25,10 +27,12 @@ func (a *app) fitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "fit DIR", Short: "Fit a projection on a folder's vectors", Args: cobra.ExactArgs(1),
 		Long: `Fit a projection. The command concatenates the models' vectors, each L2-normalised and multiplied by its weight, and finds the
-principal components that keep a share of the variance. It writes one safetensors file, which NumPy opens too.`,
+principal components that keep a share of the variance. It writes one safetensors file, which NumPy opens too. A fit that takes longer
+than half a minute keeps what it has done in a folder beside the output, until it is finished.`,
 		Example: `  quarry fit mydata -o projection.safetensors
   quarry fit mydata -o p.safetensors --models mpnet,minilm=0.5 --components 256
-  quarry fit mydata -o p.safetensors --fit-on sample:100000 --seed 7`,
+  quarry fit mydata -o p.safetensors --fit-on sample:100000 --seed 7
+  quarry fit mydata -o p.safetensors --resume                 # the same command goes on where it was cut short`,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.do(a, cmd, args[0]) },
 	}
 	flags := cmd.Flags()
@@ -37,7 +41,9 @@ principal components that keep a share of the variance. It writes one safetensor
 	c.compute.addMemory(flags)
 	flags.StringVarP(&c.output, "output", "o", "projection.safetensors", "file to write")
 	flags.StringVar(&c.zero, "zero", option.ZeroError, "rows that are zero vectors: error, or skip (they are not fitted on)")
-	flags.BoolVar(&c.force, "force", false, "replace the output where it exists")
+	flags.BoolVar(&c.force, "force", false, "replace the output where it exists, and start anew where a fit was cut short")
+	flags.BoolVar(&c.resume, "resume", false, "go on from what a fit left which was cut short; start where there is nothing, and do nothing where all is done")
+	flags.IntVar(&c.partDocuments, "part-documents", 0, "documents to add up between one time that what is done is kept and the next (default: about half a minute's work)")
 	return cmd
 }
 
@@ -49,15 +55,18 @@ func (c *fitCommand) do(a *app, cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := (run.Outputs{Projection: c.output, Force: c.force}).Check(); err != nil {
-		return err
+	if !c.resume {
+		if err := (run.Outputs{Projection: c.output, Force: c.force}).Check(); err != nil {
+			return err
+		}
 	}
 	meter := a.newMeter()
 	o.Threads, o.Zero, o.Progress = c.compute.threads, c.zero, meter.progress()
 	if o.Memory, err = c.compute.budget(); err != nil {
 		return err
 	}
-	if err := o.Validate(); err != nil {
+	f := run.Fit{Options: o, Output: c.output, Force: c.force, Resume: c.resume, PartRows: c.partDocuments}
+	if err := f.Validate(); err != nil {
 		return err
 	}
 	data, err := openData(dir)
@@ -65,13 +74,13 @@ func (c *fitCommand) do(a *app, cmd *cobra.Command, dir string) error {
 		return err
 	}
 	defer data.Close()
-	p, err := projection.Fit(cmd.Context(), data, o)
+	p, finished, err := f.Do(cmd.Context(), data)
 	if err != nil {
 		return err
 	}
 	meter.stop()
-	if err := p.Save(c.output, c.force); err != nil {
-		return err
+	if finished {
+		return a.finishedAlready(run.Outputs{Projection: c.output})
 	}
 	s := projection.Summarize(p)
 	s.Written = []string{c.output}

@@ -1,61 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
-
-// writeRandomFolder writes a folder of ids alone, with random float16 vectors: one pair for each query.
-func writeRandomFolder(t *testing.T, dir string, documents, queries, width int) {
-	t.Helper()
-	write := func(name string, f func(w *bufio.Writer)) {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		file := must(os.Create(path))
-		w := bufio.NewWriterSize(file, 1<<20)
-		f(w)
-		if err := w.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		if err := file.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, side := range []struct {
-		name, id string
-		rows     int
-	}{{"docs", "d", documents}, {"queries", "q", queries}} {
-		write(side.name+".ids", func(w *bufio.Writer) {
-			for i := range side.rows {
-				fmt.Fprintf(w, "%s%d\n", side.id, i)
-			}
-		})
-		write("vectors/made/"+side.name+".npy", func(w *bufio.Writer) {
-			_, _ = w.WriteString(npy(npyHeader("<f2", "False", fmt.Sprintf("(%d, %d)", side.rows, width)), ""))
-			r := rand.New(rand.NewPCG(uint64(side.rows), 4))
-			row := make([]byte, 2*width)
-			for range side.rows {
-				for c := 0; c < len(row); c += 2 {
-					u := r.Uint32()
-					row[c], row[c+1] = byte(u), byte(u>>8)&0x8f|0x30 // 0.125 to 0.5, either sign
-				}
-				_, _ = w.Write(row)
-			}
-		})
-	}
-	write("qrels/train.tsv", func(w *bufio.Writer) {
-		for i := range queries {
-			fmt.Fprintf(w, "q%d\td%d\t1\n", i, i*7%documents)
-		}
-	})
-}
 
 // TestMemoryHolds runs the command in memory that is small for its corpus, or for its pairs. The operating system's
 // measure of the process must stay within the budget, and the result must be the same as with plenty of memory. In the

@@ -52,7 +52,7 @@ on: the same manifest means the same negatives, on any machine, with any engine 
 	flags.StringVarP(&c.output, "output", "o", "negatives.jsonl", "file to write")
 	flags.StringVar(&c.stats, "stats", "", "file to write times, engine, threads and memory to, as JSON")
 	flags.BoolVar(&c.force, "force", false, "replace outputs that exist, and start anew where a run was cut short")
-	flags.BoolVar(&c.resume, "resume", false, "go on from the parts that a run left which was cut short; start where there are none, and do nothing where all is done")
+	flags.BoolVar(&c.resume, "resume", false, "go on from what a run left which was cut short, of its fit and its parts; start where there is nothing, and do nothing where all is done")
 	flags.IntVar(&c.partDocuments, "part-documents", 0, "documents to mine for each part that is kept (default: about half a minute's work)")
 	return cmd
 }
