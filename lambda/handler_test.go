@@ -373,10 +373,11 @@ func TestWarm(t *testing.T) {
 	if len(kept.idle) != 1 {
 		t.Fatalf("%d workers are kept", len(kept.idle))
 	}
-	first := kept.idle[0]
+	first, closed := kept.idle[0], 0
+	kept.closed = func() { closed++ }
 	w.out.breaks("put", "-0000002-", errBroken)
-	if again := w.deliver(told("b", shardKey(2))); len(again) != 1 || len(kept.idle) != 0 {
-		t.Errorf("after an error: messages %v come again, %d workers are kept", again, len(kept.idle))
+	if again := w.deliver(told("b", shardKey(2))); len(again) != 1 || len(kept.idle) != 0 || closed != 1 {
+		t.Errorf("after an error: messages %v come again, %d workers are kept, %d were closed", again, len(kept.idle), closed)
 	}
 	w.out.breaks("no", "", nil)
 	w.acknowledged(told("b", shardKey(2)))

@@ -1,6 +1,7 @@
 package job_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -236,4 +237,78 @@ func (s *schedule) lap(ctx context.Context) {
 	for _, name := range o.Uploaded {
 		_, _ = w.Shard(within, name)
 	}
+}
+
+// TestConflictInAReplacedJob: what a worker of the replaced job put late is overwritten, but a whole result of the job
+// itself is not, even where its bytes are others than this worker's.
+func TestConflictInAReplacedJob(t *testing.T) {
+	n := newRivals(t)
+	for _, whole := range []bool{false, true} {
+		plain := n.old.uploaded(t)
+		if err := n.new.make(t.Context(), plain, true); err != nil {
+			t.Fatal(err)
+		}
+		other := n.new.negatives[:len(n.new.negatives)-1]
+		came := 0
+		at := &job.Place{Name: plain.Name, In: plain.In, Out: &hooked{plain.Out, func(op, key string) error {
+			if op != "put" || key != negativesKey || came > 0 {
+				return nil
+			}
+			came++
+			err := plain.Out.Put(t.Context(), negativesKey, bytes.NewReader(other))
+			if whole {
+				manifest := strings.Replace(string(n.new.sample.manifest), sum(n.new.negatives), sum(other), 1)
+				err = errors.Join(err, plain.Out.Put(t.Context(), resultKey, strings.NewReader(manifest)))
+			}
+			return err
+		}}}
+		w := worker(t, at)
+		var err error
+		for _, name := range n.new.shards {
+			if _, e := w.Shard(t.Context(), name); e != nil {
+				err = e
+			}
+		}
+		if whole != errors.Is(err, job.ErrConflict) || !whole && err != nil || came != 1 {
+			t.Errorf("whole is %v: %v", whole, err)
+		}
+	}
+}
+
+// TestReplacedBetweenTheLooks replaces a job, whose worker is about to overwrite what came late, before its second look.
+// The worker puts nothing more.
+func TestReplacedBetweenTheLooks(t *testing.T) {
+	n := newRivals(t)
+	plain := n.old.uploaded(t)
+	if err := n.new.make(t.Context(), plain, true); err != nil {
+		t.Fatal(err)
+	}
+	came, puts := 0, 0
+	at := &job.Place{Name: plain.Name, In: plain.In, Out: &hooked{plain.Out, func(op, key string) error {
+		if key != negativesKey {
+			return nil
+		}
+		switch {
+		case op == "put" && came == 0:
+			came++
+			return plain.Out.Put(t.Context(), negativesKey, strings.NewReader("late"))
+		case op == "put":
+			puts++
+		case op == "get" && came == 1:
+			came++
+			return n.old.make(t.Context(), plain, true)
+		}
+		return nil
+	}}}
+	w := worker(t, at)
+	var err error
+	for _, name := range n.new.shards {
+		if _, e := w.Shard(t.Context(), name); e != nil {
+			err = e
+		}
+	}
+	if err == nil || puts != 0 || came != 2 {
+		t.Errorf("%v, after %d puts", err, puts)
+	}
+	n.old.mined(t, plain)
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"sync/atomic"
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/mining"
@@ -96,4 +98,53 @@ func BenchmarkCheckIDs(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(shards*rows), "ns/document")
+}
+
+// TestHashesThatAreNotSpread has hashes that all lie in one range, where a guess of their place is wrong. None is missed.
+func TestHashesThatAreNotSpread(t *testing.T) {
+	const shards, rows = 2, 5000
+	w, _ := hashed(t, shards, rows, 8*(shards*rows*hashedIDSize/4+hashedIDSize))
+	for shard := range shards {
+		var b []byte
+		for i := range uint64(rows) {
+			b = idHash{1<<48 + i<<1 + uint64(shard), 0}.append(b) // of the second shard all others
+		}
+		if shard == 1 {
+			copy(b[17*hashSize:], idHash{1<<48 + 18<<1, 0}.append(nil)) // one of the first
+		}
+		if err := w.out.Put(t.Context(), w.manifest.hashesKey(shard), bytes.NewReader(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.checkIDs(t.Context()); !errors.As(err, new(*inputError)) {
+		t.Errorf("an id of two shards: %v", err)
+	}
+}
+
+// TestPassesAreFew: however many documents there are, a merge reads the hashes of a shard a few times only, and of very
+// many shards once.
+func TestPassesAreFew(t *testing.T) {
+	for shards, most := range map[int]int{2: 2 * maxPasses, 20_000: 20_000} {
+		w, _ := hashed(t, 2, 1, 8*hashedIDSize)
+		w.manifest.Result.Tallies.Documents = 1 << 40
+		for len(w.manifest.Shards) < shards {
+			w.manifest.Shards = append(w.manifest.Shards, w.manifest.Shards[0])
+		}
+		reads := &countedReads{Store: w.out}
+		w.out = reads
+		if err := w.checkIDs(t.Context()); err != nil || reads.n.Load() > int64(most) || reads.n.Load() < int64(shards) {
+			t.Errorf("%d shards: %d reads, %v", shards, reads.n.Load(), err)
+		}
+	}
+}
+
+// countedReads counts the reads of a store.
+type countedReads struct {
+	objstore.Store
+	n atomic.Int64
+}
+
+func (c *countedReads) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, objstore.Object, error) {
+	c.n.Add(1)
+	return c.Store.Get(ctx, key, from, etag)
 }

@@ -148,3 +148,43 @@ func TestGoroutinesInTurn(t *testing.T) {
 		t.Errorf("the one that came last: %v, %v", part, err)
 	}
 }
+
+// swapping is an engine whose instances answer finish with a part of somebody else.
+type swapping struct {
+	engine.Engine
+	part []byte
+}
+
+func (e *swapping) Open(ctx context.Context) (engine.Instance, error) {
+	i, err := e.Engine.Open(ctx)
+	return &swapped{i, e}, err
+}
+
+type swapped struct {
+	engine.Instance
+	of *swapping
+}
+
+func (i *swapped) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
+	out, err := i.Instance.Call(ctx, op, n)
+	if op == abi.OpFinish && i.of.part != nil {
+		return i.of.part, err
+	}
+	return out, err
+}
+
+// TestAnothersPart has an instance answer with the part of other documents: the plan does not take it for its own.
+func TestAnothersPart(t *testing.T) {
+	e := &swapping{Engine: engine.Native(engine.Options{})}
+	plan := demoPlan(t, Options{Compute: Compute{Engine: e, Threads: 1}})
+	part, err := plan.MinePiece(t.Context(), Piece{0, 0, 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.part, err = part.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	if part, err := plan.MinePiece(t.Context(), Piece{0, 100, 200}); err == nil {
+		t.Errorf("it is taken for that of documents %v", part.Ranges)
+	}
+}
