@@ -285,16 +285,15 @@ func TestReplacedBetweenTheLooks(t *testing.T) {
 	}
 	came, puts := 0, 0
 	at := &job.Place{Name: plain.Name, In: plain.In, Out: &hooked{plain.Out, func(op, key string) error {
-		if key != negativesKey {
-			return nil
-		}
 		switch {
-		case op == "put" && came == 0:
+		case op == "put" && key == negativesKey && came == 0:
 			came++
 			return plain.Out.Put(t.Context(), negativesKey, strings.NewReader("late"))
-		case op == "put":
+		case op == "put" && key == negativesKey:
 			puts++
-		case op == "get" && came == 1:
+		case op == "get" && key == negativesKey && came == 1: // they are others
+			came++
+		case op == "get" && key == sourceKey && came == 2: // the job replaced another
 			came++
 			return n.old.make(t.Context(), plain, true)
 		}
@@ -307,7 +306,7 @@ func TestReplacedBetweenTheLooks(t *testing.T) {
 			err = e
 		}
 	}
-	if err == nil || puts != 0 || came != 2 {
+	if err == nil || puts != 0 || came != 3 {
 		t.Errorf("%v, after %d puts", err, puts)
 	}
 	n.old.mined(t, plain)

@@ -110,7 +110,7 @@ func TestHashesThatAreNotSpread(t *testing.T) {
 			b = idHash{1<<48 + i<<1 + uint64(shard), 0}.append(b) // of the second shard all others
 		}
 		if shard == 1 {
-			copy(b[17*hashSize:], idHash{1<<48 + 18<<1, 0}.append(nil)) // one of the first
+			copy(b[(rows-10)*hashSize:], idHash{1<<48 + (rows-10)<<1, 0}.append(nil)) // one of the first
 		}
 		if err := w.out.Put(t.Context(), w.manifest.hashesKey(shard), bytes.NewReader(b)); err != nil {
 			t.Fatal(err)
