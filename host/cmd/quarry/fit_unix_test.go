@@ -190,3 +190,46 @@ func TestResumeFit(t *testing.T) {
 		t.Error("the folder is left")
 	}
 }
+
+// TestKilledInit kills job init once its fit is done, before anything is uploaded. The same command does not fit again,
+// and leaves nothing in the user's cache.
+func TestKilledInit(t *testing.T) {
+	t.Parallel()
+	const line = "job init ./data --shards 2 --bucket ./bucket --job n --components 3 --threads 2 --engine native"
+	w := newWorkspace(t)
+	writeRandomFolder(t, w.path("data"), 3000, 5, 8)
+	o, events := w.stopped(t, line, "")
+	if o.code != exitOK {
+		t.Fatalf("exit %d: %s", o.code, o.stderr)
+	}
+	want := w.tree(t)
+	for _, name := range []string{"bucket", "bucket-results"} {
+		if err := os.RemoveAll(w.path(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := 0
+	for i, name := range events {
+		if strings.HasPrefix(name, "progress fit") {
+			last = i
+		}
+	}
+	after := slices.IndexFunc(events[last:], func(name string) bool { return strings.HasPrefix(name, "progress ") && !strings.HasPrefix(name, "progress fit") })
+	if after < 0 {
+		t.Fatalf("nothing comes after the fit: %q", events)
+	}
+	if o, _ := w.stopped(t, line, fmt.Sprintf("kill %d ", last+after+1)); o.code != -1 {
+		t.Fatalf("exit %d: %s", o.code, o.stderr)
+	}
+	if _, err := os.Stat(w.path("bucket/jobs/n/manifest.json")); err == nil {
+		t.Fatal("it was killed too late")
+	}
+	o, events = w.stopped(t, line, "")
+	if n := fitReports(events); o.code != exitOK || n > 1 {
+		t.Errorf("exit %d, after %d reports of a fit: %s", o.code, n, o.stderr)
+	}
+	w.checkUnchanged(t, want)
+	if o, events = w.stopped(t, line+" --force", ""); o.code != exitOK || fitReports(events) <= 1 {
+		t.Errorf("exit %d: a kept fit was left in the cache", o.code)
+	}
+}

@@ -2,9 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"text/tabwriter"
 
@@ -13,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/fit"
 	"github.com/quarry-hn/quarry/host/job"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
@@ -41,8 +47,8 @@ func (a *app) jobInitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "init DIR", Short: "Cut a folder into shards and upload them", Args: cobra.ExactArgs(1),
 		Long: `Make a job of a folder. The command fits a projection, or takes that of --projection, then selects and projects the pairs. It uploads
-the projection, the pairs, the manifest, and then the shards: vectors and ids, no texts. Where it was cut short, the same command goes on;
-shards that are mined are not uploaded again.
+the projection, the pairs, the manifest, and then the shards: vectors and ids, no texts. Where it was cut short, the same command goes on,
+also in the fit, which it keeps in the user's cache; shards that are mined are not uploaded again.
 
 A shard is what a worker mines at a time. A good size is what takes a minute: short enough for the function's time limit, long enough
 that starting the function does not count. Many small shards take longer in all.`,
@@ -110,6 +116,9 @@ func (c *jobInit) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if kept := keptFit(at); kept != nil {
+		_ = os.Remove(kept.File) // the job has the projection now
+	}
 	meter.stop()
 	return a.summary(s, s.write)
 }
@@ -142,7 +151,29 @@ func (c *jobInit) projectionOf(ctx context.Context, at *job.Place, data *dataset
 			return nil, uploadError(err)
 		}
 	}
+	o.Keep = keptFit(at)
 	return projection.Fit(ctx, data, o)
+}
+
+// keptFit is where an init keeps its fit until the job has the projection: a file for each job in the user's cache, so
+// that the same command goes on from there where it was cut short. It is nil where there can be no such file.
+func keptFit(at *job.Place) *fit.Keep {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil
+	}
+	folder := filepath.Join(cache, "quarry", "fits")
+	if os.MkdirAll(folder, 0o700) != nil {
+		return nil
+	}
+	url := at.In.URL()
+	if !strings.HasPrefix(url, "s3://") {
+		if url, err = filepath.Abs(url); err != nil {
+			return nil
+		}
+	}
+	name := sha256.Sum256([]byte(url))
+	return &fit.Keep{File: filepath.Join(folder, hex.EncodeToString(name[:8])+".safetensors"), Resume: true}
 }
 
 // upload makes the job, and counts the shards that it uploads.
