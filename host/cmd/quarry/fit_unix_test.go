@@ -214,7 +214,9 @@ func TestKilledInit(t *testing.T) {
 			last = i
 		}
 	}
-	after := slices.IndexFunc(events[last:], func(name string) bool { return strings.HasPrefix(name, "progress ") && !strings.HasPrefix(name, "progress fit") })
+	after := slices.IndexFunc(events[last:], func(name string) bool {
+		return strings.HasPrefix(name, "progress ") && !strings.HasPrefix(name, "progress fit")
+	})
 	if after < 0 {
 		t.Fatalf("nothing comes after the fit: %q", events)
 	}
