@@ -126,7 +126,6 @@ type schedule struct {
 	notifier    *stack.Notifier
 	poller      *stack.Poller
 	jobs        []string
-	errs        map[string]bool // messages of which a line of the log says why they failed
 }
 
 func newSchedule(t *testing.T, seed uint64, in, out objstore.Store) *schedule {
