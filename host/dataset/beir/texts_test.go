@@ -89,15 +89,18 @@ func checkIDs(t testing.TB, ids *dataset.StoredIDs, err error, path string, data
 	datasettest.CheckIDs(t, ids, want)
 }
 
+// A file is read twice where an id is given twice, each time with buffers of 128 KiB, and some 45 KiB to decompress it.
+const readBuffers = 1<<18 + 1<<17
+
 func readPlain(t testing.TB, data []byte) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
-	datasettest.Allocates(t, 32*len(data)+1<<18+1<<13, func() { ids, err = oneFile("docs.ids", data).readIDs("docs.ids", plainID) })
+	datasettest.Allocates(t, 32*len(data)+readBuffers, func() { ids, err = oneFile("docs.ids", data).readIDs("docs.ids", plainID) })
 	return ids, err
 }
 
 func readTexts(t testing.TB, name string, file []byte, uncompressed int) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
-	datasettest.Allocates(t, 64*uncompressed+1<<18+1<<13, func() { ids, err = oneFile(name, file).readIDs(name, textID) })
+	datasettest.Allocates(t, 64*uncompressed+readBuffers, func() { ids, err = oneFile(name, file).readIDs(name, textID) })
 	return ids, err
 }
 
