@@ -6,19 +6,27 @@ import (
 	"gonum.org/v1/gonum/blas/blas64"
 
 	"github.com/quarry-hn/quarry/host/internal/parallel"
+	"github.com/quarry-hn/quarry/host/matrix"
+	"github.com/quarry-hn/quarry/plugin/kernel"
 )
 
-// covarianceRows is how many rows are read at a time. It decides the order in which sums are formed, which the number of threads does not.
-const covarianceRows = 512
+// covarianceRows is how many rows are multiplied at a time: no power of two, for panels that far apart would fall into
+// the same few cache lines. It decides the order in which sums are formed, which the number of threads does not.
+const covarianceRows = 500
 
-// covariance holds two sums over the rows x: of (x-shift), and of (x-shift)(x-shift)^T.
+// covariance holds sums over the rows x: of x-shift and of its squares, in float64, and of (x-shift)(x-shift)^T, which
+// are float32 over 256 rows and then float64.
 type covariance struct {
 	columns int
 	centred bool
 	covarianceNumbers
-	shift  []float64 // the first row that counts, so that equal rows give sums that are exactly 0; zeros without Center
-	linear []float64
-	sums   []float64 // columns x columns, the upper triangle; accumulate leaves them about the mean
+	shift   []float32 // the first row that counts, so that equal rows give sums that are exactly 0; zeros without Center
+	linear  []float64
+	squares []float64   // the diagonal of the sums, to all digits
+	sums    matrix.Gram // the upper triangle; accumulate leaves them about the mean, with that diagonal
+
+	machine *matrix.Machine
+	panels  []float32 // memory for a block of rows
 }
 
 // covarianceNumbers say how far the sums are.
@@ -27,50 +35,61 @@ type covarianceNumbers struct {
 	Counted int // of these
 }
 
-func newCovariance(columns int, centred bool) *covariance {
-	return &covariance{columns: columns, centred: centred, shift: make([]float64, columns), linear: make([]float64, columns), sums: make([]float64, columns*columns)}
+// newCovariance is the sums of no row. Close its machine after use.
+func newCovariance(ctx context.Context, columns int, o Options) (*covariance, error) {
+	machine, err := o.machine()(ctx, covarianceBytes(columns), max(1, o.Threads))
+	if err != nil {
+		return nil, err
+	}
+	c := &covariance{columns: columns, centred: o.Center, machine: machine, shift: make([]float32, columns)}
+	c.linear, c.squares, c.sums = make([]float64, columns), make([]float64, columns), machine.Gram(columns)
+	c.panels = machine.Panels(covarianceRows, columns).Data
+	return c, nil
+}
+
+// covarianceBytes is the size of the matrices.
+func covarianceBytes(columns int) int {
+	return matrix.GramBytes(columns) + matrix.PanelBytes(covarianceRows, columns) + 2*64
 }
 
 func (c *covariance) matrices() matrices {
-	return matrices{float64s: map[string][]float64{"shift": c.shift, "linear": c.linear, "sums": c.sums}}
+	return matrices{
+		float32s: map[string][]float32{"shift": c.shift},
+		float64s: map[string][]float64{"linear": c.linear, "squares": c.squares, "sums": c.sums.Data},
+	}
 }
 
-// keptCovariance is the sums that were kept, or those of no row yet.
-func keptCovariance(rows Source, o Options) (c *covariance) {
+// load takes up the sums that were kept, if there are any.
+func (c *covariance) load(rows Source, keep *Keep) {
 	var at covarianceNumbers
-	kept := o.Keep.load(stageCovariance, &at, func(*stateFile) (matrices, bool) {
-		c = newCovariance(rows.Columns(), o.Center)
-		c.covarianceNumbers = at
+	kept := keep.load(stageCovariance, &at, func(*stateFile) (matrices, bool) {
 		return c.matrices(), 0 <= at.Counted && at.Counted <= at.Read && at.Read <= rows.Rows()
 	})
 	if !kept {
-		c = newCovariance(rows.Columns(), o.Center)
+		c.matrices().clear()
+		at = covarianceNumbers{}
 	}
-	return c
+	c.covarianceNumbers = at
 }
 
 // accumulate makes the pass over the rows, or what is left of it. Without Center the shift is 0.
-func accumulate(ctx context.Context, rows Source, o Options) (*covariance, error) {
-	c, n := keptCovariance(rows, o), rows.Rows()
-	read := make([]float32, covarianceRows*c.columns)
-	block := make([]float64, covarianceRows*c.columns)
+func (c *covariance) accumulate(ctx context.Context, rows Source, o Options) error {
+	c.load(rows, o.Keep)
+	n, read := rows.Rows(), make([]float32, covarianceRows*c.columns)
 	o.Progress("fit", c.Read, n)
 	for {
 		if o.Keep.due() {
 			if err := o.Keep.save(stageCovariance, c.covarianceNumbers, c.matrices()); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if c.Read == n {
 			c.aboutMean()
-			return c, nil
+			return nil
 		}
 		some := min(covarianceRows, n-c.Read)
-		if err := c.readBlock(ctx, rows, some, read, block, o.Threads); err != nil {
-			return nil, err
-		}
-		if err := c.addBlock(ctx, block[:some*c.columns], o.Threads); err != nil {
-			return nil, err
+		if err := c.addBlock(ctx, rows, read[:some*c.columns], o.Threads); err != nil {
+			return err
 		}
 		c.Read += some
 		o.Keep.added(some)
@@ -78,65 +97,80 @@ func accumulate(ctx context.Context, rows Source, o Options) (*covariance, error
 	}
 }
 
-// addBlock adds rows to the sums. Row i of the sums takes them in ascending order, whichever goroutine adds it.
-func (c *covariance) addBlock(ctx context.Context, block []float64, threads int) error {
-	d := c.columns
-	return parallel.Each(ctx, threads, d, func(_, i int) error {
-		to := blas64.Vector{N: d - i, Inc: 1, Data: c.sums[i*d+i : (i+1)*d]}
-		for r := range len(block) / d {
-			row := block[r*d : (r+1)*d]
-			blas64.Axpy(row[i], blas64.Vector{N: d - i, Inc: 1, Data: row[i:]}, to)
-			c.linear[i] += row[i]
+// addBlock reads the next rows and adds them to the sums.
+func (c *covariance) addBlock(ctx context.Context, rows Source, read []float32, threads int) error {
+	counts, err := c.readBlock(ctx, rows, read, threads)
+	if err != nil {
+		return err
+	}
+	d, n := c.columns, len(counts)
+	block := matrix.Panels{Rows: covarianceRows, Columns: d, Data: c.panels}.OfRows(n)
+	const wide = kernel.PanelRows // columns of a panel
+	err = c.machine.Each(ctx, (d+wide-1)/wide, func(panel int) error {
+		first, end := panel*wide, min((panel+1)*wide, d)
+		for r := range n {
+			to := block.Data[block.Index(r, first):][:wide]
+			clear(to)
+			if !counts[r] {
+				continue
+			}
+			for i, x := range read[r*d+first : r*d+end] {
+				to[i] = x - c.shift[first+i]
+				y := float64(x) - float64(c.shift[first+i])
+				c.linear[first+i] += y
+				c.squares[first+i] += float64(y * y)
+			}
 		}
 		return nil
-	})
-}
-
-// aboutMean takes from the sums what the mean contributes.
-func (c *covariance) aboutMean() {
-	if !c.centred || c.Counted == 0 {
-		return
-	}
-	d := c.columns
-	for i := range d {
-		m := c.linear[i] / float64(c.Counted)
-		for j := i; j < d; j++ {
-			c.sums[i*d+j] -= float64(m * c.linear[j])
-		}
-	}
-}
-
-// readBlock fills block with the next n rows, less the shift, and counts those that count. A row that does not count
-// becomes zeros, which add nothing to the sums.
-func (c *covariance) readBlock(ctx context.Context, rows Source, n int, read []float32, block []float64, threads int) error {
-	d := c.columns
-	const chunk = 64
-	skips := make([][]bool, (n+chunk-1)/chunk)
-	err := parallel.Each(ctx, threads, len(skips), func(_, i int) (err error) {
-		at := i * chunk
-		skips[i], err = rows.Read(read[at*d:min(at+chunk, n)*d], c.Read+at, min(chunk, n-at))
-		return err
 	})
 	if err != nil {
 		return err
 	}
-	for r := range n {
-		row, to := read[r*d:(r+1)*d], block[r*d:(r+1)*d]
-		if skip := skips[r/chunk]; skip != nil && skip[r%chunk] {
-			clear(to)
-			continue
+	return c.machine.AddUpperGram(ctx, c.sums, block)
+}
+
+// aboutMean takes from the sums what the mean contributes.
+func (c *covariance) aboutMean() {
+	for i := range c.columns {
+		m := 0.0
+		if c.centred && c.Counted > 0 {
+			m = c.linear[i] / float64(c.Counted)
 		}
-		if c.centred && c.Counted == 0 {
-			for i, x := range row {
-				c.shift[i] = float64(x)
-			}
-		}
-		c.Counted++
-		for i, x := range row {
-			to[i] = float64(x) - c.shift[i]
+		row := c.row(i)
+		row[0] = max(0, c.squares[i]-float64(m*c.linear[i]))
+		for j := range row[1:] {
+			row[1+j] -= float64(m * c.linear[i+1+j])
 		}
 	}
-	return nil
+}
+
+// row is row i of the sums, from the diagonal on.
+func (c *covariance) row(i int) []float64 {
+	return c.sums.Data[i*c.sums.Stride+i:][:c.columns-i]
+}
+
+// readBlock reads the next rows, and reports which of them count. The first that does is the shift.
+func (c *covariance) readBlock(ctx context.Context, rows Source, read []float32, threads int) (counts []bool, err error) {
+	d := c.columns
+	const chunk = 64
+	counts = make([]bool, len(read)/d)
+	err = parallel.Each(ctx, threads, (len(counts)+chunk-1)/chunk, func(_, i int) error {
+		first, end := i*chunk, min((i+1)*chunk, len(counts))
+		skip, err := rows.Read(read[first*d:end*d], c.Read+first, end-first)
+		for r := first; r < end; r++ {
+			counts[r] = skip == nil || !skip[r-first]
+		}
+		return err
+	})
+	for r, does := range counts {
+		if does && c.centred && c.Counted == 0 {
+			copy(c.shift, read[r*d:])
+		}
+		if does {
+			c.Counted++
+		}
+	}
+	return counts, err
 }
 
 // mean returns the rows' mean, or zeros where they are not centred.
@@ -144,7 +178,7 @@ func (c *covariance) mean() []float32 {
 	mean := make([]float32, c.columns)
 	if c.centred && c.Counted > 0 {
 		for i := range mean {
-			mean[i] = float32(c.shift[i] + c.linear[i]/float64(c.Counted))
+			mean[i] = float32(float64(c.shift[i]) + c.linear[i]/float64(c.Counted))
 		}
 	}
 	return mean
@@ -159,8 +193,9 @@ func (c *covariance) quadraticForm(v []float32) float64 {
 	}
 	form := 0.0
 	for i := range d {
-		tail := blas64.Vector{N: d - i - 1, Inc: 1, Data: c.sums[i*d+i+1 : (i+1)*d]}
-		form += w[i] * (c.sums[i*d+i]*w[i] + 2*blas64.Dot(tail, blas64.Vector{N: d - i - 1, Inc: 1, Data: w[i+1:]}))
+		row := c.row(i)
+		tail := blas64.Vector{N: d - i - 1, Inc: 1, Data: row[1:]}
+		form += w[i] * (row[0]*w[i] + 2*blas64.Dot(tail, blas64.Vector{N: d - i - 1, Inc: 1, Data: w[i+1:]}))
 	}
 	return form
 }

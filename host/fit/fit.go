@@ -54,7 +54,7 @@ type Options struct {
 	Memory int64
 	// Seed chooses the random subspace where there is one.
 	Seed uint64
-	// Machine makes what multiplies the matrices of a wide fit; nil means matrix.Wasm. The result does not depend on it.
+	// Machine makes what multiplies the matrices; nil means matrix.Wasm. The result does not depend on it.
 	Machine matrix.New
 	// Progress is told how many rows of a pass over the data are done, "fit" or "fit, pass 2"; may be nil. Rows whose
 	// sums were kept are done.
@@ -116,30 +116,39 @@ func fitKept(ctx context.Context, rows Source, o Options, fit func(context.Conte
 	return r, o.Keep.keepResult(r)
 }
 
-// exactMemory is what an exact fit holds: the sums, LAPACK's matrix, a block of rows, components.
-func exactMemory(d int) int64 { return int64(d) * (8*int64(2*d) + 12*covarianceRows + 8*int64(d)) }
+// exactMemory is what an exact fit holds: the sums and a block of rows in panels, that block as it is read, LAPACK's
+// matrix, components.
+func exactMemory(d int) int64 {
+	return int64(covarianceBytes(d)) + int64(d)*(4*covarianceRows+8*int64(d)+8*int64(d))
+}
 
 // fitExact decomposes the covariance.
-func fitExact(ctx context.Context, rows Source, o Options) (*Result, error) {
-	c, err := accumulate(ctx, rows, o)
+func fitExact(ctx context.Context, rows Source, o Options) (_ *Result, err error) {
+	c, err := newCovariance(ctx, rows.Columns(), o)
 	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.machine.Close(ctx)) }()
+	if err := c.accumulate(ctx, rows, o); err != nil {
 		return nil, err
 	}
 	d, divisor := c.columns, divisor(c.Counted, o)
 	r := &Result{Mean: c.mean(), Rows: c.Counted}
 	for i := range d {
-		r.Total += c.sums[i*d+i]
+		r.Total += c.row(i)[0]
 	}
 	if r.Total, err = totalVariance(r.Total, r.Rows, o); err != nil {
 		return nil, err
 	}
-	values, vectors, stride, err := eigen(d, func(i, j int) float64 { return c.sums[i*d+j] / divisor }, true)
+	values, vectors, stride, err := eigen(d, func(i, j int) float64 { return c.row(i)[j-i] / divisor }, true)
 	if err != nil {
 		return nil, err
 	}
-	rank := 0
-	noise := float64(max(d, c.Counted)) * 0x1p-52 * values[0]
-	for rank < d && values[rank] > noise {
+	// Rows have no more dimensions than there are of them, less the mean. What else is below the noise of float32 sums is
+	// none.
+	const noise = 0x1p-23
+	most, rank := min(d, int(divisor)), 0
+	for rank < most && values[rank] > noise*values[0] {
 		rank++
 	}
 	if o.Components > rank {

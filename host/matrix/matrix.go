@@ -41,11 +41,11 @@ type Products interface {
 	//		}
 	//	}
 	Multiply(ctx context.Context, lane int, dst Panels, first int, x Strip, b Panels, from int, add bool) error
-	// AddGram adds to 16 rows of dst, those of a panel of b: float32 sums, as in Multiply, over rows from to from+terms-1 of b, each then added in
-	// float64.
+	// AddGram adds to 16 rows of dst, those of a panel of b, in the columns of the panels other and after: float32 sums, as in Multiply, over
+	// rows from to from+terms-1 of b, each then added in float64.
 	//
-	//	dst[16*panel+i][j] += float64(sum over t of float32(b[from+t][16*panel+i] * b[from+t][j]))
-	AddGram(ctx context.Context, lane int, dst Gram, b Panels, panel, from, terms int) error
+	//	dst[16*panel+i][j] += float64(sum over t of float32(b[from+t][16*panel+i] * b[from+t][j])) // j from 16*other on
+	AddGram(ctx context.Context, lane int, dst Gram, b Panels, panel, other, from, terms int) error
 	// Close frees what the products hold, the machine's memory too.
 	Close(ctx context.Context) error
 }
@@ -206,9 +206,19 @@ func (m *Machine) PanelsTimes(ctx context.Context, dst, a, b Panels) error {
 
 // AddGram adds the product of the transpose of b with b to dst: float32 sums over 256 rows, added in float64.
 func (m *Machine) AddGram(ctx context.Context, dst Gram, b Panels) error {
+	return m.addGram(ctx, dst, b, func(int) int { return 0 })
+}
+
+// AddUpperGram is AddGram for the upper triangle, with its diagonal. Below it, dst has some of the products.
+func (m *Machine) AddUpperGram(ctx context.Context, dst Gram, b Panels) error {
+	return m.addGram(ctx, dst, b, func(panel int) int { return panel })
+}
+
+// addGram is AddGram for the panels first(panel) and after, of each panel.
+func (m *Machine) addGram(ctx context.Context, dst Gram, b Panels, first func(panel int) int) error {
 	return parallel.Each(ctx, m.lanes, b.count(), func(lane, panel int) error {
 		for r := 0; r < b.Rows; r += lapTerms {
-			if err := m.products.AddGram(ctx, lane, dst, b, panel, r, min(lapTerms, b.Rows-r)); err != nil {
+			if err := m.products.AddGram(ctx, lane, dst, b, panel, first(panel), r, min(lapTerms, b.Rows-r)); err != nil {
 				return err
 			}
 		}

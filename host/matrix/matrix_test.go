@@ -2,6 +2,7 @@ package matrix
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -66,7 +67,7 @@ func newOperands(m *Machine, rows, terms, columns int) *operands {
 // bytes is the size of all of them, each rounded up.
 func (o *operands) bytes(rows, terms, columns int) int {
 	return RowBytes(rows, terms) + RowBytes(terms, rows) + PanelBytes(rows, terms) + PanelBytes(terms, columns) + PanelBytes(rows, columns) +
-		2*RowBytes(1, 16) + GramBytes(columns) + 8*64
+		2*RowBytes(1, 16) + 2*GramBytes(columns) + 9*64
 }
 
 // check compares dst with sums that start at a value: float32, in ascending order.
@@ -125,8 +126,8 @@ func TestProducts(t *testing.T) {
 
 func checkGram(t *testing.T, m *Machine, b Panels) {
 	t.Helper()
-	g := m.Gram(b.Columns)
-	if err := m.AddGram(t.Context(), g, b); err != nil {
+	g, upper := m.Gram(b.Columns), m.Gram(b.Columns)
+	if err := errors.Join(m.AddGram(t.Context(), g, b), m.AddUpperGram(t.Context(), upper, b)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range b.Columns {
@@ -141,6 +142,9 @@ func checkGram(t *testing.T, m *Machine, b Panels) {
 			}
 			if got := g.Data[i*g.Stride+j]; math.Float64bits(got) != math.Float64bits(want) {
 				t.Fatalf("Gram (%d, %d) is %v; expected %v", i, j, got, want)
+			}
+			if got := upper.Data[i*upper.Stride+j]; j >= i && math.Float64bits(got) != math.Float64bits(want) {
+				t.Fatalf("upper Gram (%d, %d) is %v; expected %v", i, j, got, want)
 			}
 		}
 	}

@@ -44,9 +44,9 @@ func addProducts(sums *[panelColumns]float32, x []float32, stride, terms int, pa
 	}
 }
 
-func (plainProducts) AddGram(_ context.Context, _ int, dst Gram, b Panels, panel, from, terms int) error {
+func (plainProducts) AddGram(_ context.Context, _ int, dst Gram, b Panels, panel, other, from, terms int) error {
 	x := b.Data[b.Index(from, panel*panelColumns):]
-	for other := range b.count() {
+	for ; other < b.count(); other++ {
 		kept := b.Data[b.Index(from, other*panelColumns):]
 		for i := range panelColumns {
 			var sums [panelColumns]float32

@@ -111,14 +111,14 @@ func (w *wasmProducts) Multiply(ctx context.Context, lane int, dst Panels, first
 	return err
 }
 
-func (w *wasmProducts) AddGram(ctx context.Context, lane int, dst Gram, b Panels, panel, from, terms int) error {
+func (w *wasmProducts) AddGram(ctx context.Context, lane int, dst Gram, b Panels, panel, other, from, terms int) error {
 	l := &w.lanes[lane]
 	// The panel's columns are the rows of the product, and its rows are the terms.
 	x := address(w, b.Data[b.Index(from, panel*panelColumns):])
 	if _, err := l.splat.Call(ctx, l.splats, x, 4, 4*panelColumns, panelColumns, uint64(terms)); err != nil {
 		return err
 	}
-	_, err := l.project.Call(ctx, address(w, dst.Data[panel*panelColumns*dst.Stride:]), uint64(8*dst.Stride),
-		address(w, b.Data[b.Index(from, 0):]), uint64(4*panelColumns*b.Rows), uint64(b.count()), l.splats, panelColumns, uint64(terms), l.sums)
+	_, err := l.project.Call(ctx, address(w, dst.Data[panel*panelColumns*dst.Stride+other*panelColumns:]), uint64(8*dst.Stride),
+		address(w, b.Data[b.Index(from, other*panelColumns):]), uint64(4*panelColumns*b.Rows), uint64(b.count()-other), l.splats, panelColumns, uint64(terms), l.sums)
 	return err
 }
