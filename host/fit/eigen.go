@@ -9,6 +9,8 @@ import (
 	"gonum.org/v1/gonum/lapack/lapack64"
 )
 
+var errNoConvergence = errors.New("the eigenvalues of the covariance did not converge")
+
 // eigen decomposes a symmetric matrix of n rows by LAPACK's dsyev. It calls at(i, j) for j >= i alone. The values descend, and none is below 0.
 // Column j of the vectors belongs to value j; element (i, j) is at i*stride+j. Where only values are wanted, vectors is nil.
 func eigen(n int, at func(i, j int) float64, wantVectors bool) (values, vectors []float64, stride int, err error) {
@@ -29,7 +31,7 @@ func eigen(n int, at func(i, j int) float64, wantVectors bool) (values, vectors 
 	lapack64.Syev(job, a, values, work, -1)
 	work = make([]float64, int(work[0]))
 	if !lapack64.Syev(job, a, values, work, len(work)) {
-		return nil, nil, 0, errors.New("the eigenvalues of the covariance did not converge")
+		return nil, nil, 0, errNoConvergence
 	}
 	reverse := func(v []float64) {
 		for i := range n / 2 {

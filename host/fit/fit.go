@@ -117,9 +117,9 @@ func fitKept(ctx context.Context, rows Source, o Options, fit func(context.Conte
 }
 
 // exactMemory is what an exact fit holds: the sums and a block of rows in panels, that block as it is read, LAPACK's
-// matrix, components.
+// matrix, and at most as many vectors and components as columns.
 func exactMemory(d int) int64 {
-	return int64(covarianceBytes(d)) + int64(d)*(4*covarianceRows+8*int64(d)+8*int64(d))
+	return int64(covarianceBytes(d)) + int64(d)*(4*covarianceRows+8*int64(d)+12*int64(d))
 }
 
 // fitExact decomposes the covariance.
@@ -140,10 +140,12 @@ func fitExact(ctx context.Context, rows Source, o Options) (_ *Result, err error
 	if r.Total, err = totalVariance(r.Total, r.Rows, o); err != nil {
 		return nil, err
 	}
-	values, vectors, stride, err := eigen(d, func(i, j int) float64 { return c.row(i)[j-i] / divisor }, true)
+	at := func(i, j int) float64 { return c.row(i)[j-i] / divisor }
+	spectrum, err := decompose(d, at)
 	if err != nil {
 		return nil, err
 	}
+	values := spectrum.values
 	// Rows have no more dimensions than there are of them, less the mean. What else is below the noise of float32 sums is
 	// none.
 	const noise = 0x1p-23
@@ -154,14 +156,59 @@ func fitExact(ctx context.Context, rows Source, o Options) (_ *Result, err error
 	if o.Components > rank {
 		return nil, tooMany(o.Components, rank)
 	}
-	return r, r.appendComponents(ctx, rank, o, func(i int) ([]float32, float64) {
-		v := make([]float64, d)
-		for j := range v {
-			v[j] = vectors[j*stride+i]
+	// As many vectors as the variance takes by the eigenvalues, and some more, since it is measured with the components as
+	// they are stored. Where that is too few after all, twice as many.
+	for m := min(rank, expected(values, r.Total, o)); ; m = min(rank, 2*m) {
+		vectors, ok := spectrum.vectors(m)
+		if !ok {
+			if vectors, err = allVectors(d, at); err != nil {
+				return nil, err
+			}
 		}
-		stored := withSign(v)
-		return stored, c.quadraticForm(stored) / divisor
-	})
+		err = r.appendComponents(ctx, m, o, func(i int) ([]float32, float64) {
+			stored := withSign(vectors[i*d : (i+1)*d])
+			return stored, c.quadraticForm(stored) / divisor
+		})
+		if err != nil || m == rank || r.reaches(o) {
+			return r, err
+		}
+		r.Components, r.Variances, r.Captured = nil, nil, 0
+	}
+}
+
+// allVectors are the eigenvectors by dsyev, one a row.
+func allVectors(d int, at func(i, j int) float64) ([]float64, error) {
+	_, columns, stride, err := eigen(d, at, true)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]float64, d*d)
+	for i := range d {
+		for j := range d {
+			rows[j*d+i] = columns[i*stride+j]
+		}
+	}
+	return rows, nil
+}
+
+// expected is how many components the options take by the eigenvalues, and a few more.
+func expected(values []float64, total float64, o Options) int {
+	if o.Components > 0 {
+		return o.Components
+	}
+	const more = 16
+	captured := 0.0
+	for i, v := range values {
+		if captured += v; captured >= o.Variance*total {
+			return i + 1 + more
+		}
+	}
+	return len(values)
+}
+
+// reaches reports whether there are as many components as the options take.
+func (r *Result) reaches(o Options) bool {
+	return len(r.Variances) == o.Components || o.Components == 0 && o.Variance < 1 && r.Captured >= o.Variance*r.Total
 }
 
 // divisor is what sums over the rows are divided by for a variance.
@@ -203,7 +250,7 @@ func (r *Result) appendComponents(ctx context.Context, rank int, o Options, comp
 			r.Components = append(r.Components, stored[i]...)
 			r.Variances = append(r.Variances, measured[i])
 			r.Captured += measured[i]
-			if k := len(r.Variances); k == o.Components || o.Components == 0 && o.Variance < 1 && r.Captured >= o.Variance*r.Total {
+			if r.reaches(o) {
 				return nil
 			}
 		}
