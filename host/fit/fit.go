@@ -140,8 +140,7 @@ func fitExact(ctx context.Context, rows Source, o Options) (_ *Result, err error
 	if r.Total, err = totalVariance(r.Total, r.Rows, o); err != nil {
 		return nil, err
 	}
-	at := func(i, j int) float64 { return c.row(i)[j-i] / divisor }
-	spectrum, err := decompose(d, at)
+	spectrum, err := newEigen(d, func(i, j int) float64 { return c.row(i)[j-i] / divisor })
 	if err != nil {
 		return nil, err
 	}
@@ -159,11 +158,9 @@ func fitExact(ctx context.Context, rows Source, o Options) (_ *Result, err error
 	// As many vectors as the variance takes by the eigenvalues, and some more, since it is measured with the components as
 	// they are stored. Where that is too few after all, twice as many.
 	for m := min(rank, expected(values, r.Total, o)); ; m = min(rank, 2*m) {
-		vectors, ok := spectrum.vectors(m)
-		if !ok {
-			if vectors, err = allVectors(d, at); err != nil {
-				return nil, err
-			}
+		vectors, err := spectrum.vectors(m)
+		if err != nil {
+			return nil, err
 		}
 		err = r.appendComponents(ctx, m, o, func(i int) ([]float32, float64) {
 			stored := withSign(vectors[i*d : (i+1)*d])
@@ -174,21 +171,6 @@ func fitExact(ctx context.Context, rows Source, o Options) (_ *Result, err error
 		}
 		r.Components, r.Variances, r.Captured = nil, nil, 0
 	}
-}
-
-// allVectors are the eigenvectors by dsyev, one a row.
-func allVectors(d int, at func(i, j int) float64) ([]float64, error) {
-	_, columns, stride, err := eigen(d, at, true)
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]float64, d*d)
-	for i := range d {
-		for j := range d {
-			rows[j*d+i] = columns[i*stride+j]
-		}
-	}
-	return rows, nil
 }
 
 // expected is how many components the options take by the eigenvalues, and a few more.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+
+	"gonum.org/v1/gonum/floats"
 )
 
 // This file guesses how many columns a subspace needs: at first from a sample of the rows, afterwards from what the subspace holds.
@@ -94,12 +96,11 @@ func (s *subspace) gramComponents(n int) (int, error) {
 			all += mean[i] / float64(n)
 		}
 	}
-	values, _, _, err := eigen(n, func(i, j int) float64 { return g.Data[i*g.Stride+j] - mean[i] - mean[j] + all }, false)
-	total := 0.0
-	for _, v := range values {
-		total += v
+	spectrum, err := newEigen(n, func(i, j int) float64 { return g.Data[i*g.Stride+j] - mean[i] - mean[j] + all })
+	if err != nil {
+		return 0, err
 	}
-	return reach(values, s.o.Variance*total), err
+	return reach(spectrum.values, s.o.Variance*floats.Sum(spectrum.values)), nil
 }
 
 // reach is how many of the values have a sum that reaches the target. It is one more than all where their sum does not.

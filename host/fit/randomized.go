@@ -325,16 +325,16 @@ func (s *subspace) afterPass(ctx context.Context) (*Result, error) {
 		return nil, s.orthonormalize(ctx, 2)
 	}
 	g, by := s.gram, divisor(s.Counted, s.o)
-	values, vectors, stride, err := eigen(s.Columns, func(i, j int) float64 { return g.Data[i*g.Stride+j] / by }, true)
+	spectrum, err := newEigen(s.Columns, func(i, j int) float64 { return g.Data[i*g.Stride+j] / by })
 	if err != nil {
 		return nil, err
 	}
-	next, err := s.next(values)
+	next, err := s.next(spectrum.values)
 	if err != nil {
 		return nil, err
 	}
 	if next == 0 {
-		return s.result(ctx, values, vectors, stride)
+		return s.result(ctx, spectrum)
 	}
 	s.grow(s.Columns, next)
 	return nil, nil
@@ -419,10 +419,11 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 				scale[i] = 1 / math.Sqrt(x)
 			}
 		}
-		values, vectors, stride, err := eigen(l, func(i, j int) float64 { return g.Data[i*g.Stride+j] * scale[i] * scale[j] }, true)
+		spectrum, err := newEigen(l, func(i, j int) float64 { return g.Data[i*g.Stride+j] * scale[i] * scale[j] })
 		if err != nil {
 			return err
 		}
+		values := spectrum.values
 		const noise = 1e-9 // of G, whose terms are float32
 		rank := 0
 		for rank < l && values[rank] > noise*values[0] {
@@ -432,7 +433,11 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 			return fmt.Errorf("%w: the vectors do not vary", ErrNothingToFit)
 		}
 		s.Exhausted = s.Exhausted || rank < l
-		s.setRotation(l, rank, func(i, j int) float64 { return scale[i] * vectors[i*stride+j] / math.Sqrt(values[j]) })
+		vectors, err := spectrum.vectors(rank)
+		if err != nil {
+			return err
+		}
+		s.setRotation(l, rank, func(i, j int) float64 { return scale[i] * vectors[j*l+i] / math.Sqrt(values[j]) })
 		s.basis = s.basis.FirstColumns(rank)
 		if err := s.machine.PanelsTimes(ctx, s.basis, s.image, s.rotation); err != nil {
 			return err
@@ -454,9 +459,13 @@ func (s *subspace) setRotation(l, columns int, at func(i, j int) float64) {
 }
 
 // result is the best components within the subspace, and the variances M gives them.
-func (s *subspace) result(ctx context.Context, values, vectors []float64, stride int) (*Result, error) {
-	l := len(values)
-	s.setRotation(l, l, func(i, j int) float64 { return vectors[i*stride+j] })
+func (s *subspace) result(ctx context.Context, spectrum *eigen) (*Result, error) {
+	values, l := spectrum.values, spectrum.n
+	vectors, err := spectrum.vectors(l)
+	if err != nil {
+		return nil, err
+	}
+	s.setRotation(l, l, func(i, j int) float64 { return vectors[j*l+i] })
 	if err := s.machine.PanelsTimes(ctx, s.image, s.basis, s.rotation); err != nil {
 		return nil, err
 	}
