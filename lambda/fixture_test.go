@@ -119,8 +119,8 @@ type watched struct {
 	before func(op, key string) error
 }
 
-func watch(url string) *watched {
-	return &watched{Store: objstore.NewMemory(), url: url, gets: map[string]int{}}
+func watch(url string, s objstore.Store) *watched {
+	return &watched{Store: s, url: url, gets: map[string]int{}}
 }
 
 func (s *watched) URL() string { return s.url }
@@ -213,7 +213,7 @@ func newWorld(t *testing.T, q Queue) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, sample: s, in: watch("s3://in"), out: watch("s3://results")}
+	w := &world{t: t, sample: s, in: watch("s3://in", objstore.NewMemory()), out: watch("s3://results", objstore.NewMemory())}
 	w.handler = New(Config{
 		Inputs: "s3://in", Results: "s3://results", Queue: q, Dir: t.TempDir(), Run: mining.Compute{Engine: native}, Log: slog.New(slog.NewJSONHandler(&w.log, nil)),
 		open: func(_ context.Context, url string) (objstore.Store, error) {

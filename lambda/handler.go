@@ -106,8 +106,8 @@ func (h *Handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 		i.log = i.log.With("request_id", lc.AwsRequestID)
 	}
 	var e direct
-	if err := json.Unmarshal(payload, &e); err != nil {
-		return nil, i.notUnderstood(fmt.Errorf("%w: it is no JSON object of a known shape", errNotUnderstood))
+	if json.Unmarshal(payload, &e) != nil {
+		return nil, i.event(ctx, payload) // which says what is wrong with it
 	}
 	if e.Quarry == "sweep" {
 		return nil, i.sweep(ctx, e.Bucket)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"iter"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -52,14 +50,6 @@ func TestEveryRoute(t *testing.T) {
 	}
 }
 
-// denying is a store of inputs of which a policy denies some, for some time. The list has them, unless that is denied
-// too. All stores of one schedule share the trouble.
-type denying struct {
-	objstore.Store
-	url     string
-	trouble *trouble
-}
-
 // trouble is what goes wrong in a schedule until it ends.
 type trouble struct {
 	over   atomic.Bool
@@ -71,50 +61,23 @@ type trouble struct {
 	rate   float64 // share of the other operations that fail
 }
 
-func (d *denying) URL() string { return d.url }
-
-func (d *denying) fault(op, key string) error {
-	t := d.trouble
-	if t.over.Load() {
+// before is what a store of that URL calls before each operation. A policy denies some inputs, which the list has,
+// unless that is denied too.
+func (t *trouble) before(url string) func(op, key string) error {
+	return func(op, key string) error {
+		if t.over.Load() {
+			return nil
+		}
+		if t.denied[key] && (op == "head" || op == "get") || op == "list" && t.lists && url == "s3://in" {
+			return fmt.Errorf("%s %s/%s: %w", op, url, key, objstore.ErrDenied)
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.random.Float64() < t.rate {
+			return fmt.Errorf("%s %s/%s: %w", op, url, key, objstore.ErrNoBucket) // which nothing tries again at once
+		}
 		return nil
 	}
-	if t.denied[key] && (op == "head" || op == "get") || op == "list" && t.lists && d.url == "s3://in" {
-		return fmt.Errorf("%s %s/%s: %w", op, d.url, key, objstore.ErrDenied)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.random.Float64() < t.rate {
-		return fmt.Errorf("%s %s/%s: %w", op, d.url, key, objstore.ErrNoBucket) // which nothing tries again at once
-	}
-	return nil
-}
-
-func (d *denying) Head(ctx context.Context, key string) (objstore.Object, error) {
-	if err := d.fault("head", key); err != nil {
-		return objstore.Object{}, err
-	}
-	return d.Store.Head(ctx, key)
-}
-
-func (d *denying) Get(ctx context.Context, key string, from int64, etag string) (io.ReadCloser, objstore.Object, error) {
-	if err := d.fault("get", key); err != nil {
-		return nil, objstore.Object{}, err
-	}
-	return d.Store.Get(ctx, key, from, etag)
-}
-
-func (d *denying) PutNew(ctx context.Context, key string, body io.ReadSeeker) error {
-	if err := d.fault("put", key); err != nil {
-		return err
-	}
-	return d.Store.PutNew(ctx, key, body)
-}
-
-func (d *denying) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
-	if err := d.fault("list", prefix); err != nil {
-		return func(yield func(objstore.Object, error) bool) { yield(objstore.Object{}, err) }
-	}
-	return d.Store.List(ctx, prefix, after)
 }
 
 // schedule is a function with its queue, on some stores, and what goes wrong until it ends. A seed draws all of it.
@@ -142,8 +105,8 @@ func newSchedule(t *testing.T, seed uint64, in, out objstore.Store) *schedule {
 			}
 		}
 	}
-	in, out = &denying{in, "s3://in", s.trouble}, &denying{out, "s3://results", s.trouble}
-	s.world = &world{t: t, sample: sample, in: &watched{Store: in, url: "s3://in", gets: map[string]int{}}, out: &watched{Store: out, url: "s3://results", gets: map[string]int{}}}
+	s.world = &world{t: t, sample: sample, in: watch("s3://in", in), out: watch("s3://results", out)}
+	s.in.before, s.out.before = s.trouble.before(s.in.url), s.trouble.before(s.out.url)
 	clock := &stack.Clock{}
 	s.dead, err = stack.NewQueue(stack.QueueConfig{Name: "dead", Clock: clock})
 	if err == nil {

@@ -5,7 +5,6 @@ import (
 
 	"gonum.org/v1/gonum/blas/blas64"
 
-	"github.com/quarry-hn/quarry/host/internal/parallel"
 	"github.com/quarry-hn/quarry/host/matrix"
 	"github.com/quarry-hn/quarry/plugin/kernel"
 )
@@ -88,7 +87,7 @@ func (c *covariance) accumulate(ctx context.Context, rows Source, o Options) err
 			return nil
 		}
 		some := min(covarianceRows, n-c.Read)
-		if err := c.addBlock(ctx, rows, read[:some*c.columns], o.Threads); err != nil {
+		if err := c.addBlock(ctx, rows, read[:some*c.columns]); err != nil {
 			return err
 		}
 		c.Read += some
@@ -98,8 +97,8 @@ func (c *covariance) accumulate(ctx context.Context, rows Source, o Options) err
 }
 
 // addBlock reads the next rows and adds them to the sums.
-func (c *covariance) addBlock(ctx context.Context, rows Source, read []float32, threads int) error {
-	counts, err := c.readBlock(ctx, rows, read, threads)
+func (c *covariance) addBlock(ctx context.Context, rows Source, read []float32) error {
+	counts, err := c.readBlock(ctx, rows, read)
 	if err != nil {
 		return err
 	}
@@ -150,11 +149,11 @@ func (c *covariance) row(i int) []float64 {
 }
 
 // readBlock reads the next rows, and reports which of them count. The first that does is the shift.
-func (c *covariance) readBlock(ctx context.Context, rows Source, read []float32, threads int) (counts []bool, err error) {
+func (c *covariance) readBlock(ctx context.Context, rows Source, read []float32) (counts []bool, err error) {
 	d := c.columns
 	const chunk = 64
 	counts = make([]bool, len(read)/d)
-	err = parallel.Each(ctx, threads, (len(counts)+chunk-1)/chunk, func(_, i int) error {
+	err = c.machine.Each(ctx, (len(counts)+chunk-1)/chunk, func(i int) error {
 		first, end := i*chunk, min((i+1)*chunk, len(counts))
 		skip, err := rows.Read(read[first*d:end*d], c.Read+first, end-first)
 		for r := first; r < end; r++ {

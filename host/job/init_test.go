@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/mining"
@@ -13,9 +14,9 @@ import (
 	"github.com/quarry-hn/quarry/host/projection"
 )
 
-// TestShardsThatAreTooLarge: of a job with a shard that S3 does not take nothing is put, and as many shards as the hint
-// says do.
-func TestShardsThatAreTooLarge(t *testing.T) {
+// smallFit is the small folder, and a projection of it.
+func smallFit(t *testing.T) (*dataset.Dataset, *projection.Projection) {
+	t.Helper()
 	folder, err := beir.OpenFS(Small(t), "small")
 	if err != nil {
 		t.Fatal(err)
@@ -24,6 +25,13 @@ func TestShardsThatAreTooLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return folder, p
+}
+
+// TestShardsThatAreTooLarge: of a job with a shard that S3 does not take nothing is put, and as many shards as the hint
+// says do.
+func TestShardsThatAreTooLarge(t *testing.T) {
+	folder, p := smallFit(t)
 	o := InitOptions{Mine: mining.Options{Compute: mining.Compute{Engine: engine.Native(engine.Options{})}}, Shards: 2}
 	at := &Place{Name: "large", In: objstore.NewMemory(), Out: objstore.NewMemory()}
 	m, err := Init(t.Context(), at, folder, p, o)

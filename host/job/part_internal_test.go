@@ -3,24 +3,15 @@ package job
 import (
 	"testing"
 
-	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/objstore"
-	"github.com/quarry-hn/quarry/host/projection"
 )
 
 // TestPartsOfOthersAreNotPut makes no object of a part that is of another shard, another group or another job, nor with
 // ids that are not the shard's.
 func TestPartsOfOthersAreNotPut(t *testing.T) {
-	folder, err := beir.OpenFS(Small(t), "small")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := projection.Fit(t.Context(), folder, projection.FitOptions{Components: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
+	folder, p := smallFit(t)
 	compute := mining.Compute{Engine: engine.Native(engine.Options{})}
 	at := &Place{Name: "parts", In: objstore.NewMemory(), Out: objstore.NewMemory()}
 	m, err := Init(t.Context(), at, folder, p, InitOptions{Mine: mining.Options{Compute: compute}, Shards: 3})

@@ -14,32 +14,25 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
-// interrupting is an engine that calls a function in the midst of its first push.
-type interrupting struct {
+// hooked is an engine whose instances call a function after each call of theirs, which may change the answer.
+type hooked struct {
 	engine.Engine
-	once sync.Once
-	call func()
+	after func(op abi.Op, answer []byte) []byte
 }
 
-func (e *interrupting) Open(ctx context.Context) (engine.Instance, error) {
+func (e *hooked) Open(ctx context.Context) (engine.Instance, error) {
 	i, err := e.Engine.Open(ctx)
-	return &interrupted{i, e}, err
+	return &hookedInstance{i, e}, err
 }
 
-type interrupted struct {
+type hookedInstance struct {
 	engine.Instance
-	of *interrupting
+	of *hooked
 }
 
-func (i *interrupted) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
-	if op == abi.OpPush {
-		i.of.once.Do(func() {
-			if i.of.call != nil {
-				i.of.call()
-			}
-		})
-	}
-	return i.Instance.Call(ctx, op, n)
+func (i *hookedInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
+	answer, err := i.Instance.Call(ctx, op, n)
+	return i.of.after(op, answer), err
 }
 
 // TestTwoGoroutinesAtOnce has a plan used while it mines. Each such call fails, and the part that is being mined is the
@@ -60,10 +53,18 @@ func TestTwoGoroutinesAtOnce(t *testing.T) {
 	quiet := demoPlan(t, Options{Compute: Compute{Engine: native, BlockRows: 16}})
 	want := marshal(quiet.MinePiece(t.Context(), quiet.Pieces()[0]))
 
-	e, came := &interrupting{Engine: native}, 0
+	var once sync.Once
+	var meanwhile func()
+	came := 0
+	e := &hooked{native, func(op abi.Op, answer []byte) []byte {
+		if op == abi.OpPush && meanwhile != nil {
+			once.Do(meanwhile)
+		}
+		return answer
+	}}
 	plan := demoPlan(t, Options{Compute: Compute{Engine: e, BlockRows: 16}})
 	piece := plan.Pieces()[0]
-	e.call = func() {
+	meanwhile = func() {
 		_, err := plan.MinePiece(t.Context(), piece)
 		_, err2 := plan.ProjectGroup(t.Context(), 0)
 		_, err3 := plan.miner.Mine(t.Context(), plan.pairsID(plan.groups[0]), plan.documents, 0, nil)
@@ -149,39 +150,21 @@ func TestGoroutinesInTurn(t *testing.T) {
 	}
 }
 
-// swapping is an engine whose instances answer finish with a part of somebody else.
-type swapping struct {
-	engine.Engine
-	part []byte
-}
-
-func (e *swapping) Open(ctx context.Context) (engine.Instance, error) {
-	i, err := e.Engine.Open(ctx)
-	return &swapped{i, e}, err
-}
-
-type swapped struct {
-	engine.Instance
-	of *swapping
-}
-
-func (i *swapped) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
-	out, err := i.Instance.Call(ctx, op, n)
-	if op == abi.OpFinish && i.of.part != nil {
-		return i.of.part, err
-	}
-	return out, err
-}
-
 // TestAnothersPart has an instance answer with the part of other documents: the plan does not take it for its own.
 func TestAnothersPart(t *testing.T) {
-	e := &swapping{Engine: engine.Native(engine.Options{})}
+	var other []byte
+	e := &hooked{engine.Native(engine.Options{}), func(op abi.Op, answer []byte) []byte {
+		if op == abi.OpFinish && other != nil {
+			return other
+		}
+		return answer
+	}}
 	plan := demoPlan(t, Options{Compute: Compute{Engine: e, Threads: 1}})
 	part, err := plan.MinePiece(t.Context(), Piece{0, 0, 100})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.part, err = part.Marshal(); err != nil {
+	if other, err = part.Marshal(); err != nil {
 		t.Fatal(err)
 	}
 	if part, err := plan.MinePiece(t.Context(), Piece{0, 100, 200}); err == nil {
