@@ -53,7 +53,7 @@ func (c *demoCommand) do(a *app, cmd *cobra.Command) error {
 		return err
 	}
 	compute.Progress = nil // it takes a second
-	if compute.Engine, err = c.compute.open(cmd.Context(), meter); err != nil {
+	if compute.Engine, err = c.compute.open(cmd.Context(), meter, compute.Memory); err != nil {
 		return err
 	}
 	defer closeEngine(cmd.Context(), compute.Engine)

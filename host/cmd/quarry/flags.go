@@ -136,8 +136,7 @@ func (f *computeFlags) budget() (option.Budget, error) {
 	return option.ProcessBudget(int64(n)), nil
 }
 
-// options are the options of every command that computes, without the engine. Half of the memory is for the plugin's
-// instances; Go's garbage collector is told to keep to the other half.
+// options are the options of every command that computes, without the engine.
 func (f *computeFlags) options(cmd *cobra.Command, m *meter) (mining.Compute, error) {
 	if err := f.checkThreads(cmd); err != nil {
 		return mining.Compute{}, err
@@ -149,7 +148,6 @@ func (f *computeFlags) options(cmd *cobra.Command, m *meter) (mining.Compute, er
 	if err != nil {
 		return mining.Compute{}, err
 	}
-	debug.SetMemoryLimit(memory.CollectorLimit())
 	return mining.Compute{Threads: f.threads, Memory: memory, Progress: m.progress()}, nil
 }
 
@@ -165,24 +163,35 @@ func (f *computeFlags) checkThreads(cmd *cobra.Command) error {
 	return nil
 }
 
-// open returns the engine that --engine names. Call options first, which checks the flags. Close it after use.
-func (f *computeFlags) open(ctx context.Context, m *meter) (engine.Engine, error) {
+// open returns the engine that --engine names. Call options first, which checks the flags. Close it after use. Half of
+// the memory is for the plugin's instances. From now on Go's garbage collector keeps to the other half: to compile the
+// plugin within it would take several times as long.
+func (f *computeFlags) open(ctx context.Context, m *meter, memory option.Budget) (e engine.Engine, err error) {
+	defer debug.SetMemoryLimit(memory.CollectorLimit())
 	if f.engine == "native" {
 		return engine.Native(engine.Options{}), nil
 	}
-	return engine.Wasm(ctx, f.wasm(m))
+	return engine.Wasm(ctx, f.wasm(m, memory))
 }
 
-// wasm are the options of the engine on Wasm.
-func (f *computeFlags) wasm(m *meter) engine.WasmOptions {
-	return engine.WasmOptions{Threads: f.threads, Compiling: m.compiling}
+// What a process takes at most while it compiles the plugin, in bytes: so much, and so much for each core that compiles.
+// It was measured with 1 to 16 cores.
+const (
+	compileMemory     = 96 << 20
+	compileCoreMemory = 8 << 20
+)
+
+// wasm are the options of the engine on Wasm. As many cores compile as there is memory for.
+func (f *computeFlags) wasm(m *meter, memory option.Budget) engine.WasmOptions {
+	cores := int((memory.Bytes - compileMemory) / compileCoreMemory)
+	return engine.WasmOptions{Threads: max(1, min(cores, option.Threads(f.threads))), Compiling: m.compiling}
 }
 
 // openWith opens the engine while a data set is read. Close both after use.
-func (f *computeFlags) openWith(ctx context.Context, m *meter, data string) (e engine.Engine, d *dataset.Dataset, err error) {
+func (f *computeFlags) openWith(ctx context.Context, m *meter, memory option.Budget, data string) (e engine.Engine, d *dataset.Dataset, err error) {
 	var opening sync.WaitGroup
 	var engineErr, dataErr error
-	opening.Go(func() { e, engineErr = f.open(ctx, m) })
+	opening.Go(func() { e, engineErr = f.open(ctx, m, memory) })
 	d, dataErr = openData(data)
 	opening.Wait()
 	if engineErr == nil && dataErr == nil {

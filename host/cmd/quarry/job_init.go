@@ -95,7 +95,7 @@ func (c *jobInit) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return placeError(err)
 	}
-	e, data, err := c.compute.openWith(ctx, meter, c.data)
+	e, data, err := c.compute.openWith(ctx, meter, o.Mine.Memory, c.data)
 	if err != nil {
 		return err
 	}

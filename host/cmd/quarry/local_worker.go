@@ -27,7 +27,7 @@ func (a *app) newLocalWorkers(cmd *cobra.Command, flags *computeFlags) (_ *local
 	if l.compute, err = flags.options(cmd, l.meter); err != nil {
 		return nil, err
 	}
-	if l.compute.Engine, err = flags.open(cmd.Context(), l.meter); err != nil {
+	if l.compute.Engine, err = flags.open(cmd.Context(), l.meter, l.compute.Memory); err != nil {
 		return nil, err
 	}
 	return l, nil

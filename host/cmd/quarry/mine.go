@@ -74,7 +74,7 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	if err := c.checkOutputs(r.Outputs); err != nil {
 		return err
 	}
-	e, data, err := c.compute.openWith(cmd.Context(), meter, c.data)
+	e, data, err := c.compute.openWith(cmd.Context(), meter, r.Mine.Memory, c.data)
 	if err != nil {
 		return err
 	}

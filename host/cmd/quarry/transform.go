@@ -52,7 +52,7 @@ func (c *transformCommand) do(a *app, cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	e, data, err := c.compute.openWith(cmd.Context(), meter, dir)
+	e, data, err := c.compute.openWith(cmd.Context(), meter, o.Memory, dir)
 	if err != nil {
 		return err
 	}
