@@ -27,7 +27,7 @@ type Miner struct {
 // NewMiner starts instances for what a manifest says: its rule and options. largest is the largest of the groups of pairs that they will get;
 // it decides how many instances fit the memory.
 func NewMiner(ctx context.Context, p *projection.Projection, m *negatives.Manifest, c Compute, largest GroupSize) (*Miner, error) {
-	split, err := splitForGroups(c, p, largest, m.Top, m.Counts)
+	split, err := splitForGroups(c, sizeOfProjection(p), largest, m.Top, m.Counts)
 	if err != nil {
 		return nil, err
 	}

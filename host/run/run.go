@@ -83,7 +83,7 @@ func (r Run) Do(ctx context.Context, data *dataset.Dataset) (*Done, error) {
 func (r Run) begin(ctx context.Context, data *dataset.Dataset, c *checkpoint) (done *Done, err error) {
 	p, keeps := r.Projection, false
 	if p == nil {
-		if err := mining.CheckPairs(data, r.Mine); err != nil { // a plan does too, but after what may be a long fit
+		if err := mining.CheckBeforeFit(data, r.Fit, r.Mine); err != nil { // a plan does too, but after what may be a long fit
 			return nil, err
 		}
 		if p, keeps, err = c.fit(ctx, data, r.Fit, r.Resume, r.PartRows); err != nil {
