@@ -105,11 +105,7 @@ func (m *Miner) scan(ctx context.Context, documents []dataset.Matrix, first, end
 	err := parallel.Each(ctx, len(m.instances.all), (end-first+block-1)/block, func(lane, number int) error {
 		at := first + number*block
 		n := min(block, end-at)
-		rows := make([]int, n)
-		for i := range rows {
-			rows[i] = at + i
-		}
-		if err := m.instances.push(ctx, lane, documents, rows, offset+int64(at)); err != nil {
+		if err := m.instances.push(ctx, lane, documents, at, n, offset+int64(at)); err != nil {
 			return err
 		}
 		count(n)
