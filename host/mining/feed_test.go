@@ -2,11 +2,13 @@ package mining
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 	"github.com/quarry-hn/quarry/host/dataset/npy"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/projection"
@@ -94,6 +96,35 @@ func BenchmarkFeed(b *testing.B) {
 			if err := s.push(b.Context(), 0, xs, first, block, int64(first)); err != nil {
 				b.Fatal(err)
 			}
+		}
+	}
+}
+
+// BenchmarkStart is all that comes before the first block, and that block: the engine from the compilation cache, texts
+// and judgements of the demo, a plan, a group of pairs.
+func BenchmarkStart(b *testing.B) {
+	p, err := demoProjection()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		e, err := engine.Wasm(b.Context(), engine.WasmOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		data, err := demo.Open()
+		if err != nil {
+			b.Fatal(err)
+		}
+		plan, err := NewPlan(b.Context(), data, p, Options{Compute: Compute{Engine: e}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := plan.MinePiece(b.Context(), Piece{0, 0, 64}); err != nil {
+			b.Fatal(err)
+		}
+		if err := errors.Join(plan.Close(b.Context()), data.Close(), e.Close(b.Context())); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
