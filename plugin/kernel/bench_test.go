@@ -68,6 +68,13 @@ func BenchmarkSurvivors(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+	const long = 1 << 13
+	put(w.memory, rowsAt, kerneltest.Floats(r, 2*long, false))
+	each("dot/wat", func() {
+		for range 4 { // of as many columns as there are numbers in the list
+			w.call("kernel_dot", rowsAt, rowsAt+4*long, rowsAt, rowsAt, long)
+		}
+	})
 	each("above/wat", func() { w.call("kernel_above", keptAt, sumsAt, floorAt, tailsAt, uint64(len(sums)), 0) })
 	each("above/go", func() { kernel.Plain.Above(above, sums, floor, tails, 0) })
 	for _, columns := range []int{96, 464} {
