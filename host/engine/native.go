@@ -12,31 +12,41 @@ import (
 
 var _ Engine = (*native)(nil)
 
-// Native returns the engine that runs the plugin's packages in this process.
-func Native(o Options) Engine { return &native{options: o} }
+// Native returns the engine that runs the plugin's packages in this process, with the fastest kernel that the processor has.
+func Native(o Options) Engine {
+	if natives := kernel.Natives(); len(natives) > 0 {
+		return &native{name: "native", options: o, kernel: natives[0].New}
+	}
+	return NativeOn(o, func() kernel.Kernel { return kernel.Plain })
+}
+
+// NativeOn is Native with another kernel, made anew for each instance. Every kernel gives the same answers.
+func NativeOn(o Options, newKernel func() kernel.Kernel) Engine {
+	return &native{name: "native " + newKernel().Name(), options: o, kernel: newKernel}
+}
 
 type native struct {
+	name    string
 	options Options
+	kernel  func() kernel.Kernel
 	speed   speed
 }
 
-func (*native) Name() string { return "native" }
+func (n *native) Name() string { return n.name }
 
 func (n *native) MemoryLimit() int64 { return n.options.memoryLimit() }
-
-// newNativeKernel is the kernel of the native engine on this machine, for one instance.
-func newNativeKernel() kernel.Kernel { return kernel.Plain }
 
 func (n *native) Speed(ctx context.Context) (float64, error) { return n.speed.measured(ctx, n) }
 
 func (n *native) Open(ctx context.Context) (Instance, error) {
-	i := &nativeInstance{session: session.New(newNativeKernel())}
+	i := &nativeInstance{kernel: n.kernel, session: session.New(n.kernel())}
 	return i, Client{i}.Reset(ctx, n.options.memoryLimit())
 }
 
 func (*native) Close(context.Context) error { return nil }
 
 type nativeInstance struct {
+	kernel  func() kernel.Kernel
 	session *session.Session
 	buffer  []uint64
 }
@@ -67,6 +77,6 @@ func (i *nativeInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, er
 }
 
 func (i *nativeInstance) Close(context.Context) error {
-	*i = nativeInstance{session: session.New(newNativeKernel())}
+	*i = nativeInstance{kernel: i.kernel, session: session.New(i.kernel())}
 	return nil
 }

@@ -20,26 +20,36 @@ var peakModule []byte
 
 // BenchmarkKernels runs the products on one core, splatting included: the scan's, 64 vectors against 512 kept rows of
 // 654 columns in 16 bits; the projection's, 64 vectors of 1,536 columns to 654; and the fit's, which has the
-// projection's tile. share-of-peak is of a loop that only multiplies and adds float32 in registers, run right before.
+// projection's tile. share-of-peak is of a loop on registers alone, run right before: of float32 in Wasm, or of a native
+// kernel's own instructions.
 func BenchmarkKernels(b *testing.B) {
 	r := rand.New(rand.NewPCG(4, 4))
 	x, kept := kerneltest.Floats(r, benchVectors*1536, false), kernel.Pack(kerneltest.Floats(r, 654*1536, false), 654, 1536)
 	x16, kept16 := kerneltest.Words(r, benchVectors*kernel.Words(654)), kernel.Pack(kerneltest.Words(r, 512*kernel.Words(654)), 512, kernel.Words(654))
 	dst, dst16 := make([]float32, benchVectors*654), make([]int32, benchVectors*512)
 
-	speed(b, "screen/wat", 512*654, putBench(b, x16, kept16.Data), func(w *wat) { w.blocks(512, kernel.Words(654), w.product("kernel_screen16")) })
-	speed(b, "screen/go", 512*654, nil, func(*wat) { kernel.Plain.Screen(dst16, kept16, 0, 512, x16, kernel.Words(654)) })
-	speed(b, "project/wat", 654*1536, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.project) })
-	speed(b, "project/go", 654*1536, nil, func(*wat) { kernel.Plain.Project(dst, kept, x) })
-	speed(b, "multiply/wat", 654*1536, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.product("kernel_multiply")) })
+	speed(b, "screen/wat", 512*654, peakSpeed, putBench(b, x16, kept16.Data), func(w *wat) { w.blocks(512, kernel.Words(654), w.product("kernel_screen16")) })
+	speed(b, "project/wat", 654*1536, peakSpeed, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.project) })
+	speed(b, "multiply/wat", 654*1536, peakSpeed, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.product("kernel_multiply")) })
+	native := func(k kernel.Kernel, peak func(words bool) func(*testing.B) float64) {
+		speed(b, "screen/"+k.Name(), 512*654, peak(true), nil, func(*wat) { k.Screen(dst16, kept16, 0, 512, x16, kernel.Words(654)) })
+		speed(b, "screen-prefix/"+k.Name(), 512*128, peak(true), nil, func(*wat) { k.Screen(dst16, kept16, 0, 512, x16, kernel.Words(128)) })
+		speed(b, "project/"+k.Name(), 654*1536, peak(false), nil, func(*wat) { k.Project(dst, kept, x) })
+	}
+	for _, n := range kernel.Natives() {
+		native(n.New(), func(words bool) func(*testing.B) float64 {
+			return func(*testing.B) float64 { return kerneltest.Peak(n.Name(), words) }
+		})
+	}
+	native(kernel.Plain, func(bool) func(*testing.B) float64 { return peakSpeed })
 }
 
 const benchVectors = 64
 
 // speed reports multiply-adds a second, perVector of them for each vector.
-func speed(b *testing.B, name string, perVector int, w *wat, run func(w *wat)) {
+func speed(b *testing.B, name string, perVector int, peakOf func(*testing.B) float64, w *wat, run func(w *wat)) {
 	b.Run(name, func(b *testing.B) {
-		peak := peakSpeed(b)
+		peak := peakOf(b)
 		for b.Loop() {
 			run(w)
 		}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// operation is what a tile does with each term.
+type operation int
+
+const (
+	multiplyFloats operation = iota // float32: a multiplication, then an addition, never fused
+	multiplyWords                   // pairs of 16-bit numbers: their products added, then an addition
+	vnni                            // the same in one instruction
+)
+
+// tile is a product of rows with one or two panels of 16 kept rows: lanes are kept rows, so each sum is in ascending
+// order of terms.
+type tile struct {
+	name      string
+	operation operation
+	wide      bool   // whether sums end in float64, added to what is there
+	panels    int    // how many panels it takes at once
+	only      string // the one level that has it; empty means all
+}
+
+var tiles = []tile{
+	{"multiply", multiplyFloats, false, 1, ""}, {"multiply2", multiplyFloats, false, 2, avx512.name},
+	{"project", multiplyFloats, true, 1, ""}, {"project2", multiplyFloats, true, 2, avx512.name},
+	{"screen", multiplyWords, false, 1, ""}, {"screen2", multiplyWords, false, 2, avx512.name},
+	{"screenVNNI", vnni, false, 1, avx512.name}, {"screenVNNI2", vnni, false, 2, avx512.name},
+}
+
+// doc is the twin: the loop that a tile replaces.
+func (t tile) doc() []string {
+	value, sum, end := "float32", "float32(x[i][t] * panels[p][t][j])", "dst[i][16*p+j] = sum"
+	start := "0; if add { sum = dst[i][16*p+j] }"
+	if t.operation != multiplyFloats {
+		value, sum = "int32", "low(x[i][t])*low(panels[p][t][j]) + high(x[i][t])*high(panels[p][t][j])"
+	}
+	if t.wide {
+		start, end = "0", "dst[i][16*p+j] += float64(sum)"
+	}
+	return []string{fmt.Sprintf("multiplies rows with panels of 16 kept rows, %d at a time:", t.panels), "",
+		"\tfor i, p, j := range rows, " + fmt.Sprint(t.panels) + ", 16 {",
+		"\t\tsum := " + value + "(" + start + ")",
+		"\t\tfor t := range terms {", "\t\t\tsum += " + sum, "\t\t}",
+		"\t\t" + end, "\t}", "",
+		"dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels."}
+}
+
+// tileRegisters are the registers of a tile: those that stay, and those that move along the terms.
+type tileRegisters struct {
+	dst, dstRow         reg.GPVirtual
+	panelStride         reg.GPVirtual // where there are two panels
+	x, xRow, xRow3      reg.GPVirtual
+	term                reg.GPVirtual
+	rows                reg.GPVirtual
+	panel, first, fifth reg.GPVirtual // move
+	left                reg.GPVirtual
+}
+
+func (a *assembler) tile(t tile) {
+	sum := "float32"
+	if t.wide {
+		sum = "float64"
+	}
+	value := "float32"
+	if t.operation != multiplyFloats {
+		sum, value = "int32", "int32"
+	}
+	a.function(t.name, "func(dst *"+sum+", dstRow, dstPanel uintptr, panel *"+value+", panelStride uintptr, x *"+value+
+		", xRow, xTerm uintptr, rows, terms int, add bool)", t.doc()...)
+	r := tileRegisters{dst: a.load("dst"), dstRow: a.load("dstRow"), x: a.load("x"), xRow: a.load("xRow"), term: a.load("xTerm"), rows: a.load("rows"),
+		xRow3: a.GP64(), panel: a.GP64(), first: a.GP64(), fifth: a.GP64(), left: a.GP64()}
+	if t.panels == 2 {
+		r.panelStride = a.load("panelStride")
+	}
+	a.LEAQ(operand.Mem{Base: r.xRow, Index: r.xRow, Scale: 2}, r.xRow3)
+	for _, height := range a.heights {
+		next, done := label("rows%d", height), label("below%d", height)
+		a.Label(next)
+		a.CMPQ(r.rows, operand.Imm(uint64(height)))
+		a.JLT(operand.LabelRef(done))
+		a.tileOf(t, r, height)
+		a.SUBQ(operand.Imm(uint64(height)), r.rows)
+		a.JMP(operand.LabelRef(next))
+		a.Label(done)
+	}
+	a.end()
+}
+
+// tileOf multiplies some rows, and moves dst and x on to the next.
+func (a *assembler) tileOf(t tile, r tileRegisters, height int) {
+	perPanel := 64 / a.bytes
+	width := perPanel * t.panels // in vectors
+	kept, sums := make([]reg.VecPhysical, width), make([][]reg.VecPhysical, height)
+	next := 0
+	take := func() reg.VecPhysical {
+		next++
+		return a.vector(next - 1)
+	}
+	for j := range kept {
+		kept[j] = take()
+	}
+	value, product := take(), take()
+	for i := range sums {
+		sums[i] = make([]reg.VecPhysical, width)
+		for j := range sums[i] {
+			sums[i][j] = take()
+		}
+	}
+	a.begin(t, r, sums)
+	a.MOVQ(a.parameter("panel"), r.panel)
+	a.MOVQ(r.x, r.first)
+	if height > 4 {
+		a.LEAQ(operand.Mem{Base: r.x, Index: r.xRow, Scale: 4}, r.fifth)
+	}
+	a.MOVQ(a.parameter("terms"), r.left)
+	loop := label("terms%d", height)
+	a.Label(loop)
+	for j := range kept {
+		from := at(r.panel, j%perPanel*a.bytes)
+		if j >= perPanel {
+			from.Index, from.Scale = r.panelStride, 1
+		}
+		a.VMOVUPS(from, kept[j])
+	}
+	for i := range height {
+		from := operand.Mem{Base: r.first}
+		if i > 4 {
+			from.Base = r.fifth
+		}
+		switch i {
+		case 1, 5:
+			from.Index, from.Scale = r.xRow, 1
+		case 2, 6:
+			from.Index, from.Scale = r.xRow, 2
+		case 3, 7:
+			from.Index, from.Scale = r.xRow3, 1
+		case 4:
+			from.Index, from.Scale = r.xRow, 4
+		}
+		a.VBROADCASTSS(from, value)
+		for j, s := range sums[i] {
+			a.multiplyAdd(t.operation, value, kept[j], product, s)
+		}
+	}
+	a.ADDQ(operand.Imm(64), r.panel)
+	a.ADDQ(r.term, r.first)
+	if height > 4 {
+		a.ADDQ(r.term, r.fifth)
+	}
+	a.DECQ(r.left)
+	a.JNZ(operand.LabelRef(loop))
+	if t.wide {
+		a.addWide(t, r, sums, [2]reg.VecPhysical{value, product})
+	} else {
+		a.store(t, r, sums)
+	}
+	a.LEAQ(operand.Mem{Base: r.x, Index: r.xRow, Scale: uint8(min(height, 4))}, r.x)
+	switch height {
+	case 6:
+		a.LEAQ(operand.Mem{Base: r.x, Index: r.xRow, Scale: 2}, r.x)
+	case 8:
+		a.LEAQ(operand.Mem{Base: r.x, Index: r.xRow, Scale: 4}, r.x)
+	}
+}
+
+// multiplyAdd adds the products of x and y to a sum.
+func (a *assembler) multiplyAdd(o operation, x, y operand.Op, product, sum reg.VecPhysical) {
+	switch o {
+	case multiplyFloats:
+		a.VMULPS(x, y, product)
+		a.VADDPS(product, sum, sum)
+	case multiplyWords:
+		a.VPMADDWD(x, y, product)
+		a.VPADDD(product, sum, sum)
+	case vnni:
+		a.instruction("VPDPWSSD", x, y, sum)
+	}
+}
+
+// eachRow calls f for the sums of each row with their places. It moves dst on where move is set.
+func (a *assembler) eachRow(t tile, r tileRegisters, sums [][]reg.VecPhysical, move bool, f func(sums reg.VecPhysical, bytes int, place operand.Mem)) {
+	to, bytes, perPanel := r.left, a.bytes, 64/a.bytes
+	if move {
+		to = r.dst
+	} else {
+		a.MOVQ(r.dst, to)
+	}
+	if t.wide {
+		bytes *= 2
+	}
+	if t.panels == 2 {
+		a.MOVQ(a.parameter("dstPanel"), r.panel)
+	}
+	for i := range sums {
+		for j, s := range sums[i] {
+			place := at(to, j%perPanel*bytes)
+			if j >= perPanel {
+				place.Index, place.Scale = r.panel, 1
+			}
+			f(s, bytes, place)
+		}
+		a.ADDQ(r.dstRow, to)
+	}
+}
+
+// begin has sums start at 0, or at what is in dst.
+func (a *assembler) begin(t tile, r tileRegisters, sums [][]reg.VecPhysical) {
+	zero, begun := label("zero%d", len(sums)), label("begun%d", len(sums))
+	if !t.wide {
+		a.CMPB(a.parameter("add"), operand.Imm(0))
+		a.JEQ(operand.LabelRef(zero))
+		a.eachRow(t, r, sums, false, func(s reg.VecPhysical, _ int, place operand.Mem) { a.VMOVUPS(place, s) })
+		a.JMP(operand.LabelRef(begun))
+		a.Label(zero)
+	}
+	for _, row := range sums {
+		a.zero(row...)
+	}
+	a.Label(begun)
+}
+
+func (a *assembler) store(t tile, r tileRegisters, sums [][]reg.VecPhysical) {
+	a.eachRow(t, r, sums, true, func(s reg.VecPhysical, _ int, place operand.Mem) { a.VMOVUPS(s, place) })
+}
+
+// addWide adds sums to dst in float64.
+func (a *assembler) addWide(t tile, r tileRegisters, sums [][]reg.VecPhysical, scratch [2]reg.VecPhysical) {
+	a.eachRow(t, r, sums, true, func(s reg.VecPhysical, bytes int, place operand.Mem) {
+		low, high, upper := scratch[0], scratch[1], place
+		upper.Disp += bytes / 2
+		if a.bytes == 64 {
+			a.VEXTRACTF64X4(operand.Imm(1), s, high.AsY())
+			a.VCVTPS2PD(s.AsY(), low)
+			a.VCVTPS2PD(high.AsY(), high)
+		} else {
+			a.VEXTRACTF128(operand.Imm(1), s, high.AsX())
+			a.VCVTPS2PD(s.AsX(), low)
+			a.VCVTPS2PD(high.AsX(), high)
+		}
+		a.VADDPD(place, low, low)
+		a.VADDPD(upper, high, high)
+		a.VMOVUPD(low, place)
+		a.VMOVUPD(high, upper)
+	})
+}
