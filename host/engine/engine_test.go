@@ -17,10 +17,14 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// engines returns every engine, the reference first.
+// engines returns every engine on every kernel, the reference first: plain Go.
 func engines(t testing.TB) []Engine {
 	t.Helper()
-	all := []Engine{Native(Options{})}
+	all := Natives(Options{})
+	slices.Reverse(all)
+	sandboxed := &sandboxed{}
+	t.Cleanup(func() { _ = sandboxed.Close(context.Background()) })
+	all = append(all, sandboxed)
 	for _, o := range []WasmOptions{{}, {Interpreter: true}} {
 		e, err := Wasm(t.Context(), o)
 		if err != nil {

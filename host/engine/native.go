@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/quarry-hn/quarry/host/internal/compiler"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/kernel"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
@@ -12,23 +13,37 @@ import (
 
 var _ Engine = (*native)(nil)
 
-// Native returns the engine that runs the plugin's packages in this process, with the fastest kernel that the processor has.
+// Native returns the engine that runs the plugin's packages in this process, on the fastest kernel in assembly that the
+// processor has. Where there is none, it opens instances of the module instead, whose kernel is faster than plain Go. Where
+// wazero would interpret the module, it is plain Go.
 func Native(o Options) Engine {
-	if natives := kernel.Natives(); len(natives) > 0 {
+	natives := kernel.Natives()
+	switch {
+	case len(natives) > 0:
 		return &native{name: "native", options: o, kernel: natives[0].New}
+	case compiler.Here():
+		return &sandboxed{options: o}
 	}
-	return NativeOn(o, func() kernel.Kernel { return kernel.Plain })
+	return plainNative(o)
 }
 
-// NativeOn is Native with another kernel, made anew for each instance. Every kernel gives the same answers.
-func NativeOn(o Options, newKernel func() kernel.Kernel) Engine {
-	return &native{name: "native " + newKernel().Name(), options: o, kernel: newKernel}
+// Natives returns a native engine for every kernel that this machine runs, plain Go last: for tests that they agree, and for
+// benchmarks.
+func Natives(o Options) (all []Engine) {
+	for _, n := range kernel.Natives() {
+		all = append(all, &native{name: "native " + n.Name(), options: o, kernel: n.New})
+	}
+	return append(all, plainNative(o))
+}
+
+func plainNative(o Options) Engine {
+	return &native{name: "native " + kernel.Plain.Name(), options: o, kernel: func() kernel.Kernel { return kernel.Plain }}
 }
 
 type native struct {
 	name    string
 	options Options
-	kernel  func() kernel.Kernel
+	kernel  func() kernel.Kernel // a new one for each instance
 	speed   speed
 }
 

@@ -57,7 +57,7 @@ func (k *native) Screen(dst []int32, kept Packed[int32], first, n int, vectors [
 	if m := len(vectors) / stride; m > 0 && n > 0 {
 		_ = dst[m*n-1]
 		for c := 0; c < words; c += BlockColumns {
-			panels(k.screen, n/PanelRows, func(p int, tile tileOf[int32, int32]) {
+			eachPanels(k.screen, n/PanelRows, func(p int, tile tileOf[int32, int32]) {
 				tile(&dst[p*PanelRows], uintptr(wordSize*n), wordSize*PanelRows, &kept.Data[(first+p*PanelRows)*stride+c*PanelRows], uintptr(wordSize*PanelRows*stride),
 					&vectors[c], uintptr(wordSize*stride), wordSize, m, min(BlockColumns, words-c), c > 0)
 			})
@@ -65,8 +65,8 @@ func (k *native) Screen(dst []int32, kept Packed[int32], first, n int, vectors [
 	}
 }
 
-// panels goes through n panels, as many at a time as there is a tile for.
-func panels[Sum float32 | float64 | int32, Value float32 | int32](tiles []tileOf[Sum, Value], n int, each func(first int, tile tileOf[Sum, Value])) {
+// eachPanels goes through n panels, as many at a time as there is a tile for.
+func eachPanels[Sum float32 | float64 | int32, Value float32 | int32](tiles []tileOf[Sum, Value], n int, each func(first int, tile tileOf[Sum, Value])) {
 	for p := 0; p < n; {
 		m := min(len(tiles), n-p)
 		each(p, tiles[m-1])
@@ -78,7 +78,7 @@ func (k *native) Project(dst []float32, kept Packed[float32], vectors []float32)
 	columns, n := kept.Columns, kept.Rows
 	for i := 0; i < len(vectors)/columns; i += nativeVectors {
 		m := min(nativeVectors, len(vectors)/columns-i)
-		panels(k.project, PackedRows(n)/PanelRows, func(p int, tile tileOf[float64, float32]) {
+		eachPanels(k.project, PackedRows(n)/PanelRows, func(p int, tile tileOf[float64, float32]) {
 			const row = 2 * PanelRows
 			clear(k.totals[:m*row])
 			for c := 0; c < columns; c += BlockColumns {

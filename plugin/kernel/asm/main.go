@@ -68,10 +68,11 @@ func write(path string, p printer.Printer, file *ir.File, check bool) error {
 	if !check {
 		return os.WriteFile(path, text, 0o666)
 	}
-	if there, err := os.ReadFile(path); err != nil || !bytes.Equal(there, text) {
-		return fmt.Errorf("%s is not what its generator writes (%v)\n  hint: make asm", path, err)
+	there, err := os.ReadFile(path)
+	if err == nil && !bytes.Equal(there, text) {
+		err = fmt.Errorf("%s is not what its generator writes\n  hint: make asm", path)
 	}
-	return nil
+	return err
 }
 
 // loops are the functions of package kernel.
