@@ -79,17 +79,25 @@ func BenchmarkSurvivors(b *testing.B) {
 		})
 	}
 	each("above/wat", func() { w.call("kernel_above", keptAt, sumsAt, floorAt, tailsAt, uint64(len(sums)), 0) })
-	each("above/go", func() { kernel.Plain.Above(above, sums, floor, tails, 0) })
+	kernels := []kernel.Kernel{kernel.Plain}
+	for _, n := range kernel.Natives() {
+		kernels = append(kernels, n.New())
+	}
+	for _, k := range kernels {
+		each("above/"+k.Name(), func() { k.Above(above, sums, floor, tails, 0) })
+	}
 	for _, columns := range []int{96, 464} {
 		words := kernel.Words(columns)
 		each(fmt.Sprintf("extend by %d columns/wat", columns), func() {
 			put(w.memory, keptAt, list)
 			w.call("kernel_extend", keptAt, uint64(len(list)), sumsAt, rowsAt, uint64(4*stride), xAt, uint64(4*words), floorAt, tailsAt, 0)
 		})
-		each(fmt.Sprintf("extend by %d columns/go", columns), func() {
-			copy(above, list)
-			kernel.Plain.Extend(above, sums, rows, stride, x[:words], floor, tails, 0)
-		})
+		for _, k := range kernels {
+			each(fmt.Sprintf("extend by %d columns/%s", columns, k.Name()), func() {
+				copy(above, list)
+				k.Extend(above, sums, rows, stride, x[:words], floor, tails, 0)
+			})
+		}
 	}
 }
 

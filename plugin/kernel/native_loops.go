@@ -80,8 +80,15 @@ func (k *native) Above(dst, x []int32, floor, tails []float32, tail float32) int
 	return k.above(&dst[0], &x[0], &floor[0], &tails[0], n, tail)
 }
 
-func (k *native) Refine(kept, sums []int32, rows []float32, stride int, x, floor []float32, by float32) int {
-	return plain{}.Refine(kept, sums, rows, stride, x, floor, by)
+func (k *native) Extend(kept, sums, rows []int32, stride int, x []int32, floor, tails []float32, tail float32) int {
+	n, words := len(kept), len(x)
+	if n == 0 {
+		return 0
+	}
+	if words == 0 { // there may be no rows
+		return plain{}.Extend(kept, sums, rows, stride, x, floor, tails, tail)
+	}
+	return k.extend(&kept[0], &sums[0], n, &rows[0], uintptr(wordSize*stride), &x[0], words, &floor[0], &tails[0], tail)
 }
 
 func (k *native) Finite(x []float32) bool {

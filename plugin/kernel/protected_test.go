@@ -27,7 +27,7 @@ const arenaBytes = 1 << 18
 func newOperands(t *testing.T) *operands {
 	o := &operands{}
 	page := syscall.Getpagesize()
-	for range 5 {
+	for range 6 {
 		m, err := syscall.Mmap(-1, 0, arenaBytes+2*page, syscall.PROT_NONE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 		if err != nil {
 			t.Fatal(err)
@@ -101,6 +101,13 @@ var protected = map[string]func(k kernel.Kernel, o *operands, n int) []byte{
 		n &^= 3
 		dst := o.words(n)
 		return raw(dst[:k.Above(dst, o.words(n), o.floats(n), o.floats(n), 0.5)])
+	},
+	"Extend": func(k kernel.Kernel, o *operands, n int) []byte {
+		const rows = 7
+		n &^= 3
+		kept, sums := place(o, []int32{0, 1, 2, 4, 5, 6}), o.words(rows)
+		stays := kept[:k.Extend(kept, sums, o.words(rows*n), n, o.words(n), o.floats(rows), o.floats(rows), 0.5)]
+		return append(raw(sums), raw(stays)...)
 	},
 	"Screen": func(k kernel.Kernel, o *operands, n int) []byte {
 		columns, rows, vectors := max(1, n), kernel.PackedRows(1+n%40), 1+n%11
