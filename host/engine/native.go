@@ -22,9 +22,21 @@ func Native(o Options) Engine {
 	case len(natives) > 0:
 		return &native{name: "native", options: o, kernel: natives[0].New}
 	case compiler.Here():
-		return &sandboxed{options: o}
+		return &sandboxed{options: WasmOptions{Options: o}}
 	}
 	return plainNative(o)
+}
+
+// LoadNative is Native, and where that opens instances of the module, it has loaded it, with those options.
+func LoadNative(ctx context.Context, o WasmOptions) (Engine, error) {
+	e := Native(o.Options)
+	if s, ok := e.(*sandboxed); ok {
+		s.options = o
+		if _, err := s.loaded(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
 }
 
 // Natives returns a native engine for every kernel that this machine runs, plain Go last: for tests that they agree, and for

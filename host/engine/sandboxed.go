@@ -10,7 +10,7 @@ var _ Engine = (*sandboxed)(nil)
 // sandboxed is the native engine of a processor that has no kernel in assembly: the engine on wazero, which is loaded when it
 // is first needed.
 type sandboxed struct {
-	options Options
+	options WasmOptions
 	mutex   sync.Mutex
 	wasm    Engine
 }
@@ -25,7 +25,7 @@ func (s *sandboxed) loaded(ctx context.Context) (Engine, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.wasm == nil {
-		e, err := Wasm(ctx, WasmOptions{Options: s.options})
+		e, err := Wasm(ctx, s.options)
 		if err != nil {
 			return nil, err
 		}
