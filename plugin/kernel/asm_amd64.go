@@ -4,47 +4,59 @@
 
 package kernel
 
-// multiplyAVX2 multiplies rows with panels of 16 kept rows, 1 at a time:
+// multiplyAVX2 multiplies rows with a panel of 16 kept rows:
 //
-//	for i, p, j := range rows, 1, 16 {
-//		sum := float32(0; if add { sum = dst[i][16*p+j] })
-//		for t := range terms {
-//			sum += float32(x[i][t] * panels[p][t][j])
+//	for i := range rows {
+//		for p, j := range [1][16]sum {
+//			sum := float32(0)
+//			if add {
+//				sum = dst[i][p][j]
+//			}
+//			for t := range terms {
+//				sum += float32(x[i][t] * panel[p][t][j])
+//			}
+//			dst[i][p][j] = sum
 //		}
-//		dst[i][16*p+j] = sum
 //	}
 //
-// dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels.
+// dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.
 //
 //go:noescape
 func multiplyAVX2(dst *float32, dstRow uintptr, dstPanel uintptr, panel *float32, panelStride uintptr, x *float32, xRow uintptr, xTerm uintptr, rows int, terms int, add bool)
 
-// projectAVX2 multiplies rows with panels of 16 kept rows, 1 at a time:
+// projectAVX2 multiplies rows with a panel of 16 kept rows:
 //
-//	for i, p, j := range rows, 1, 16 {
-//		sum := float32(0)
-//		for t := range terms {
-//			sum += float32(x[i][t] * panels[p][t][j])
+//	for i := range rows {
+//		for p, j := range [1][16]sum {
+//			sum := float32(0)
+//			for t := range terms {
+//				sum += float32(x[i][t] * panel[p][t][j])
+//			}
+//			dst[i][p][j] += float64(sum)
 //		}
-//		dst[i][16*p+j] += float64(sum)
 //	}
 //
-// dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels.
+// dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.
 //
 //go:noescape
 func projectAVX2(dst *float64, dstRow uintptr, dstPanel uintptr, panel *float32, panelStride uintptr, x *float32, xRow uintptr, xTerm uintptr, rows int, terms int, add bool)
 
-// screenAVX2 multiplies rows with panels of 16 kept rows, 1 at a time:
+// screenAVX2 multiplies rows with a panel of 16 kept rows:
 //
-//	for i, p, j := range rows, 1, 16 {
-//		sum := int32(0; if add { sum = dst[i][16*p+j] })
-//		for t := range terms {
-//			sum += low(x[i][t])*low(panels[p][t][j]) + high(x[i][t])*high(panels[p][t][j])
+//	for i := range rows {
+//		for p, j := range [1][16]sum {
+//			sum := int32(0)
+//			if add {
+//				sum = dst[i][p][j]
+//			}
+//			for t := range terms {
+//				sum += low(x[i][t])*low(panel[p][t][j]) + high(x[i][t])*high(panel[p][t][j])
+//			}
+//			dst[i][p][j] = sum
 //		}
-//		dst[i][16*p+j] = sum
 //	}
 //
-// dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels.
+// dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.
 //
 //go:noescape
 func screenAVX2(dst *int32, dstRow uintptr, dstPanel uintptr, panel *int32, panelStride uintptr, x *int32, xRow uintptr, xTerm uintptr, rows int, terms int, add bool)
@@ -94,122 +106,156 @@ func finiteAVX2(x *float32, n int) bool
 //go:noescape
 func extendAVX2(kept *int32, sums *int32, count int, rows *int32, stride uintptr, x *int32, words int, floor *float32, tails *float32, tail float32) int
 
-// multiplyAVX512 multiplies rows with panels of 16 kept rows, 1 at a time:
+// multiplyAVX512 multiplies rows with a panel of 16 kept rows:
 //
-//	for i, p, j := range rows, 1, 16 {
-//		sum := float32(0; if add { sum = dst[i][16*p+j] })
-//		for t := range terms {
-//			sum += float32(x[i][t] * panels[p][t][j])
+//	for i := range rows {
+//		for p, j := range [1][16]sum {
+//			sum := float32(0)
+//			if add {
+//				sum = dst[i][p][j]
+//			}
+//			for t := range terms {
+//				sum += float32(x[i][t] * panel[p][t][j])
+//			}
+//			dst[i][p][j] = sum
 //		}
-//		dst[i][16*p+j] = sum
 //	}
 //
-// dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels.
+// dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.
 //
 //go:noescape
 func multiplyAVX512(dst *float32, dstRow uintptr, dstPanel uintptr, panel *float32, panelStride uintptr, x *float32, xRow uintptr, xTerm uintptr, rows int, terms int, add bool)
 
-// multiply2AVX512 multiplies rows with panels of 16 kept rows, 2 at a time:
+// multiply2AVX512 multiplies rows with two panels of 16 kept rows:
 //
-//	for i, p, j := range rows, 2, 16 {
-//		sum := float32(0; if add { sum = dst[i][16*p+j] })
-//		for t := range terms {
-//			sum += float32(x[i][t] * panels[p][t][j])
+//	for i := range rows {
+//		for p, j := range [2][16]sum {
+//			sum := float32(0)
+//			if add {
+//				sum = dst[i][p][j]
+//			}
+//			for t := range terms {
+//				sum += float32(x[i][t] * panel[p][t][j])
+//			}
+//			dst[i][p][j] = sum
 //		}
-//		dst[i][16*p+j] = sum
 //	}
 //
-// dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels.
+// dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.
 //
 //go:noescape
 func multiply2AVX512(dst *float32, dstRow uintptr, dstPanel uintptr, panel *float32, panelStride uintptr, x *float32, xRow uintptr, xTerm uintptr, rows int, terms int, add bool)
 
-// projectAVX512 multiplies rows with panels of 16 kept rows, 1 at a time:
+// projectAVX512 multiplies rows with a panel of 16 kept rows:
 //
-//	for i, p, j := range rows, 1, 16 {
-//		sum := float32(0)
-//		for t := range terms {
-//			sum += float32(x[i][t] * panels[p][t][j])
+//	for i := range rows {
+//		for p, j := range [1][16]sum {
+//			sum := float32(0)
+//			for t := range terms {
+//				sum += float32(x[i][t] * panel[p][t][j])
+//			}
+//			dst[i][p][j] += float64(sum)
 //		}
-//		dst[i][16*p+j] += float64(sum)
 //	}
 //
-// dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels.
+// dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.
 //
 //go:noescape
 func projectAVX512(dst *float64, dstRow uintptr, dstPanel uintptr, panel *float32, panelStride uintptr, x *float32, xRow uintptr, xTerm uintptr, rows int, terms int, add bool)
 
-// project2AVX512 multiplies rows with panels of 16 kept rows, 2 at a time:
+// project2AVX512 multiplies rows with two panels of 16 kept rows:
 //
-//	for i, p, j := range rows, 2, 16 {
-//		sum := float32(0)
-//		for t := range terms {
-//			sum += float32(x[i][t] * panels[p][t][j])
+//	for i := range rows {
+//		for p, j := range [2][16]sum {
+//			sum := float32(0)
+//			for t := range terms {
+//				sum += float32(x[i][t] * panel[p][t][j])
+//			}
+//			dst[i][p][j] += float64(sum)
 //		}
-//		dst[i][16*p+j] += float64(sum)
 //	}
 //
-// dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels.
+// dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.
 //
 //go:noescape
 func project2AVX512(dst *float64, dstRow uintptr, dstPanel uintptr, panel *float32, panelStride uintptr, x *float32, xRow uintptr, xTerm uintptr, rows int, terms int, add bool)
 
-// screenAVX512 multiplies rows with panels of 16 kept rows, 1 at a time:
+// screenAVX512 multiplies rows with a panel of 16 kept rows:
 //
-//	for i, p, j := range rows, 1, 16 {
-//		sum := int32(0; if add { sum = dst[i][16*p+j] })
-//		for t := range terms {
-//			sum += low(x[i][t])*low(panels[p][t][j]) + high(x[i][t])*high(panels[p][t][j])
+//	for i := range rows {
+//		for p, j := range [1][16]sum {
+//			sum := int32(0)
+//			if add {
+//				sum = dst[i][p][j]
+//			}
+//			for t := range terms {
+//				sum += low(x[i][t])*low(panel[p][t][j]) + high(x[i][t])*high(panel[p][t][j])
+//			}
+//			dst[i][p][j] = sum
 //		}
-//		dst[i][16*p+j] = sum
 //	}
 //
-// dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels.
+// dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.
 //
 //go:noescape
 func screenAVX512(dst *int32, dstRow uintptr, dstPanel uintptr, panel *int32, panelStride uintptr, x *int32, xRow uintptr, xTerm uintptr, rows int, terms int, add bool)
 
-// screen2AVX512 multiplies rows with panels of 16 kept rows, 2 at a time:
+// screen2AVX512 multiplies rows with two panels of 16 kept rows:
 //
-//	for i, p, j := range rows, 2, 16 {
-//		sum := int32(0; if add { sum = dst[i][16*p+j] })
-//		for t := range terms {
-//			sum += low(x[i][t])*low(panels[p][t][j]) + high(x[i][t])*high(panels[p][t][j])
+//	for i := range rows {
+//		for p, j := range [2][16]sum {
+//			sum := int32(0)
+//			if add {
+//				sum = dst[i][p][j]
+//			}
+//			for t := range terms {
+//				sum += low(x[i][t])*low(panel[p][t][j]) + high(x[i][t])*high(panel[p][t][j])
+//			}
+//			dst[i][p][j] = sum
 //		}
-//		dst[i][16*p+j] = sum
 //	}
 //
-// dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels.
+// dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.
 //
 //go:noescape
 func screen2AVX512(dst *int32, dstRow uintptr, dstPanel uintptr, panel *int32, panelStride uintptr, x *int32, xRow uintptr, xTerm uintptr, rows int, terms int, add bool)
 
-// screenVNNIAVX512 multiplies rows with panels of 16 kept rows, 1 at a time:
+// screenVNNIAVX512 multiplies rows with a panel of 16 kept rows:
 //
-//	for i, p, j := range rows, 1, 16 {
-//		sum := int32(0; if add { sum = dst[i][16*p+j] })
-//		for t := range terms {
-//			sum += low(x[i][t])*low(panels[p][t][j]) + high(x[i][t])*high(panels[p][t][j])
+//	for i := range rows {
+//		for p, j := range [1][16]sum {
+//			sum := int32(0)
+//			if add {
+//				sum = dst[i][p][j]
+//			}
+//			for t := range terms {
+//				sum += low(x[i][t])*low(panel[p][t][j]) + high(x[i][t])*high(panel[p][t][j])
+//			}
+//			dst[i][p][j] = sum
 //		}
-//		dst[i][16*p+j] = sum
 //	}
 //
-// dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels.
+// dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.
 //
 //go:noescape
 func screenVNNIAVX512(dst *int32, dstRow uintptr, dstPanel uintptr, panel *int32, panelStride uintptr, x *int32, xRow uintptr, xTerm uintptr, rows int, terms int, add bool)
 
-// screenVNNI2AVX512 multiplies rows with panels of 16 kept rows, 2 at a time:
+// screenVNNI2AVX512 multiplies rows with two panels of 16 kept rows:
 //
-//	for i, p, j := range rows, 2, 16 {
-//		sum := int32(0; if add { sum = dst[i][16*p+j] })
-//		for t := range terms {
-//			sum += low(x[i][t])*low(panels[p][t][j]) + high(x[i][t])*high(panels[p][t][j])
+//	for i := range rows {
+//		for p, j := range [2][16]sum {
+//			sum := int32(0)
+//			if add {
+//				sum = dst[i][p][j]
+//			}
+//			for t := range terms {
+//				sum += low(x[i][t])*low(panel[p][t][j]) + high(x[i][t])*high(panel[p][t][j])
+//			}
+//			dst[i][p][j] = sum
 //		}
-//		dst[i][16*p+j] = sum
 //	}
 //
-// dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels.
+// dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.
 //
 //go:noescape
 func screenVNNI2AVX512(dst *int32, dstRow uintptr, dstPanel uintptr, panel *int32, panelStride uintptr, x *int32, xRow uintptr, xTerm uintptr, rows int, terms int, add bool)

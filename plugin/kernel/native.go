@@ -55,7 +55,7 @@ type native struct {
 func (k *native) Screen(dst []int32, kept Packed[int32], first, n int, vectors []int32, words int) {
 	stride := kept.Columns
 	if m := len(vectors) / stride; m > 0 && n > 0 {
-		_ = dst[m*n-1]
+		_, _ = dst[m*n-1], kept.Data[(first+n)*stride-1]
 		for c := 0; c < words; c += BlockColumns {
 			eachPanels(k.screen, n/PanelRows, func(p int, tile tileOf[int32, int32]) {
 				tile(&dst[p*PanelRows], uintptr(wordSize*n), wordSize*PanelRows, &kept.Data[(first+p*PanelRows)*stride+c*PanelRows], uintptr(wordSize*PanelRows*stride),
@@ -76,6 +76,9 @@ func eachPanels[Sum float32 | float64 | int32, Value float32 | int32](tiles []ti
 
 func (k *native) Project(dst []float32, kept Packed[float32], vectors []float32) {
 	columns, n := kept.Columns, kept.Rows
+	if n > 0 {
+		_ = kept.Data[PackedLen(n, columns)-1]
+	}
 	for i := 0; i < len(vectors)/columns; i += nativeVectors {
 		m := min(nativeVectors, len(vectors)/columns-i)
 		eachPanels(k.project, PackedRows(n)/PanelRows, func(p int, tile tileOf[float64, float32]) {

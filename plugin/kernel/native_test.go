@@ -48,3 +48,27 @@ func TestNativeWiden(t *testing.T) {
 		}
 	})
 }
+
+// TestNativeProduct gives hosts' products operands that are too short by one value: each panics, where what is in assembly would go on.
+func TestNativeProduct(t *testing.T) {
+	eachNative(t, func(t *testing.T, n *kernel.Native) {
+		const rows, terms, count = 3, 5, 2
+		for name, p := range map[string]struct{ x, panels, dst int }{"": {}, "x": {x: 1}, "panels": {panels: 1}, "dst": {dst: 1}} {
+			product := &kernel.Product{X: make([]float32, rows*terms-p.x), XRow: terms, XTerm: 1, Rows: rows, Terms: terms,
+				Panels: make([]float32, count*terms*kernel.PanelRows-p.panels), PanelStride: terms * kernel.PanelRows, Count: count}
+			const row = count * kernel.PanelRows
+			panics := func(run func()) (panicked bool) {
+				defer func() { panicked = recover() != nil }()
+				run()
+				return false
+			}
+			short := name != ""
+			if panics(func() { n.Multiply(make([]float32, rows*row-p.dst), row, kernel.PanelRows, product, false) }) != short {
+				t.Errorf("Multiply, too short: %q", name)
+			}
+			if panics(func() { n.AddWide(make([]float64, rows*row-p.dst), row, kernel.PanelRows, product) }) != short {
+				t.Errorf("AddWide, too short: %q", name)
+			}
+		}
+	})
+}

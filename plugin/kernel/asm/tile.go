@@ -35,20 +35,19 @@ var tiles = []tile{
 
 // doc is the twin: the loop that a tile replaces.
 func (t tile) doc() []string {
-	value, sum, end := "float32", "float32(x[i][t] * panels[p][t][j])", "dst[i][16*p+j] = sum"
-	start := "0; if add { sum = dst[i][16*p+j] }"
+	value, product := "float32", "float32(x[i][t] * panel[p][t][j])"
 	if t.operation != multiplyFloats {
-		value, sum = "int32", "low(x[i][t])*low(panels[p][t][j]) + high(x[i][t])*high(panels[p][t][j])"
+		value, product = "int32", "low(x[i][t])*low(panel[p][t][j]) + high(x[i][t])*high(panel[p][t][j])"
 	}
+	start, end := []string{"\t\t\tsum := " + value + "(0)", "\t\t\tif add {", "\t\t\t\tsum = dst[i][p][j]", "\t\t\t}"}, "dst[i][p][j] = sum"
 	if t.wide {
-		start, end = "0", "dst[i][16*p+j] += float64(sum)"
+		start, end = start[:1], "dst[i][p][j] += float64(sum)"
 	}
-	return []string{fmt.Sprintf("multiplies rows with panels of 16 kept rows, %d at a time:", t.panels), "",
-		"\tfor i, p, j := range rows, " + fmt.Sprint(t.panels) + ", 16 {",
-		"\t\tsum := " + value + "(" + start + ")",
-		"\t\tfor t := range terms {", "\t\t\tsum += " + sum, "\t\t}",
-		"\t\t" + end, "\t}", "",
-		"dstRow, xRow and xTerm are the bytes from a row or a term to the next. dstPanel and panelStride are those between panels."}
+	lines := []string{"multiplies rows with " + []string{"a panel", "two panels"}[t.panels-1] + " of 16 kept rows:", "",
+		"\tfor i := range rows {", fmt.Sprintf("\t\tfor p, j := range [%d][16]sum {", t.panels)}
+	lines = append(lines, start...)
+	return append(lines, "\t\t\tfor t := range terms {", "\t\t\t\tsum += "+product, "\t\t\t}", "\t\t\t"+end, "\t\t}", "\t}", "",
+		"dstRow, xRow and xTerm are the bytes from a row or a term to the next; dstPanel and panelStride are those from a panel to the next.")
 }
 
 // tileRegisters are the registers of a tile: those that stay, and those that move along the terms.
@@ -60,6 +59,21 @@ type tileRegisters struct {
 	rows                reg.GPVirtual
 	panel, first, fifth reg.GPVirtual // move
 	left                reg.GPVirtual
+}
+
+// value is the memory of row i's value: first is in row 0, and fifth in row 4.
+func (r *tileRegisters) value(i int) operand.Mem {
+	base, row := r.first, i
+	if i > 4 {
+		base, row = r.fifth, i-4
+	}
+	switch row {
+	case 0:
+		return at(base, 0)
+	case 3:
+		return element(base, r.xRow3, 1, 0)
+	}
+	return element(base, r.xRow, row, 0)
 }
 
 func (a *assembler) tile(t tile) {
@@ -96,21 +110,14 @@ func (a *assembler) tile(t tile) {
 func (a *assembler) tileOf(t tile, r tileRegisters, height int) {
 	perPanel := 64 / a.bytes
 	width := perPanel * t.panels // in vectors
-	kept, sums := make([]reg.VecPhysical, width), make([][]reg.VecPhysical, height)
 	next := 0
-	take := func() reg.VecPhysical {
-		next++
-		return a.vector(next - 1)
+	take := func(n int) []reg.VecPhysical {
+		next += n
+		return a.registers[next-n : next]
 	}
-	for j := range kept {
-		kept[j] = take()
-	}
-	value, product := take(), take()
+	kept, value, product, sums := take(width), take(1)[0], take(1)[0], make([][]reg.VecPhysical, height)
 	for i := range sums {
-		sums[i] = make([]reg.VecPhysical, width)
-		for j := range sums[i] {
-			sums[i][j] = take()
-		}
+		sums[i] = take(width)
 	}
 	a.begin(t, r, sums)
 	a.MOVQ(a.parameter("panel"), r.panel)
@@ -129,21 +136,7 @@ func (a *assembler) tileOf(t tile, r tileRegisters, height int) {
 		a.VMOVUPS(from, kept[j])
 	}
 	for i := range height {
-		from := operand.Mem{Base: r.first}
-		if i > 4 {
-			from.Base = r.fifth
-		}
-		switch i {
-		case 1, 5:
-			from.Index, from.Scale = r.xRow, 1
-		case 2, 6:
-			from.Index, from.Scale = r.xRow, 2
-		case 3, 7:
-			from.Index, from.Scale = r.xRow3, 1
-		case 4:
-			from.Index, from.Scale = r.xRow, 4
-		}
-		a.VBROADCASTSS(from, value)
+		a.VBROADCASTSS(r.value(i), value)
 		for j, s := range sums[i] {
 			a.multiplyAdd(t.operation, value, kept[j], product, s)
 		}
