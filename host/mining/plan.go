@@ -66,7 +66,7 @@ func NewPlan(ctx context.Context, data *dataset.Dataset, p *projection.Projectio
 	if plan.selection, err = selectPairs(data, o); err != nil {
 		return nil, err
 	}
-	if plan.split, err = splitForPairs(o.Compute, p, plan.selection, o.Top, o.Counts); err != nil {
+	if plan.split, err = splitForPairs(o.Compute, sizeOfProjection(p), plan.selection, o.Top, o.Counts); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -121,7 +121,7 @@ func (p *Plan) dropZeros(ctx context.Context) error {
 	if p.options.Zero != option.ZeroSkip {
 		return nil
 	}
-	const step = 1 << 12 // pairs whose vectors are held at a time
+	step := max(64, min(1<<12, transformBytes/(8*p.projection.Width()))) // pairs whose vectors are held at a time
 	done := p.options.Progress.Count("look for zero vectors", len(p.selection.pairs))
 	queries, positives := map[int]bool{}, map[int]bool{} // rows that are zero vectors
 	for first := 0; first < len(p.selection.pairs); first += step {

@@ -62,11 +62,15 @@ func (c *demoCommand) do(a *app, cmd *cobra.Command) error {
 		return err
 	}
 	defer folder.Close()
-	p, err := projection.Fit(cmd.Context(), folder, projection.FitOptions{Threads: c.compute.threads, Memory: compute.Memory})
+	fit, mine := projection.FitOptions{Threads: c.compute.threads, Memory: compute.Memory}, mining.Options{Compute: compute}
+	if err := mining.CheckBeforeFit(folder, fit, mine); err != nil {
+		return err
+	}
+	p, err := projection.Fit(cmd.Context(), folder, fit)
 	if err != nil {
 		return err
 	}
-	result, err := mining.Mine(cmd.Context(), folder, p, mining.Options{Compute: compute})
+	result, err := mining.Mine(cmd.Context(), folder, p, mine)
 	if err != nil {
 		return err
 	}

@@ -177,7 +177,7 @@ func (f *computeFlags) open(ctx context.Context, m *meter, memory option.Budget)
 // What a process takes at most while it compiles the plugin, in bytes: so much, and so much for each core that compiles.
 // It was measured with 1 to 16 cores.
 const (
-	compileMemory     = 96 << 20
+	compileMemory     = 104 << 20
 	compileCoreMemory = 8 << 20
 )
 

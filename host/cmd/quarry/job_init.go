@@ -102,8 +102,10 @@ func (c *jobInit) do(a *app, cmd *cobra.Command) error {
 	defer closeEngine(ctx, e)
 	defer data.Close()
 	o.Mine.Engine = e
-	if err := mining.CheckPairs(data, o.Mine); err != nil { // Init does too, but after what may be a long fit
-		return err
+	if c.projection == "" {
+		if err := mining.CheckBeforeFit(data, fit, o.Mine); err != nil { // Init does too, but after what may be a long fit
+			return err
+		}
 	}
 	p, err := c.projectionOf(ctx, at, data, fit)
 	if err != nil {

@@ -80,7 +80,7 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	}
 	defer closeEngine(cmd.Context(), e)
 	defer data.Close()
-	r.Mine.Engine = e
+	r.Mine.Engine, r.Summarize = e, a.shows()
 	if c.projection != "" {
 		if r.Projection, err = projection.Load(c.projection); err != nil {
 			return err
@@ -94,14 +94,10 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	if done.Finished {
 		return a.finishedAlready(r.Outputs)
 	}
-	var s *run.Summary
-	if a.shows() { // its examples take reading the texts again
-		s = run.Summarize(data, done.Projection, done.Result, r.Outputs.Paths())
-	}
 	if err := c.writeStats(e, r.Outputs, seconds, done); err != nil {
 		return err
 	}
-	return a.summary(s, func(w io.Writer) error { return writeSummary(w, s) })
+	return a.summary(done.Summary, func(w io.Writer) error { return writeSummary(w, done.Summary) })
 }
 
 // run returns the run that the flags ask for: what to mine and to fit, and where to write.

@@ -29,7 +29,7 @@ func TestCompilingKeepsToTheMemory(t *testing.T) {
 	for _, row := range []struct {
 		mib          int64
 		threads, use int
-	}{{90, 8, 1}, {128, 8, 4}, {128, 2, 2}, {4096, 64, 64}} {
+	}{{90, 8, 1}, {128, 8, 3}, {128, 2, 2}, {4096, 64, 64}} {
 		flags := computeFlags{threads: row.threads}
 		if got := flags.wasm(&meter{}, option.ProcessBudget(row.mib<<20)).Threads; got != row.use {
 			t.Errorf("with %d threads and %d MiB, %d cores compile; expected %d", row.threads, row.mib, got, row.use)

@@ -78,29 +78,31 @@ var _ dataset.Texts = (*textFile)(nil)
 
 // OfIDs decodes the lines of those ids alone. A line that has another id by now is left out, as if it were not there.
 func (x *textFile) OfIDs(ids map[string]bool) (map[string]dataset.Text, error) {
+	texts := map[string]dataset.Text{}
 	rows, err := x.ids.Rows(ids)
-	if err != nil {
-		return nil, err
+	if err != nil || len(rows) == 0 {
+		return texts, err
 	}
 	wanted := make(map[int]bool, len(rows))
 	for _, row := range rows {
 		wanted[row] = true
 	}
-	texts := map[string]dataset.Text{}
-	row, found := 0, 0
+	row, found := -1, 0
 	err = x.folder.eachLine(x.name, nil, func(l *lineReader, line []byte) error {
-		if found == len(wanted) {
-			return errEnough
-		}
-		if row++; !wanted[row-1] {
+		if row++; !wanted[row] {
 			return nil
 		}
-		found++
 		t, err := parseText(l, line)
+		if err != nil {
+			return err
+		}
 		if ids[t.ID] {
 			texts[t.ID] = t
 		}
-		return err
+		if found++; found == len(wanted) {
+			return errEnough
+		}
+		return nil
 	})
 	return texts, err
 }
