@@ -54,7 +54,7 @@ type Options struct {
 	Memory int64
 	// Seed chooses the random subspace where there is one.
 	Seed uint64
-	// Machine makes what multiplies the matrices; nil means matrix.Wasm. The result does not depend on it.
+	// Machine makes what multiplies the matrices; nil means matrix.Fastest. The result does not depend on it.
 	Machine matrix.New
 	// Progress is told how many rows of a pass over the data are done, "fit" or "fit, pass 2"; may be nil. Rows whose
 	// sums were kept are done.
@@ -65,7 +65,7 @@ type Options struct {
 
 func (o Options) machine() matrix.New {
 	if o.Machine == nil {
-		return matrix.Wasm
+		return matrix.Fastest
 	}
 	return o.Machine
 }

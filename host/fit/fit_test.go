@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/matrix"
+	"github.com/quarry-hn/quarry/plugin/kernel"
 )
 
 // spectrum is rows with known variances in a random basis, made once.
@@ -230,10 +231,14 @@ func TestFlatSpectrumSaysWhatItTakes(t *testing.T) {
 	}
 }
 
-// TestRandomizedDoesNotDependOnMachine fits with the products of kernel.wat and with those in Go, and compares the bits.
+// TestRandomizedDoesNotDependOnMachine fits with the products of kernel.wat, with those in Go and with native ones, and compares the bits.
 func TestRandomizedDoesNotDependOnMachine(t *testing.T) {
 	var want *Result
-	for _, machine := range []matrix.New{matrix.Wasm, matrix.Plain} {
+	machines := []matrix.New{matrix.Wasm, matrix.Plain}
+	for _, n := range kernel.Natives() {
+		machines = append(machines, matrix.Native(n))
+	}
+	for _, machine := range machines {
 		got, err := fitRandomized(context.Background(), newSpectrum(300, 70, power(1)), Options{Variance: 0.9, Center: true, Threads: 2, Machine: machine, Progress: func(string, int, int) {}})
 		if err != nil {
 			t.Fatal(err)

@@ -7,10 +7,18 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/quarry-hn/quarry/plugin/kernel"
 )
 
 // machines are all there are. Every one of them has to pass what is here.
-var machines = map[string]New{"wasm": Wasm, "plain": Plain}
+var machines = func() map[string]New {
+	all := map[string]New{"wasm": Wasm, "plain": Plain}
+	for _, n := range kernel.Natives() {
+		all[n.Name()] = Native(n)
+	}
+	return all
+}()
 
 // sizes are on both sides of a panel's 16 columns, a lap's 32 rows and 256 terms.
 var sizes = []struct{ rows, terms, columns int }{{1, 1, 1}, {2, 3, 15}, {31, 16, 16}, {33, 17, 17}, {5, 255, 33}, {64, 256, 2}, {7, 257, 40}, {70, 600, 31}}
