@@ -3,8 +3,6 @@ package fit
 import (
 	"context"
 
-	"gonum.org/v1/gonum/blas/blas64"
-
 	"github.com/quarry-hn/quarry/host/matrix"
 	"github.com/quarry-hn/quarry/plugin/kernel"
 )
@@ -34,16 +32,12 @@ type covarianceNumbers struct {
 	Counted int // of these
 }
 
-// newCovariance is the sums of no row. Close its machine after use.
-func newCovariance(ctx context.Context, columns int, o Options) (*covariance, error) {
-	machine, err := o.machine()(ctx, covarianceBytes(columns), max(1, o.Threads))
-	if err != nil {
-		return nil, err
-	}
+// newCovariance is the sums of no row.
+func newCovariance(machine *matrix.Machine, columns int, o Options) *covariance {
 	c := &covariance{columns: columns, centred: o.Center, machine: machine, shift: make([]float32, columns)}
 	c.linear, c.squares, c.sums = make([]float64, columns), make([]float64, columns), machine.Gram(columns)
 	c.panels = machine.Panels(covarianceRows, columns).Data
-	return c, nil
+	return c
 }
 
 // covarianceBytes is the size of the matrices.
@@ -181,20 +175,4 @@ func (c *covariance) mean() []float32 {
 		}
 	}
 	return mean
-}
-
-// quadraticForm returns v^T S v, S being the symmetric matrix of sums.
-func (c *covariance) quadraticForm(v []float32) float64 {
-	d := c.columns
-	w := make([]float64, d)
-	for i, x := range v {
-		w[i] = float64(x)
-	}
-	form := 0.0
-	for i := range d {
-		row := c.row(i)
-		tail := blas64.Vector{N: d - i - 1, Inc: 1, Data: row[1:]}
-		form += w[i] * (row[0]*w[i] + 2*blas64.Dot(tail, blas64.Vector{N: d - i - 1, Inc: 1, Data: w[i+1:]}))
-	}
-	return form
 }

@@ -72,11 +72,11 @@ func (s *subspace) sample(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	all, err := s.gramComponents(n)
+	half, err := s.gramComponents(ctx, n/2)
 	if err != nil {
 		return 0, err
 	}
-	half, err := s.gramComponents(n / 2)
+	all, err := s.gramComponents(ctx, n)
 	if err != nil || n == s.source.Rows() {
 		return all, err
 	}
@@ -85,7 +85,7 @@ func (s *subspace) sample(ctx context.Context) (int, error) {
 }
 
 // gramComponents is how many components hold the target's share of the variance of the first n columns that the Gram matrix is of.
-func (s *subspace) gramComponents(n int) (int, error) {
+func (s *subspace) gramComponents(ctx context.Context, n int) (int, error) {
 	g := s.gram
 	mean, all := make([]float64, n), 0.0 // of the Gram matrix's rows
 	if s.o.Center {
@@ -96,7 +96,13 @@ func (s *subspace) gramComponents(n int) (int, error) {
 			all += mean[i] / float64(n)
 		}
 	}
-	spectrum, err := newEigen(n, func(i, j int) float64 { return g.Data[i*g.Stride+j] - mean[i] - mean[j] + all })
+	centred := make([]float64, n*n)
+	for i := range n {
+		for j := i; j < n; j++ {
+			centred[i*n+j] = g.Data[i*g.Stride+j] - mean[i] - mean[j] + all
+		}
+	}
+	spectrum, err := s.room.newEigen(ctx, n, centred, n)
 	if err != nil {
 		return 0, err
 	}

@@ -36,7 +36,7 @@ type Keep struct {
 
 // keepFormat names what the file has, and the arithmetic that its numbers come from: a change of either takes another
 // name.
-const keepFormat = "quarry.fit.v2"
+const keepFormat = "quarry.fit.v3"
 
 // keepAfter is how long a fit works before it keeps its sums. It works 20 times as long as the file took to write,
 // where that is longer.

@@ -221,7 +221,7 @@ func TestKeptOfOtherMemory(t *testing.T) {
 	o := Options{Components: 20, Machine: matrix.Plain, Threads: 2, Keep: &Keep{File: filepath.Join(t.TempDir(), "fit"), Of: "this", Resume: true, Rows: 1}}
 	interrupted(t, f, s, o, 4)
 	o.Keep = &Keep{File: o.Keep.File, Of: "this", Resume: true}
-	o.Memory = subspaceMemory(400, 200)
+	o.Memory = subspaceMemory(400, 200, o)
 	alone := o
 	alone.Keep = nil
 	want, reads := interrupted(t, f, s, alone, 0)

@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/quarry-hn/quarry/host/matrix"
 )
 
@@ -65,6 +67,7 @@ type subspace struct {
 	image    matrix.Panels // d x l: C times basis
 	rotation matrix.Panels // l x l: what the basis or its image is multiplied with
 	gram     matrix.Gram   // l x l
+	room     *eigenRoom
 
 	random    *rand.Rand
 	generator *rand.PCG // what random draws from
@@ -94,20 +97,21 @@ func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error)
 	s := &subspace{source: rows, o: o, generator: rand.NewPCG(o.Seed, 1), shift: make([]float32, d), linear: make([]float64, d), squares: make([]float64, d)}
 	s.random = rand.New(s.generator)
 	s.Largest = min(maxSubspace, d, max(rows.Rows(), 1))
-	for o.Memory > 0 && subspaceMemory(d, s.Largest) > o.Memory {
+	for o.Memory > 0 && subspaceMemory(d, s.Largest, o) > o.Memory {
 		if s.Largest <= leastSubspace {
-			return nil, &MemoryError{o.Memory, subspaceMemory(d, s.Largest)}
+			return nil, &MemoryError{o.Memory, subspaceMemory(d, s.Largest, o)}
 		}
 		s.Largest, s.bounded = max(s.Largest*7/8, leastSubspace), true
 	}
 	var err error
-	if s.machine, err = o.machine()(ctx, matrixBytes(d, s.Largest), max(1, o.Threads)); err != nil {
+	if s.machine, err = o.machine()(ctx, matrixBytes(d, s.Largest, o), max(1, o.Threads)); err != nil {
 		return nil, err
 	}
 	s.block = s.machine.Rows(subspaceRows, d)
 	s.product = s.machine.Panels(subspaceRows, s.Largest)
 	s.basis, s.image = s.machine.Panels(d, s.Largest), s.machine.Panels(d, s.Largest)
 	s.rotation, s.gram = s.machine.Panels(s.Largest, s.Largest), s.machine.Gram(s.Largest)
+	s.room = newEigenRoom(s.machine, s.Largest, o)
 	return s, nil
 }
 
@@ -115,13 +119,14 @@ func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error)
 const leastSubspace = 128
 
 // matrixBytes is the size of the matrices for up to l columns.
-func matrixBytes(d, l int) int {
-	return 2*matrix.PanelBytes(d, l) + matrix.PanelBytes(subspaceRows, l) + matrix.PanelBytes(l, l) + matrix.RowBytes(subspaceRows, d) + matrix.GramBytes(l) + 6*64
+func matrixBytes(d, l int, o Options) int {
+	return 2*matrix.PanelBytes(d, l) + matrix.PanelBytes(subspaceRows, l) + matrix.PanelBytes(l, l) + matrix.RowBytes(subspaceRows, d) + matrix.GramBytes(l) +
+		eigenBytes(l, o) + 6*64
 }
 
-// subspaceMemory is what a fit holds: the matrices, LAPACK's, and the components.
-func subspaceMemory(d, l int) int64 {
-	return int64(matrixBytes(d, l)) + 16*int64(l)*int64(l) + 12*int64(d)*int64(l)
+// subspaceMemory is what a fit holds: the matrices, vectors of values that are close to one another, and the components.
+func subspaceMemory(d, l int, o Options) int64 {
+	return int64(matrixBytes(d, l, o)) + 8*int64(l)*int64(l) + 4*int64(d)*int64(l)
 }
 
 // width sets how many columns basis, image and product have.
@@ -324,11 +329,11 @@ func (s *subspace) afterPass(ctx context.Context) (*Result, error) {
 	case 2:
 		return nil, s.orthonormalize(ctx, 2)
 	}
-	g, by := s.gram, divisor(s.Counted, s.o)
-	spectrum, err := newEigen(s.Columns, func(i, j int) float64 { return g.Data[i*g.Stride+j] / by })
+	spectrum, err := s.room.newEigen(ctx, s.Columns, s.gram.Data, s.gram.Stride)
 	if err != nil {
 		return nil, err
 	}
+	floats.Scale(1/divisor(s.Counted, s.o), spectrum.values)
 	next, err := s.next(spectrum.values)
 	if err != nil {
 		return nil, err
@@ -419,7 +424,12 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 				scale[i] = 1 / math.Sqrt(x)
 			}
 		}
-		spectrum, err := newEigen(l, func(i, j int) float64 { return g.Data[i*g.Stride+j] * scale[i] * scale[j] })
+		for i := range l {
+			for j := i; j < l; j++ {
+				g.Data[i*g.Stride+j] *= scale[i] * scale[j]
+			}
+		}
+		spectrum, err := s.room.newEigen(ctx, l, g.Data, g.Stride)
 		if err != nil {
 			return err
 		}
@@ -433,11 +443,16 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 			return fmt.Errorf("%w: the vectors do not vary", ErrNothingToFit)
 		}
 		s.Exhausted = s.Exhausted || rank < l
-		vectors, err := spectrum.vectors(rank)
-		if err != nil {
+		s.rotation = s.rotation.OfRows(l).FirstColumns(rank)
+		if err := spectrum.vectors(ctx, s.rotation); err != nil {
 			return err
 		}
-		s.setRotation(l, rank, func(i, j int) float64 { return scale[i] * vectors[j*l+i] / math.Sqrt(values[j]) })
+		for i := range l {
+			for j := range rank {
+				at := s.rotation.Index(i, j)
+				s.rotation.Data[at] = float32(scale[i] * float64(s.rotation.Data[at]) / math.Sqrt(values[j]))
+			}
+		}
 		s.basis = s.basis.FirstColumns(rank)
 		if err := s.machine.PanelsTimes(ctx, s.basis, s.image, s.rotation); err != nil {
 			return err
@@ -447,42 +462,19 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 	return nil
 }
 
-// setRotation fills the rotation, of l rows.
-func (s *subspace) setRotation(l, columns int, at func(i, j int) float64) {
-	s.rotation = s.rotation.FirstColumns(columns)
-	clear(s.rotation.Data)
-	for i := range l {
-		for j := range columns {
-			s.rotation.Data[s.rotation.Index(i, j)] = float32(at(i, j))
-		}
-	}
-}
-
 // result is the best components within the subspace, and the variances M gives them.
 func (s *subspace) result(ctx context.Context, spectrum *eigen) (*Result, error) {
-	values, l := spectrum.values, spectrum.n
-	vectors, err := spectrum.vectors(l)
-	if err != nil {
-		return nil, err
-	}
-	s.setRotation(l, l, func(i, j int) float64 { return vectors[j*l+i] })
-	if err := s.machine.PanelsTimes(ctx, s.image, s.basis, s.rotation); err != nil {
-		return nil, err
-	}
+	l := spectrum.n
 	if s.o.Components > l {
 		return nil, tooMany(s.o.Components, l)
 	}
+	s.rotation = s.rotation.OfRows(l).FirstColumns(l)
+	if err := spectrum.vectors(ctx, s.rotation); err != nil {
+		return nil, err
+	}
+	if err := s.machine.PanelsTimes(ctx, s.image, s.basis, s.rotation); err != nil {
+		return nil, err
+	}
 	r := &Result{Mean: s.shift, Rows: s.Counted, Total: s.Total}
-	return r, r.appendComponents(ctx, l, s.o, func(i int) ([]float32, float64) {
-		v := make([]float64, s.image.Rows)
-		square := 0.0
-		for c := range v {
-			v[c] = float64(s.image.Data[s.image.Index(c, i)])
-			square += v[c] * v[c]
-		}
-		for c := range v {
-			v[c] /= math.Sqrt(square)
-		}
-		return withSign(v), values[i]
-	})
+	return r, r.setComponents(ctx, s.image, spectrum.values, s.o)
 }
