@@ -30,6 +30,8 @@ type covariance struct {
 type covarianceNumbers struct {
 	Read    int // rows of the source that are in the sums
 	Counted int // of these
+	Columns int // of the subspace that is then taken, and the most that there is room for; 0 where the covariance is decomposed
+	Largest int
 }
 
 // newCovariance is the sums of no row.
@@ -52,22 +54,27 @@ func (c *covariance) matrices() matrices {
 	}
 }
 
-// load takes up the sums that were kept, if there are any.
-func (c *covariance) load(rows Source, keep *Keep) {
+// load takes up the sums that were kept, and reports whether there are any.
+func (c *covariance) load(rows Source, keep *Keep) bool {
 	var at covarianceNumbers
+	var filled matrices
 	kept := keep.load(stageCovariance, &at, func(*stateFile) (matrices, bool) {
-		return c.matrices(), 0 <= at.Counted && at.Counted <= at.Read && at.Read <= rows.Rows()
+		if at.Counted < 0 || at.Counted > at.Read || at.Read > rows.Rows() || at.Largest != c.Largest || at.Columns < min(1, c.Largest) || at.Columns > c.Largest {
+			return matrices{}, false
+		}
+		filled = c.matrices()
+		return filled, true
 	})
 	if !kept {
-		c.matrices().clear()
-		at = covarianceNumbers{}
+		filled.clear()
+		return false
 	}
 	c.covarianceNumbers = at
+	return true
 }
 
 // accumulate makes the pass over the rows, or what is left of it. Without Center the shift is 0.
 func (c *covariance) accumulate(ctx context.Context, rows Source, o Options) error {
-	c.load(rows, o.Keep)
 	n, read := rows.Rows(), make([]float32, covarianceRows*c.columns)
 	o.Progress("fit", c.Read, n)
 	for {

@@ -43,7 +43,7 @@ func newEigenRoom(machine *matrix.Machine, n int, o Options) *eigenRoom {
 
 // eigenBytes is what a room takes of the machine's memory.
 func eigenBytes(n int, o Options) int {
-	return matrix.RowBytes(1, updateFloats(n)) + matrix.UpdateBytes(max(1, o.Threads)) + 64*(1+max(1, o.Threads))
+	return matrix.RowBytes(1, updateFloats(n)) + matrix.ScratchBytes(max(1, o.Threads)) + 64*(1+max(1, o.Threads))
 }
 
 var errNoConvergence = errors.New("the eigenvalues of the covariance did not converge")

@@ -97,7 +97,7 @@ func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 		o.Progress = func(string, int, int) {}
 	}
 	if d > MaxExact {
-		return fitKept(ctx, rows, o, fitRandomized)
+		return fitKept(ctx, rows, o, fitWide)
 	}
 	if need := exactMemory(d, o); o.Memory > 0 && need > o.Memory {
 		return nil, &MemoryError{o.Memory, need}
@@ -139,6 +139,7 @@ func fitExact(ctx context.Context, rows Source, o Options) (_ *Result, err error
 	}
 	defer func() { err = errors.Join(err, machine.Close(ctx)) }()
 	c := newCovariance(machine, d, o)
+	c.load(rows, o.Keep)
 	if err := c.accumulate(ctx, rows, o); err != nil {
 		return nil, err
 	}

@@ -75,6 +75,15 @@ func power(p float64) func(int) float64 {
 	return func(i int) float64 { return math.Pow(float64(1+i), -p/2) }
 }
 
+// fitRandomized makes passes over the rows, and fitByCovariance holds the covariance.
+func fitRandomized(ctx context.Context, rows Source, o Options) (*Result, error) {
+	return fitSubspace(ctx, rows, o, func(int, int, int) bool { return false })
+}
+
+func fitByCovariance(ctx context.Context, rows Source, o Options) (*Result, error) {
+	return fitSubspace(ctx, rows, o, func(int, int, int) bool { return true })
+}
+
 func TestRandomizedIsNearExact(t *testing.T) {
 	ctx := context.Background()
 	for _, test := range []struct {
@@ -102,23 +111,26 @@ func TestRandomizedIsNearExact(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := fitRandomized(ctx, s, o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			k, l := len(exact.Variances), len(got.Variances)
-			if l < k || float64(l) > math.Ceil(1.03*float64(k)) {
-				t.Errorf("%d components; exactly it is %d", l, k)
-			}
-			if got.Rows != exact.Rows || math.Abs(got.Total/exact.Total-1) > 1e-5 {
-				t.Errorf("%d rows of variance %v; exactly %d of %v", got.Rows, got.Total, exact.Rows, exact.Total)
-			}
-			for i := range exact.Mean {
-				if math.Abs(float64(got.Mean[i]-exact.Mean[i])) > 1e-5 {
-					t.Fatalf("mean of column %d is %v; exactly %v", i, got.Mean[i], exact.Mean[i])
+			checkMeasured(t, s, exact, o)
+			for name, wide := range map[string]func(context.Context, Source, Options) (*Result, error){"passes": fitRandomized, "covariance": fitByCovariance} {
+				got, err := wide(ctx, s, o)
+				if err != nil {
+					t.Fatal(err)
 				}
+				k, l := len(exact.Variances), len(got.Variances)
+				if l < k || float64(l) > math.Ceil(1.03*float64(k)) {
+					t.Errorf("%s: %d components; exactly it is %d", name, l, k)
+				}
+				if got.Rows != exact.Rows || math.Abs(got.Total/exact.Total-1) > 1e-5 {
+					t.Errorf("%s: %d rows of variance %v; exactly %d of %v", name, got.Rows, got.Total, exact.Rows, exact.Total)
+				}
+				for i := range exact.Mean {
+					if math.Abs(float64(got.Mean[i]-exact.Mean[i])) > 1e-5 {
+						t.Fatalf("%s: mean of column %d is %v; exactly %v", name, i, got.Mean[i], exact.Mean[i])
+					}
+				}
+				checkMeasured(t, s, got, o)
 			}
-			checkMeasured(t, s, got, o)
 		})
 	}
 }

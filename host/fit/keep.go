@@ -52,6 +52,19 @@ const (
 // Kept reports whether File has what the fit has done that this Keep was given to.
 func (k *Keep) Kept() bool { return k != nil && k.kept }
 
+// at reports whether File says that it is at that stage of this fit.
+func (k *Keep) at(stage string) bool {
+	if k == nil || !k.Resume {
+		return false
+	}
+	f, err := openState(k.File)
+	if err != nil {
+		return false
+	}
+	defer f.close()
+	return k.owns(f) && f.content.Metadata["stage"] == stage
+}
+
 // Has reports whether File says that it is of the fit that Of names. Only the fit itself looks whether the file is sound.
 func (k *Keep) Has() bool {
 	f, err := openState(k.File)

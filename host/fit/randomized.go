@@ -28,19 +28,37 @@ const maxSubspace = 2048
 // The eigenvalues of M are the variances along the best directions within the span of C C Q. Where their sum does not
 // reach the target, U gets more random columns, and passes 4 to 6 are as passes 1 to 3, with the mean that is known. The
 // rows are only ever held a block at a time, C never. The sums of a pass are kept in Options.Keep after any block.
-func fitRandomized(ctx context.Context, rows Source, o Options) (_ *Result, err error) {
+func fitSubspace(ctx context.Context, rows Source, o Options, holds func(rows, columns, subspace int) bool) (_ *Result, err error) {
 	if o.Components == 0 && o.Variance == 1 {
 		return nil, fmt.Errorf("%w: all of the variance of %d columns takes as many components: choose less --variance, or --no-pca", ErrOption, rows.Columns())
 	}
-	s, err := newSubspace(ctx, rows, o)
+	held := o.Keep.at(stageCovariance)
+	s, err := newSubspace(ctx, rows, o, held)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.machine.Close(ctx)) }()
 	if !s.resume() {
-		if err := s.start(ctx); err != nil {
+		l, err := s.firstGuess(ctx)
+		if err != nil {
 			return nil, err
 		}
+		if holds(rows.Rows(), rows.Columns(), l) != held {
+			other, err := newSubspace(ctx, rows, o, !held)
+			if err != nil {
+				return nil, err
+			}
+			if err := s.machine.Close(ctx); err != nil {
+				return nil, errors.Join(err, other.machine.Close(ctx))
+			}
+			s = other
+		}
+		if err := s.start(ctx, l); err != nil {
+			return nil, err
+		}
+	}
+	if s.covariance != nil {
+		return s.fitHeld(ctx)
 	}
 	for {
 		if err := s.pass(ctx); err != nil {
@@ -69,6 +87,8 @@ type subspace struct {
 	gram     matrix.Gram   // l x l
 	room     *eigenRoom
 
+	covariance *covariance // where it is held
+
 	random    *rand.Rand
 	generator *rand.PCG // what random draws from
 
@@ -92,7 +112,9 @@ type subspaceNumbers struct {
 // subspaceRows is how many rows are multiplied at a time: no power of two, for panels that far apart would fall into the same few cache lines.
 const subspaceRows = 500
 
-func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error) {
+// newSubspace is a subspace that is improved by passes over the rows, or, with held, by the covariance, where there is
+// memory for it.
+func newSubspace(ctx context.Context, rows Source, o Options, held bool) (*subspace, error) {
 	d := rows.Columns()
 	s := &subspace{source: rows, o: o, generator: rand.NewPCG(o.Seed, 1), shift: make([]float32, d), linear: make([]float64, d), squares: make([]float64, d)}
 	s.random = rand.New(s.generator)
@@ -103,9 +125,18 @@ func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error)
 		}
 		s.Largest, s.bounded = max(s.Largest*7/8, leastSubspace), true
 	}
+	held = held && (o.Memory == 0 || subspaceMemory(d, s.Largest, o)+heldMemory(d) <= o.Memory)
+	bytes := matrixBytes(d, s.Largest, o)
+	if held {
+		bytes += covarianceBytes(d)
+	}
 	var err error
-	if s.machine, err = o.machine()(ctx, matrixBytes(d, s.Largest, o), max(1, o.Threads)); err != nil {
+	if s.machine, err = o.machine()(ctx, bytes, max(1, o.Threads)); err != nil {
 		return nil, err
+	}
+	if held {
+		s.covariance = newCovariance(s.machine, d, o)
+		s.covariance.Largest = s.Largest
 	}
 	s.block = s.machine.Rows(subspaceRows, d)
 	s.product = s.machine.Panels(subspaceRows, s.Largest)
@@ -205,6 +236,13 @@ func (s *subspace) keepIfDue() (err error) {
 
 // resume fills in what was kept, and reports whether there was something.
 func (s *subspace) resume() bool {
+	if s.covariance != nil {
+		kept := s.covariance.load(s.source, s.o.Keep)
+		if kept {
+			s.width(s.covariance.Columns)
+		}
+		return kept
+	}
 	fresh := s.subspaceNumbers
 	var kept subspaceNumbers
 	var filled matrices
@@ -228,11 +266,12 @@ func (s *subspace) resume() bool {
 	return false
 }
 
-// start makes the basis of the first pass.
-func (s *subspace) start(ctx context.Context) error {
-	l, err := s.firstGuess(ctx)
-	if err != nil {
-		return err
+// start makes the basis of the first pass, or begins with the covariance.
+func (s *subspace) start(ctx context.Context, l int) (err error) {
+	if s.covariance != nil {
+		s.covariance.Columns = l
+		s.width(l)
+		return nil
 	}
 	s.grow(0, l)
 	if s.o.Center {
@@ -246,7 +285,7 @@ func (s *subspace) start(ctx context.Context) error {
 func (s *subspace) nextPass() {
 	s.Pass, s.Read, s.Counted = s.Pass+1, 0, 0
 	if s.ofGram() {
-		clear(s.gram.Data)
+		clear(s.gram.FirstColumns(s.image.Columns).Data)
 	} else {
 		clear(s.image.Data)
 	}
@@ -413,7 +452,7 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 			s.basis, s.image = s.image, s.basis
 		}
 		l := s.image.Columns
-		clear(s.gram.Data)
+		clear(s.gram.FirstColumns(s.image.Columns).Data)
 		if err := s.machine.AddGram(ctx, s.gram, s.image); err != nil {
 			return err
 		}

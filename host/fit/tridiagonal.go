@@ -2,6 +2,7 @@ package fit
 
 import (
 	"context"
+	"math"
 
 	"gonum.org/v1/gonum/blas/blas64"
 	"gonum.org/v1/gonum/floats"
@@ -40,7 +41,6 @@ type reduction struct {
 	threads  int
 	w        []float64             // blockReflections vectors of n: with the v of the block, A - V W^T - W V^T is the matrix
 	partials [mostChunks][]float64 // products of the chunks
-	sums     [][2]float64
 }
 
 // tridiagonalize overwrites the upper triangle of a symmetric matrix of n rows, stride apart.
@@ -132,14 +132,10 @@ func (r *reduction) times(ctx context.Context, w, x []float64, at int) error {
 	return nil
 }
 
-// chunkStart is the first row of a chunk of a triangle of m rows, which become shorter by one.
+// chunkStart is the first row of a chunk of a triangle of m rows, which become shorter by one: the rows from r on have
+// about (m-r)^2/2 elements.
 func chunkStart(m, chunk, chunks int) int {
-	// The rows from r on have (m-r)^2/2 elements.
-	r := 0
-	for (m-r)*(m-r)*chunks > m*m*(chunks-chunk) {
-		r++
-	}
-	return r
+	return m - int(math.Sqrt(float64(m*m)*float64(chunks-chunk)/float64(chunks)))
 }
 
 // update applies the reflections of rows first to end-1 to the rows from end on.

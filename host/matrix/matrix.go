@@ -56,7 +56,7 @@ type Machine struct {
 	lanes    int
 	memory   []byte
 	used     int
-	updates  []Panels // for Update, of each lane
+	scratch  []Panels // of each lane, for Update and AddProduct
 }
 
 // New makes a machine with room for matrices of so many bytes together, each rounded up to 64, and so many lanes. Wasm and Plain are what
