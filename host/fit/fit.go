@@ -53,14 +53,16 @@ type Options struct {
 	Center bool
 	// Threads is the number of goroutines; the result does not depend on it.
 	Threads int
-	// Memory is how many bytes there are for the matrices; 0 means no bound.
+	// Memory is how many bytes there are for the matrices; 0 means no bound. Up to MaxExact columns, the result does not
+	// depend on it. Of more columns, the fit holds the covariance only where there is room for it, and its subspace is no
+	// larger than there is room for: where that makes a difference, the result has other bits, to the same precision.
 	Memory int64
 	// Seed chooses the random subspace where there is one.
 	Seed uint64
 	// Machine makes what multiplies the matrices; nil means matrix.Wasm. The result does not depend on it.
 	Machine matrix.New
-	// Progress is told how many rows of a pass over the data are done, "fit" or "fit, pass 2"; may be nil. Rows whose
-	// sums were kept are done.
+	// Progress is told how many rows of a pass over the data are done, "fit" or "fit, pass 2", or how many "fit, products"
+	// with the covariance; may be nil. Rows whose sums were kept are done.
 	Progress func(pass string, done, total int)
 	// Keep is where the fit keeps what it has done; nil means nowhere. The result does not depend on it.
 	Keep *Keep
@@ -83,8 +85,9 @@ type Result struct {
 	Captured   float64   // sum of Variances
 }
 
-// Fit finds the components. Up to MaxExact columns it makes one pass over the rows for their covariance, in float64, and decomposes it.
-// Of more columns it takes a random subspace, which it improves in a few passes; see fitRandomized.
+// Fit finds the components. Up to MaxExact columns it makes one pass over the rows for their covariance, and decomposes it
+// in float64. Of more columns it takes a random subspace, which it improves by products with the covariance; see
+// fitSubspace.
 func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 	d := rows.Columns()
 	if o.Components > d {

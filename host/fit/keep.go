@@ -10,8 +10,8 @@ import (
 // Keep is a file in which a fit keeps what it has done, so that a fit of the same rows with the same options goes on
 // from there, to the same bits. It is for one fit. A nil *Keep keeps nothing.
 //
-// A fit by the covariance keeps 8 bytes times the square of the columns, which is at most 34 MB. A wide fit keeps 8
-// bytes times the columns of the rows times those of the subspace: 100 MB for 12,800 by 976. While one file replaces
+// A fit by the covariance keeps 8 bytes times the square of the columns: 34 MB for 2,048, and 254 MB for 5,632. A fit by
+// passes keeps 8 bytes times the columns of the rows times those of the subspace: 100 MB for 12,800 by 976. While one file replaces
 // another there are two of them. The caller removes the file.
 type Keep struct {
 	// File is the path. Its folder has to be there, unless Prepare makes it.

@@ -2,7 +2,6 @@ package fit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -15,51 +14,8 @@ import (
 // maxSubspace is the largest subspace that is tried. The eigenproblem of a larger one would take longer than the passes over the rows.
 const maxSubspace = 2048
 
-// fitRandomized finds the leading components in a random subspace, by subspace iteration and Rayleigh-Ritz (Halko, Martinsson and
-// Tropp, Finding structure with randomness, SIAM Review 53, 2011: algorithm 4.4 with a power scheme, and section 5.1), the basis made
-// orthonormal by SVQB (Stathopoulos and Wu, SIAM J. Sci. Comput. 23, 2002), and the subspace grown until it holds the variance asked for.
-//
-// With C the covariance, Q a basis of l random columns, and orth their orthonormal basis:
-//
-//	Z = C Q                     pass 1, with the mean and the total variance, the trace of C
-//	U = orth(Z); Z = C U        pass 2
-//	U = orth(Z); M = U' C U     pass 3, half the work of the others
-//
-// The eigenvalues of M are the variances along the best directions within the span of C C Q. Where their sum does not
-// reach the target, U gets more random columns, and passes 4 to 6 are as passes 1 to 3, with the mean that is known. The
-// rows are only ever held a block at a time, C never. The sums of a pass are kept in Options.Keep after any block.
-func fitSubspace(ctx context.Context, rows Source, o Options, holds func(rows, columns, subspace int) bool) (_ *Result, err error) {
-	if o.Components == 0 && o.Variance == 1 {
-		return nil, fmt.Errorf("%w: all of the variance of %d columns takes as many components: choose less --variance, or --no-pca", ErrOption, rows.Columns())
-	}
-	held := o.Keep.at(stageCovariance)
-	s, err := newSubspace(ctx, rows, o, held)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.machine.Close(ctx)) }()
-	if !s.resume() {
-		l, err := s.firstGuess(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if holds(rows.Rows(), rows.Columns(), l) != held {
-			other, err := newSubspace(ctx, rows, o, !held)
-			if err != nil {
-				return nil, err
-			}
-			if err := s.machine.Close(ctx); err != nil {
-				return nil, errors.Join(err, other.machine.Close(ctx))
-			}
-			s = other
-		}
-		if err := s.start(ctx, l); err != nil {
-			return nil, err
-		}
-	}
-	if s.covariance != nil {
-		return s.fitHeld(ctx)
-	}
+// byPasses improves the subspace by passes over the rows, until it holds what was asked for.
+func (s *subspace) byPasses(ctx context.Context) (*Result, error) {
 	for {
 		if err := s.pass(ctx); err != nil {
 			return nil, err
