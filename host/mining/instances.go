@@ -55,18 +55,17 @@ func (c Compute) open(ctx context.Context, p *projection.Projection, split memor
 	if s.perSecond, err = e.Speed(ctx); err != nil {
 		return nil, err
 	}
-	for range split.instances {
+	s.all = make([]engine.Client, split.instances)
+	return s, parallel.Each(ctx, len(s.all), len(s.all), func(_, number int) error {
 		i, err := e.Open(ctx)
 		if err != nil {
-			return nil, err
-		}
-		s.all = append(s.all, engine.Client{Instance: i})
-	}
-	return s, s.each(ctx, func(i engine.Client) error {
-		if err := i.Reset(ctx, split.instanceLimit); err != nil {
 			return err
 		}
-		return i.LoadProjection(ctx, p.File)
+		s.all[number] = engine.Client{Instance: i}
+		if err := s.all[number].Reset(ctx, split.instanceLimit); err != nil {
+			return err
+		}
+		return s.all[number].LoadProjection(ctx, p.File)
 	})
 }
 
@@ -79,7 +78,9 @@ func (s *instances) each(ctx context.Context, f func(engine.Client) error) error
 func (s *instances) close(ctx context.Context) error {
 	var errs []error
 	for _, i := range s.all {
-		errs = append(errs, i.Close(context.WithoutCancel(ctx)))
+		if i.Instance != nil { // it was opened
+			errs = append(errs, i.Close(context.WithoutCancel(ctx)))
+		}
 	}
 	s.all = nil
 	return errors.Join(append(errs, s.closeEngine())...)

@@ -152,7 +152,7 @@ func prepare(data *dataset.Dataset, o FitOptions) (*fitRows, FitOptions, error) 
 	}
 	rows, err := newFitRows(p, models, o)
 	if err == nil {
-		p.DataSHA256, err = rows.fingerprint()
+		p.DataSHA256, err = rows.fingerprint(option.Threads(o.Threads))
 	}
 	return rows, o, err
 }

@@ -47,21 +47,21 @@ them.`,
 }
 
 func (c *demoCommand) do(a *app, cmd *cobra.Command) error {
-	e, err := c.compute.open(cmd)
+	meter := a.newMeter()
+	compute, err := c.compute.options(cmd, meter)
 	if err != nil {
 		return err
 	}
-	defer closeEngine(cmd.Context(), e)
+	compute.Progress = nil // it takes a second
+	if compute.Engine, err = c.compute.open(cmd.Context(), meter, compute.Memory); err != nil {
+		return err
+	}
+	defer closeEngine(cmd.Context(), compute.Engine)
 	folder, err := demo.Open()
 	if err != nil {
 		return err
 	}
 	defer folder.Close()
-	compute, err := c.compute.options(e, a.newMeter())
-	if err != nil {
-		return err
-	}
-	compute.Progress = nil // it takes a second
 	p, err := projection.Fit(cmd.Context(), folder, projection.FitOptions{Threads: c.compute.threads, Memory: compute.Memory})
 	if err != nil {
 		return err

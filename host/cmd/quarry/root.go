@@ -200,6 +200,9 @@ func exitCode(err error) int {
 	return exitFailure
 }
 
+// shows reports whether a summary is printed.
+func (a *app) shows() bool { return a.json || !a.quiet }
+
 // summary prints what a command did: data as JSON with --json, nothing with --quiet, or else what text writes.
 func (a *app) summary(data any, text func(w io.Writer) error) error {
 	switch {

@@ -89,8 +89,9 @@ func checkIDs(t testing.TB, ids *dataset.StoredIDs, err error, path string, data
 	datasettest.CheckIDs(t, ids, want)
 }
 
-// A file is read twice where an id is given twice, each time with buffers of 128 KiB, and some 45 KiB to decompress it.
-const readBuffers = 1<<18 + 1<<17
+// A file is read twice where an id is given twice, each time with buffers of 128 KiB, aheadBytes, and some 45 KiB to
+// decompress it.
+const readBuffers = 1<<18 + 1<<17 + 2*aheadBytes
 
 func readPlain(t testing.TB, data []byte) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
@@ -182,7 +183,7 @@ func FuzzTexts(f *testing.F) {
 			ids, err := readTexts(t, name, file, len(data))
 			checkIDs(t, ids, err, "dir/"+name, data, simpleTextID)
 			if err == nil {
-				checkTexts(t, &textFile{oneFile(name, file), name}, ids, data)
+				checkTexts(t, &textFile{oneFile(name, file), name, ids}, ids, data)
 			}
 		}
 		text, whole := []byte(nil), false
