@@ -55,7 +55,8 @@ type Options struct {
 	Threads int
 	// Memory is how many bytes there are for the matrices; 0 means no bound. Up to MaxExact columns, the result does not
 	// depend on it. Of more columns, the fit holds the covariance only where there is room for it, and its subspace is no
-	// larger than there is room for: where that makes a difference, the result has other bits, to the same precision.
+	// larger than there is room for. Where that makes a difference, the result is another one, and may have up to 3 % more
+	// components for the same variance.
 	Memory int64
 	// Seed chooses the random subspace where there is one.
 	Seed uint64
