@@ -67,7 +67,7 @@ func (s *subspace) sample(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	clear(s.gram.Data)
-	err = s.machine.AddGram(ctx, s.gram, columns)
+	err = s.machine.AddUpperGram(ctx, s.gram, columns)
 	clear(columns.Data)
 	if err != nil {
 		return 0, err
@@ -91,7 +91,7 @@ func (s *subspace) gramComponents(ctx context.Context, n int) (int, error) {
 	if s.o.Center {
 		for i := range n {
 			for j := range n {
-				mean[i] += g.Data[i*g.Stride+j] / float64(n)
+				mean[i] += g.Data[min(i, j)*g.Stride+max(i, j)] / float64(n)
 			}
 			all += mean[i] / float64(n)
 		}

@@ -286,7 +286,7 @@ func (s *subspace) add(ctx context.Context, block matrix.Rows) error {
 		return err
 	}
 	if s.ofGram() {
-		return s.machine.AddGram(ctx, s.gram, product)
+		return s.machine.AddUpperGram(ctx, s.gram, product)
 	}
 	if s.Pass == 1 {
 		if err := s.addColumns(ctx, block); err != nil {
@@ -409,7 +409,7 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 		}
 		l := s.image.Columns
 		clear(s.gram.FirstColumns(s.image.Columns).Data)
-		if err := s.machine.AddGram(ctx, s.gram, s.image); err != nil {
+		if err := s.machine.AddUpperGram(ctx, s.gram, s.image); err != nil {
 			return err
 		}
 		g := s.gram

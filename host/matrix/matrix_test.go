@@ -2,7 +2,6 @@ package matrix
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -128,18 +127,15 @@ func TestProducts(t *testing.T) {
 
 func checkGram(t *testing.T, m *Machine, b Panels) {
 	t.Helper()
-	g, upper := m.Gram(b.Columns), m.Gram(b.Columns)
-	if err := errors.Join(m.AddGram(t.Context(), g, b), m.AddUpperGram(t.Context(), upper, b)); err != nil {
+	g := m.Gram(b.Columns)
+	if err := m.AddUpperGram(t.Context(), g, b); err != nil {
 		t.Fatal(err)
 	}
 	for i := range b.Columns {
-		for j := range b.Columns {
+		for j := i; j < b.Columns; j++ {
 			want := blockSums(b.Rows, func(r int) float32 { return float32(b.Data[b.Index(r, i)] * b.Data[b.Index(r, j)]) })
 			if got := g.Data[i*g.Stride+j]; math.Float64bits(got) != math.Float64bits(want) {
 				t.Fatalf("Gram (%d, %d) is %v; expected %v", i, j, got, want)
-			}
-			if got := upper.Data[i*upper.Stride+j]; j >= i && math.Float64bits(got) != math.Float64bits(want) {
-				t.Fatalf("upper Gram (%d, %d) is %v; expected %v", i, j, got, want)
 			}
 		}
 	}
