@@ -130,7 +130,7 @@ func (s *eigen) byDsteqr(m int, write func(i int, x []float64)) error {
 
 // What inverse iteration goes by, relative to the norm.
 const (
-	closeValues   = 1e-5         // of values that are closer, the vectors are made orthogonal; of others they are, to 1e-11
+	closeValues   = 1e-6         // of values that are closer, the vectors are made orthogonal; of others they are, to 1e-10
 	leastDistance = 0x1p-52 * 10 // between the shifts of equal values
 	converged     = 0x1p-52 * 64 // residual
 	mostRounds    = 8

@@ -67,6 +67,7 @@ func TestLargestVectors(t *testing.T) {
 		"decaying":          of(90, func(i int) float64 { return math.Pow(0.7, float64(i)) }),
 		"slowly decaying":   of(90, func(i int) float64 { return 1 / float64(1+i) }),
 		"close pairs":       of(80, func(i int) float64 { return float64(40-i/2) + 1e-13*float64(i%2) }),
+		"not quite close":   of(80, func(i int) float64 { return 1 - 1.5e-6*float64(i) }),
 		"a cluster":         of(80, func(i int) float64 { return 1 + 1e-9*float64(i) }),
 		"graded":            of(60, func(i int) float64 { return math.Pow(10, -float64(i)/4) }),
 		"large":             of(40, func(i int) float64 { return 1e30 / float64(1+i) }),
