@@ -10,12 +10,13 @@ import (
 // Float32 makes the square the upper triangle of a symmetric matrix of float32 in the same memory: each value times a
 // factor. SymmetricTimes takes it. It overwrites the square, of which it reads the upper triangle.
 func (m *Machine) Float32(ctx context.Context, g Gram, by float64) (Rows, error) {
-	to := Rows{g.Size, g.Size, 2 * g.Stride, unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(g.Data))), 2*len(g.Data))}
-	// A value of float32 lies in front of that of float64, so each is read before it is overwritten. Of the blocks on the
-	// diagonal SymmetricTimes wants the lower triangle, too.
+	all := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(g.Data))), 2*len(g.Data))
+	// A row lies in the second half of that of float64: from the right, each value is read before it is overwritten, and
+	// no memory is touched that was not. Of the blocks on the diagonal SymmetricTimes wants the lower triangle, too.
+	to := Rows{g.Size, g.Size, 2 * g.Stride, all[g.Stride:]}
 	err := m.laps(ctx, g.Size, func(_, first, n int) error {
 		for i := first; i < first+n; i++ {
-			for j := i; j < g.Size; j++ {
+			for j := g.Size - 1; j >= i; j-- {
 				to.Data[i*to.Stride+j] = float32(g.Data[i*g.Stride+j] * by)
 			}
 			for j := first; j < i; j++ {
