@@ -84,7 +84,7 @@ type screen struct {
 	unit      []float32 // one vector's unit vector
 	above     []int32   // queries that one document is not ruled out for
 	ends      []int     // of each query of the run: where its survivors end in documents
-	documents []uint16   // the survivors of query after query
+	documents []uint16  // the survivors of query after query
 }
 
 // queryRun is n queries from query first on.
