@@ -51,6 +51,16 @@ func newProblem(r *rand.Rand) problem {
 	}
 	pr := problem{documents: rows(n), n: n}
 	pr.pairs = Pairs{Width: k, Queries: rows(q), Positives: rows(p)}
+	if r.IntN(4) == 0 { // documents so near to a few of them, or to positives, that screening cannot tell them apart
+		near := slices.Concat(pr.pairs.Positives, pr.documents[:min(n, 3)*k])
+		noise := math.Pow(10, -3-3*r.Float64())
+		for i := range n {
+			from := r.IntN(len(near) / k)
+			for c := range k {
+				pr.documents[i*k+c] = near[from*k+c] + float32(noise*r.NormFloat64())
+			}
+		}
+	}
 	for range 1 + r.IntN(8) {
 		pr.pairs.PairQuery = append(pr.pairs.PairQuery, int64(r.IntN(q)))
 		pr.pairs.PairPositive = append(pr.pairs.PairPositive, int64(r.IntN(p)))

@@ -190,8 +190,10 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 	for number := range s.screen.runs() {
 		s.screen.begin(number)
 		s.seeds.restart()
-		for at := 0; at < len(norms); at += stepDocuments {
-			s.seed(first, s.screen.step(at, norms[at:min(at+stepDocuments, len(norms))]))
+		for at := 0; at < len(norms); {
+			end := s.screen.stepEnd(at, len(norms))
+			s.seed(first, s.screen.step(at, norms[at:end]))
+			at = end
 		}
 		for query, left := range s.screen.survivors() {
 			for len(left) > 0 {

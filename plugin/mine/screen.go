@@ -69,7 +69,7 @@ type screen struct {
 	stops  []int                                 // numbers of columns at which the bound is looked at, ascending; the last is all columns
 	tails  [][]float32                           // of each stop: the norms of the queries' remaining columns times Unit, as many as low
 	routes [blockDocuments / stepDocuments]route // of the steps of a block
-	blocks int
+	blocks int                                   // since the beginning
 	work   Work
 
 	// The block that is screened, and the run of queries that it is screened for.
@@ -112,6 +112,7 @@ const (
 	blockDocuments = 512
 	blockQueries   = 128
 	stepDocuments  = 64
+	firstDocuments = 16 // of the first step of all, which has no bounds yet
 )
 
 // Stride is how many pairs of 16-bit numbers a row of k columns takes in screening: a multiple of four.
@@ -203,6 +204,7 @@ func grow[T any](x []T, n int) []T {
 
 // restart begins anew: nothing is known of what the bounds rule out.
 func (s *screen) restart() {
+	s.blocks = 0
 	for i := range s.routes {
 		s.routes[i].restart()
 	}
@@ -218,6 +220,14 @@ func (s *screen) begin(number int) {
 	s.run = queryRun{first, min(blockQueries, len(s.low)-first)}
 	s.left = s.left[:0]
 	s.sampled = number == 0
+}
+
+// stepEnd is where the step ends that begins with document at, in a block of n.
+func (s *screen) stepEnd(at, n int) int {
+	if at == 0 && s.blocks == 1 {
+		return min(firstDocuments, n)
+	}
+	return min(at/stepDocuments*stepDocuments+stepDocuments, n)
 }
 
 // step screens documents from number at on, of those norms, for the queries of the run. It returns what it leaves.

@@ -29,11 +29,11 @@ func TestWork(t *testing.T) {
 		rule                                       string
 		columns, extended, extendedColumns, scored float64
 	}{
-		{"dual", 36.3, 0.105, 4.5, 0.000837},
-		{"topk", 96.8, 0.0514, 4.85, 0.00466},
-		{"margin", 102, 0.0719, 6.78, 0.00468},
-		{"perc", 102, 0.0636, 6.13, 0.00471},
-		{"capped", 136, 0.069, 6.9, 0.00965},
+		{"dual", 35.9, 0.103, 4.95, 0.000837},
+		{"topk", 117, 0.043, 4.22, 0.00466},
+		{"margin", 118, 0.0637, 6.15, 0.00468},
+		{"perc", 113, 0.0581, 5.58, 0.00471},
+		{"capped", 160, 0.0544, 5.89, 0.00965},
 	} {
 		rule, err := NewRule(bound.rule, nil)
 		if err != nil {
