@@ -257,7 +257,10 @@ def job(bench, rule):
         return bench.quarry("job run", place)
 
     samples, said = in_turn(bench, {"rival": lambda: bench.mine(bench.data, "wasm", "--projection", bench.projection, "--rule", rule), "wasm": sharded})
-    r = Row(f"job-{rule}", f"job of {SHARDS} shards, `{rule}`", "quarry mine of the whole", (1.5,), (), samples, most=True)
+    s = bench.shape
+    operations = (s.documents * s.columns * s.components + s.documents * s.pairs * s.components) / 1e9
+    size = sum(f.stat().st_size for f in bench.data.glob("vectors/*/docs.npy")) / 1e9
+    r = Row(f"job-{rule}", f"job of {SHARDS} shards, `{rule}`", "quarry mine of the whole", (1.5,), (), samples, operations, size, most=True)
 
     def check():
         run(QUARRY, "job", "fetch", place, "-o", bench.negatives("job"), "--force", "-q")
