@@ -117,7 +117,7 @@ func useFolder(folder fstest.MapFS, pairs []negatives.Pair) error {
 		}
 	}
 	_, texts := negatives.TextsOf(data, pairs)
-	return errors.Join(err, mining.CheckPairs(data, host.MineOptions{}), texts, data.Close())
+	return errors.Join(err, mining.CheckBeforeFit(data, host.FitOptions{}, host.MineOptions{}), texts, data.Close())
 }
 
 // TestLongInputs puts a long element at each place of each file that is read, one at a time. No error quotes it whole.

@@ -135,27 +135,30 @@ func NoModel(path string, models []string) error {
 func (d *Dataset) HasTexts() bool { return hasTexts(d.Documents.Texts) && hasTexts(d.Queries.Texts) }
 
 // Fingerprints returns the SHA-256, in hexadecimal, of everything that mining those models reads, by what it is:
-// "corpus", "queries", "qrels/train", "vectors/mpnet/docs" and so on.
-func (d *Dataset) Fingerprints(models []Model) (map[string]string, error) {
+// "corpus", "queries", "qrels/train", "vectors/mpnet/docs" and so on. Up to threads matrices are read at once.
+func (d *Dataset) Fingerprints(threads int, models []Model) (map[string]string, error) {
 	sums := map[string]string{}
-	add := func(what string, sha256 func() (string, error)) (err error) {
-		sums[what], err = sha256()
-		return err
-	}
-	err := errors.Join(add("corpus", d.Documents.SHA256), add("queries", d.Queries.SHA256))
 	for _, q := range d.Qrels {
 		sums["qrels/"+q.Split] = q.SHA256
 	}
-	for _, m := range models {
-		if err != nil {
-			return nil, err
-		}
-		if err = add("vectors/"+m.Name+"/docs", m.Documents.SHA256); err == nil {
-			err = add("vectors/"+m.Name+"/queries", m.Queries.SHA256)
-		}
+	var errs [2]error
+	sums["corpus"], errs[0] = d.Documents.SHA256()
+	sums["queries"], errs[1] = d.Queries.SHA256()
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
 	}
+	var names []string
+	var matrices []Matrix
+	for _, m := range models {
+		names = append(names, "vectors/"+m.Name+"/docs", "vectors/"+m.Name+"/queries")
+		matrices = append(matrices, m.Documents, m.Queries)
+	}
+	of, err := SHA256s(threads, matrices)
 	if err != nil {
 		return nil, err
+	}
+	for i, name := range names {
+		sums[name] = of[i]
 	}
 	return sums, nil
 }

@@ -1,10 +1,12 @@
 package dataset
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 
+	"github.com/quarry-hn/quarry/host/internal/parallel"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
@@ -66,6 +68,16 @@ func CheckRows(x Matrix, dst []byte, first, n int) error {
 		return fmt.Errorf("%s: rows %d to %d asked for; the file has %d", x.Name(), first, first+n-1, x.Rows())
 	}
 	return nil
+}
+
+// SHA256s returns what SHA256 of each Matrix returns, in their order. Up to threads are read at once.
+func SHA256s(threads int, xs []Matrix) ([]string, error) {
+	sums := make([]string, len(xs))
+	err := parallel.Each(context.Background(), threads, len(xs), func(_, i int) (err error) {
+		sums[i], err = xs[i].SHA256()
+		return err
+	})
+	return sums, err
 }
 
 // Fingerprint is what SHA256 of a Matrix returns. It reads all rows.

@@ -154,10 +154,10 @@ func loadCached(ctx context.Context, o WasmOptions, c cacheFile, warn func(probl
 	stage, cache, err := c.makeStage()
 	if err != nil {
 		warn(c.unusable(found, err))
-		return loadWasm(ctx, o, wazero.NewRuntimeConfig(), nil)
+		return compileWasm(ctx, o, wazero.NewRuntimeConfig(), nil)
 	}
 	defer os.RemoveAll(stage)
-	e, err := loadWasm(ctx, o, wazero.NewRuntimeConfig().WithCompilationCache(cache), cache)
+	e, err := compileWasm(ctx, o, wazero.NewRuntimeConfig().WithCompilationCache(cache), cache)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -37,17 +38,31 @@ func (c compilations) Value(key any) any {
 	return c.Context.Value(key)
 }
 
+func init() {
+	withWorkers = func(ctx context.Context, n int) context.Context {
+		c, counts := ctx.(compilations)
+		if ctx = experimental.WithCompilationWorkers(ctx, n); counts {
+			return compilations{ctx, c.n}
+		}
+		return ctx
+	}
+}
+
 // loads loads a module with a cache, and runs its function. It returns how often the module was compiled, and what Warn
 // was told.
 func loads(t *testing.T, dir string, module []byte) (compiled int, warned []string) {
 	t.Helper()
 	var n atomic.Int32
 	ctx := compilations{t.Context(), &n}
-	e, err := Wasm(ctx, WasmOptions{CacheDir: dir, Module: module, Warn: func(problem string) { warned = append(warned, problem) }})
+	told := 0
+	e, err := Wasm(ctx, WasmOptions{CacheDir: dir, Module: module, Warn: func(problem string) { warned = append(warned, problem) }, Compiling: func() { told++ }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close(context.Background())
+	if told != int(n.Load()) {
+		t.Errorf("compiled %d times, and Compiling was called %d times", n.Load(), told)
+	}
 	if bytes.Equal(module, plugin.Wasm) {
 		must(t, open(t, e), abi.OpInfo, nil)
 		return int(n.Load()), warned
@@ -83,6 +98,9 @@ func TestCacheOfThePlugin(t *testing.T) {
 		t.Errorf("the plugin was kept elsewhere than at %s", cacheFileOf(dir, plugin.Wasm).path())
 	}
 	expect(t, "second", dir, plugin.Wasm, 0, "")
+	if !testing.Short() { // compiling takes two seconds
+		sameBytesOfOneWorker(t, dir)
+	}
 	// Function 1 begins elsewhere. wazero does not notice that.
 	damage(t, cacheFileOf(dir, plugin.Wasm), func(b []byte) []byte { b[40] ^= 0x10; return b })
 	if HasCache(dir) {
@@ -91,6 +109,26 @@ func TestCacheOfThePlugin(t *testing.T) {
 	if !testing.Short() { // compiling takes two seconds
 		expect(t, "damaged", dir, plugin.Wasm, 1, "damaged; it was compiled and written anew")
 		expect(t, "after that", dir, plugin.Wasm, 0, "")
+	}
+}
+
+// sameBytesOfOneWorker checks that a cache, which all cores filled, holds what one core compiles.
+func sameBytesOfOneWorker(t *testing.T, dir string) {
+	t.Helper()
+	one := t.TempDir()
+	e, err := Wasm(t.Context(), WasmOptions{CacheDir: one, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close(context.Background())
+	var files [2][]byte
+	for i, dir := range []string{dir, one} {
+		if files[i], err = os.ReadFile(cacheFileOf(dir, plugin.Wasm).path()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(files[0], files[1]) {
+		t.Errorf("%d bytes compiled on %d cores, and %d on one, differ", len(files[0]), runtime.GOMAXPROCS(0), len(files[1]))
 	}
 }
 

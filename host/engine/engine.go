@@ -22,8 +22,8 @@ type Engine interface {
 	Open(ctx context.Context) (Instance, error)
 	// MemoryLimit is how many bytes an instance may use as it is opened.
 	MemoryLimit() int64
-	// Speed is about how many multiply-adds a second one instance makes. The first call measures it, on an instance of its own. It decides how
-	// much work goes into one call; results do not depend on it.
+	// Speed is about how many multiply-adds a second one instance makes. The first call measures it, on an instance that no caller has. It
+	// decides how much work goes into one call; results do not depend on it.
 	Speed(ctx context.Context) (perSecond float64, err error)
 	// Close frees what the engine holds. Its instances have to be closed before.
 	Close(ctx context.Context) error

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -55,5 +56,37 @@ func TestSpeedIsMeasuredOnce(t *testing.T) {
 	}
 	if got, err := other.measured(t.Context(), c); err != nil || got <= 0 {
 		t.Errorf("after an error: %v, %v", got, err)
+	}
+}
+
+// TestSpeedSparesAnInstance: the instance that the speed was measured on is the next one that is opened. It has no
+// projection. An instance that is lost is not kept.
+func TestSpeedSparesAnInstance(t *testing.T) {
+	e, err := Wasm(t.Context(), WasmOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close(context.Background())
+	if _, err := e.Speed(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	spare := e.(*wasm).spare.Load()
+	first, second := open(t, e), open(t, e)
+	if spare == nil || first != Instance(spare) || second == Instance(spare) {
+		t.Errorf("the instances are %p and %p; the speed was measured on %p", first, second, spare)
+	}
+	for _, i := range []Instance{first, second} {
+		if _, err := call(t, i, abi.OpTransform, nil); err == nil || errors.Is(err, ErrLost) {
+			t.Errorf("without a projection: %v", err)
+		}
+		must(t, i, abi.OpInfo, nil)
+	}
+	lost, err := sparing{e.(*wasm)}.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost.(*sparedInstance).lost = ErrLost
+	if err := lost.Close(t.Context()); err != nil || e.(*wasm).spare.Load() != nil {
+		t.Errorf("an instance that is lost is kept; %v", err)
 	}
 }

@@ -8,14 +8,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/internal/offheap"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin"
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
@@ -38,6 +41,13 @@ type WasmOptions struct {
 	// means that nobody is told.
 	Warn func(problem string)
 
+	// Compiling is called before the module is compiled, where no cache holds it: that takes a second or more. Nil means
+	// that nobody is told.
+	Compiling func()
+
+	// Threads is how many cores compile. 0 means all. What is compiled does not depend on it.
+	Threads int
+
 	// Module is another module to run; nil means plugin.Wasm.
 	Module []byte
 }
@@ -56,6 +66,7 @@ type wasm struct {
 	compiled wazero.CompiledModule
 	unkept   error // why the cache does not hold what was compiled, or nil
 	speed    speed
+	spare    atomic.Pointer[wasmInstance] // the one that the speed was measured on, until it is opened
 }
 
 // Wasm returns the engine that runs the module on wazero.
@@ -83,9 +94,17 @@ func (o WasmOptions) load(ctx context.Context) (*wasm, error) {
 	}
 	user, err := os.UserCacheDir()
 	if err != nil {
-		return loadWasm(ctx, o, wazero.NewRuntimeConfig(), nil)
+		return compileWasm(ctx, o, wazero.NewRuntimeConfig(), nil)
 	}
 	return loadCached(ctx, o, cacheFileOf(filepath.Join(user, "quarry", "wazero"), o.Module), func(string) {})
+}
+
+// compileWasm is loadWasm where no cache holds the compiled module.
+func compileWasm(ctx context.Context, o WasmOptions, config wazero.RuntimeConfig, cache wazero.CompilationCache) (*wasm, error) {
+	if o.Compiling != nil {
+		o.Compiling()
+	}
+	return loadWasm(ctx, o, config, cache)
 }
 
 func loadWasm(ctx context.Context, o WasmOptions, config wazero.RuntimeConfig, cache wazero.CompilationCache) (*wasm, error) {
@@ -101,7 +120,11 @@ func loadWasm(ctx context.Context, o WasmOptions, config wazero.RuntimeConfig, c
 	return e, nil
 }
 
+// withWorkers says on how many cores wazero compiles. It is a variable so that tests can count compilations.
+var withWorkers = experimental.WithCompilationWorkers
+
 func (e *wasm) load(ctx context.Context) (err error) {
+	ctx = withWorkers(ctx, option.Threads(e.options.Threads))
 	e.compiled, err = e.runtime.CompileModule(ctx, e.options.Module)
 	if err != nil && e.cache != nil {
 		// Where the compiled module could not be written to the cache, it is there in memory, and is not compiled again.
@@ -136,7 +159,32 @@ func (e *wasm) Name() string {
 
 func (e *wasm) MemoryLimit() int64 { return e.options.memoryLimit() }
 
-func (e *wasm) Speed(ctx context.Context) (float64, error) { return e.speed.measured(ctx, e) }
+// Speed measures on an instance that the next Open returns.
+func (e *wasm) Speed(ctx context.Context) (float64, error) { return e.speed.measured(ctx, sparing{e}) }
+
+// sparing is an engine of which an instance is kept when it is closed.
+type sparing struct{ *wasm }
+
+func (s sparing) Open(ctx context.Context) (Instance, error) {
+	i, err := s.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &sparedInstance{i, s.wasm}, nil
+}
+
+type sparedInstance struct {
+	*wasmInstance
+	of *wasm
+}
+
+// Close has the instance forget what it held, and keeps it, or closes it where it is lost or another one is kept.
+func (i *sparedInstance) Close(ctx context.Context) error {
+	if err := (Client{i.wasmInstance}).Reset(ctx, i.of.MemoryLimit()); err == nil && i.of.spare.CompareAndSwap(nil, i.wasmInstance) {
+		return nil
+	}
+	return i.wasmInstance.Close(ctx)
+}
 
 func (e *wasm) Close(ctx context.Context) error {
 	err := e.runtime.Close(ctx)
@@ -147,6 +195,18 @@ func (e *wasm) Close(ctx context.Context) error {
 }
 
 func (e *wasm) Open(ctx context.Context) (Instance, error) {
+	if i := e.spare.Swap(nil); i != nil {
+		return i, nil
+	}
+	i, err := e.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// start starts an instance.
+func (e *wasm) start(ctx context.Context) (*wasmInstance, error) {
 	i := &wasmInstance{}
 	// The guest gets no file system, no environment, no arguments and no clock. All that comes out is what Go's runtime prints when it dies.
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions("_initialize").WithStderr(&i.stderr)

@@ -112,19 +112,19 @@ func TestSplitForPairs(t *testing.T) {
 		{many, 64 << 30, 2, 2, false},
 		{large, 64 << 30, 2, 2, true},
 	} {
-		split, err := splitForPairs(Compute{Memory: option.ProcessBudget(row.memory), Threads: row.threads}, plan.projection, row.set, 5, false)
+		split, err := splitForPairs(Compute{Memory: option.ProcessBudget(row.memory), Threads: row.threads}, sizeOfProjection(plan.projection), row.set, 5, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		c := Compute{Memory: option.ProcessBudget(row.memory)}
-		if n := c.needOfGroup(plan.projection, row.set.largestGroup(split.groupPairs), 5, false); n.instance > split.instanceLimit+instanceMemory {
+		if n := c.needOfGroup(sizeOfProjection(plan.projection), row.set.largestGroup(split.groupPairs), 5, false); n.instance > split.instanceLimit+instanceMemory {
 			t.Errorf("%d pairs in %d MiB: a group of %d takes %d MiB; an instance has %d", len(row.set.pairs), row.memory>>20, split.groupPairs, n.instance>>20, split.instanceLimit>>20)
 		}
 		if split.instances != row.instances || (split.groupPairs < len(row.set.pairs)) != row.groups || int64(split.instances)*split.instanceLimit > row.memory/2 {
 			t.Errorf("%d pairs in %d MiB: %+v", len(row.set.pairs), row.memory>>20, split)
 		}
 	}
-	_, err := splitForPairs(Compute{Memory: option.ProcessBudget(100 << 20), Threads: 2}, plan.projection, many, 5, false)
+	_, err := splitForPairs(Compute{Memory: option.ProcessBudget(100 << 20), Threads: 2}, sizeOfProjection(plan.projection), many, 5, false)
 	if !errors.Is(err, option.ErrMemory) {
 		t.Errorf("in 100 MiB: %v", err)
 	}

@@ -55,18 +55,17 @@ func (c Compute) open(ctx context.Context, p *projection.Projection, split memor
 	if s.perSecond, err = e.Speed(ctx); err != nil {
 		return nil, err
 	}
-	for range split.instances {
+	s.all = make([]engine.Client, split.instances)
+	return s, parallel.Each(ctx, len(s.all), len(s.all), func(_, number int) error {
 		i, err := e.Open(ctx)
 		if err != nil {
-			return nil, err
-		}
-		s.all = append(s.all, engine.Client{Instance: i})
-	}
-	return s, s.each(ctx, func(i engine.Client) error {
-		if err := i.Reset(ctx, split.instanceLimit); err != nil {
 			return err
 		}
-		return i.LoadProjection(ctx, p.File)
+		s.all[number] = engine.Client{Instance: i}
+		if err := s.all[number].Reset(ctx, split.instanceLimit); err != nil {
+			return err
+		}
+		return s.all[number].LoadProjection(ctx, p.File)
 	})
 }
 
@@ -79,7 +78,9 @@ func (s *instances) each(ctx context.Context, f func(engine.Client) error) error
 func (s *instances) close(ctx context.Context) error {
 	var errs []error
 	for _, i := range s.all {
-		errs = append(errs, i.Close(context.WithoutCancel(ctx)))
+		if i.Instance != nil { // it was opened
+			errs = append(errs, i.Close(context.WithoutCancel(ctx)))
+		}
 	}
 	s.all = nil
 	return errors.Join(append(errs, s.closeEngine())...)
@@ -126,9 +127,9 @@ func (s *instances) project(ctx context.Context, xs []dataset.Matrix, rows []int
 		at := number * block
 		n := min(block, len(rows)-at)
 		m := &message.Transform{Documents: s.layout(xs, n), SkipZero: zero == option.ZeroSkip}
-		answer, err := s.all[lane].Transform(ctx, m, s.fill(xs, rows[at:at+n]))
+		answer, err := s.all[lane].Transform(ctx, m, s.fill(xs, func(x dataset.Matrix, data []byte) error { return readRows(x, data, rows[at:at+n]) }))
 		if err != nil {
-			return s.locate(err, abi.OpTransform, xs, rows[at:at+n])
+			return s.locate(err, abi.OpTransform, xs, n, func(i int) int { return rows[at+i] })
 		}
 		if copy(y[at*k:(at+n)*k], answer.Projected) != n*k {
 			return fmt.Errorf("answer to transform: %d x %d values for %d rows of %d", answer.Rows, answer.Width, n, k)
@@ -142,10 +143,11 @@ func (s *instances) project(ctx context.Context, xs []dataset.Matrix, rows []int
 	return y, zeros, err
 }
 
-// push gives rows to an instance: they are the documents from position first on.
-func (s *instances) push(ctx context.Context, lane int, xs []dataset.Matrix, rows []int, first int64) error {
-	m := &message.Push{First: first, Documents: s.layout(xs, len(rows))}
-	return s.locate(s.all[lane].Push(ctx, m, s.fill(xs, rows)), abi.OpPush, xs, rows)
+// push gives n rows from row at on to an instance: they are the documents from position first on.
+func (s *instances) push(ctx context.Context, lane int, xs []dataset.Matrix, at, n int, first int64) error {
+	m := &message.Push{First: first, Documents: s.layout(xs, n)}
+	err := s.all[lane].Push(ctx, m, s.fill(xs, func(x dataset.Matrix, data []byte) error { return x.ReadRows(data, at, n) }))
+	return s.locate(err, abi.OpPush, xs, n, func(i int) int { return at + i })
 }
 
 // layout is the layout of n rows of the models' matrices in a message.
@@ -157,14 +159,14 @@ func (s *instances) layout(xs []dataset.Matrix, n int) message.Vectors {
 	return v
 }
 
-// fill reads rows of the models' matrices straight into an instance's memory.
-func (s *instances) fill(xs []dataset.Matrix, rows []int) engine.Fill {
+// fill has read read the rows of each model's matrix straight into an instance's memory.
+func (s *instances) fill(xs []dataset.Matrix, read func(x dataset.Matrix, data []byte) error) engine.Fill {
 	return func(tensor string, data []byte) error {
 		x, ok := s.matrixOf(xs, tensor)
 		if !ok {
 			return fmt.Errorf("tensor %s is of no model", tensor)
 		}
-		return readRows(x, data, rows)
+		return read(x, data)
 	}
 }
 
@@ -178,14 +180,15 @@ func (s *instances) matrixOf(xs []dataset.Matrix, tensor string) (dataset.Matrix
 	return nil, false
 }
 
-// locate names the file, and the row there, of an error about a row of a message.
-func (s *instances) locate(err error, op abi.Op, xs []dataset.Matrix, rows []int) error {
-	if e := (*abi.Error)(nil); errors.As(err, &e) && e.Row >= 0 && e.Row < len(rows) {
+// locate names the file, and the row there, of an error about a row of a message of n rows. rowOf gives the file's row
+// of one of the message.
+func (s *instances) locate(err error, op abi.Op, xs []dataset.Matrix, n int, rowOf func(int) int) error {
+	if e := (*abi.Error)(nil); errors.As(err, &e) && e.Row >= 0 && e.Row < n {
 		x, ok := s.matrixOf(xs, e.Tensor)
 		if !ok { // a projected vector, which all models make together
 			x = xs[0]
 		}
-		return projection.VectorError(x.Name(), rows[e.Row], e)
+		return projection.VectorError(x.Name(), rowOf(e.Row), e)
 	}
 	if err != nil {
 		return fmt.Errorf("%s, %s: %w", abi.TensorDocuments, op, err)

@@ -27,7 +27,7 @@ type Miner struct {
 // NewMiner starts instances for what a manifest says: its rule and options. largest is the largest of the groups of pairs that they will get;
 // it decides how many instances fit the memory.
 func NewMiner(ctx context.Context, p *projection.Projection, m *negatives.Manifest, c Compute, largest GroupSize) (*Miner, error) {
-	split, err := splitForGroups(c, p, largest, m.Top, m.Counts)
+	split, err := splitForGroups(c, sizeOfProjection(p), largest, m.Top, m.Counts)
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +105,7 @@ func (m *Miner) scan(ctx context.Context, documents []dataset.Matrix, first, end
 	err := parallel.Each(ctx, len(m.instances.all), (end-first+block-1)/block, func(lane, number int) error {
 		at := first + number*block
 		n := min(block, end-at)
-		rows := make([]int, n)
-		for i := range rows {
-			rows[i] = at + i
-		}
-		if err := m.instances.push(ctx, lane, documents, rows, offset+int64(at)); err != nil {
+		if err := m.instances.push(ctx, lane, documents, at, n, offset+int64(at)); err != nil {
 			return err
 		}
 		count(n)

@@ -7,6 +7,7 @@
 package mining
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,16 +66,7 @@ func NewPlan(ctx context.Context, data *dataset.Dataset, p *projection.Projectio
 	if plan.selection, err = selectPairs(data, o); err != nil {
 		return nil, err
 	}
-	inputs, err := data.Fingerprints(models)
-	if err != nil {
-		return nil, err
-	}
-	plan.manifest = newManifest(o, rule, p, inputs)
-	plan.runID = plan.manifest.RunID()
-	if plan.split, err = splitForPairs(o.Compute, p, plan.selection, o.Top, o.Counts); err != nil {
-		return nil, err
-	}
-	if plan.miner, err = newMiner(ctx, p, &plan.manifest, o.Compute, plan.split); err != nil {
+	if plan.split, err = splitForPairs(o.Compute, sizeOfProjection(p), plan.selection, o.Top, o.Counts); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -82,6 +74,10 @@ func NewPlan(ctx context.Context, data *dataset.Dataset, p *projection.Projectio
 			err = errors.Join(err, plan.Close(ctx))
 		}
 	}()
+	plan.manifest = newManifest(o, rule, p)
+	if err := plan.start(ctx, models); err != nil {
+		return nil, err
+	}
 	if err := plan.dropZeros(ctx); err != nil {
 		return nil, err
 	}
@@ -89,12 +85,27 @@ func NewPlan(ctx context.Context, data *dataset.Dataset, p *projection.Projectio
 	return plan, nil
 }
 
-// newManifest says what a plan's result depends on. Its tallies, and the fingerprint of the negatives, come with the result.
-func newManifest(o Options, rule mine.Rule, p *projection.Projection, inputs map[string]string) negatives.Manifest {
+// newManifest says what a plan's result depends on. The fingerprints of its inputs come with start; its tallies, and
+// the fingerprint of the negatives, with the result.
+func newManifest(o Options, rule mine.Rule, p *projection.Projection) negatives.Manifest {
 	m := negatives.NewManifest(rule, p.Projection, p.Fingerprint)
 	m.Top, m.Split, m.Counts, m.Positives, m.Self, m.Zero, m.Missing = o.Top, o.Split, o.Counts, o.Positives, o.Self, o.Zero, o.Missing
-	m.Inputs = inputs
 	return m
+}
+
+// start starts the plugin instances while the inputs are fingerprinted.
+func (p *Plan) start(ctx context.Context, models []dataset.Model) (err error) {
+	var starting sync.WaitGroup
+	var minerErr error
+	starting.Go(func() { p.miner, minerErr = newMiner(ctx, p.projection, &p.manifest, p.options.Compute, p.split) })
+	inputs, err := p.data.Fingerprints(option.Threads(p.options.Threads), models)
+	starting.Wait()
+	if err = cmp.Or(err, minerErr); err != nil {
+		return err
+	}
+	p.manifest.Inputs = inputs
+	p.runID = p.manifest.RunID()
+	return nil
 }
 
 // cutGroups cuts the pairs into groups.
@@ -110,7 +121,7 @@ func (p *Plan) dropZeros(ctx context.Context) error {
 	if p.options.Zero != option.ZeroSkip {
 		return nil
 	}
-	const step = 1 << 12 // pairs whose vectors are held at a time
+	step := max(64, min(1<<12, transformBytes/(8*p.projection.Width()))) // pairs whose vectors are held at a time
 	done := p.options.Progress.Count("look for zero vectors", len(p.selection.pairs))
 	queries, positives := map[int]bool{}, map[int]bool{} // rows that are zero vectors
 	for first := 0; first < len(p.selection.pairs); first += step {

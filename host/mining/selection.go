@@ -1,6 +1,7 @@
 package mining
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
 )
 
 // selection is the pairs of a split, by row, in the order of its judgements.
@@ -95,12 +97,27 @@ func judgedRows(data *dataset.Dataset) (queries, documents map[string]int, err e
 	return queries, documents, err
 }
 
-// CheckPairs finds what mining would refuse in the pairs: an unknown split, a query or positive that is missing. It needs no vectors: call it
-// before a long fit.
-func CheckPairs(data *dataset.Dataset, o Options) error {
+// CheckBeforeFit finds what mining would refuse once a projection is fitted: an unknown split, a query or positive that
+// is missing, and memory that is too little whatever the fit gives. Call it before a fit, which may be long.
+func CheckBeforeFit(data *dataset.Dataset, fit projection.FitOptions, o Options) error {
 	o, _, err := o.withDefaults()
-	if err == nil {
-		_, err = selectPairs(data, o)
+	if err != nil {
+		return err
+	}
+	selection, err := selectPairs(data, o)
+	if err != nil {
+		return err
+	}
+	least, most, err := sizesToBe(data, fit)
+	if err != nil {
+		return err
+	}
+	_, err = splitForPairs(o.Compute, least, selection, o.Top, o.Counts)
+	if little := (*option.MemoryError)(nil); errors.As(err, &little) {
+		_, err := splitForPairs(o.Compute, most, selection, o.Top, o.Counts)
+		if enough := (*option.MemoryError)(nil); errors.As(err, &enough) {
+			return &option.MemoryError{Given: little.Given, Least: little.Least, Enough: enough.Least}
+		}
 	}
 	return err
 }

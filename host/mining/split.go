@@ -1,8 +1,10 @@
 package mining
 
 import (
+	"fmt"
 	"slices"
 
+	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/plugin/abi"
@@ -38,39 +40,74 @@ func (n need) fits(b option.Budget, instances int) bool {
 }
 
 // tooLittle is the error of a budget that has no room for one instance and this process.
-func (n need) tooLittle(b option.Budget) error { return b.TooLittle(b.Need(n.instance, n.process)) }
+func (n need) tooLittle(b option.Budget) error {
+	if n.instance > abi.MaxMemory {
+		return fmt.Errorf("%w: an instance of the plugin would take %d MiB, and has at most %d MiB\n  hint: fit fewer components, or fewer models",
+			option.ErrOption, option.MiB(n.instance), abi.MaxMemory>>20)
+	}
+	return b.TooLittle(b.Need(n.instance, n.process))
+}
+
+// projectionSize is how large a projection is, for planning memory.
+type projectionSize struct {
+	file   int64 // bytes
+	models int
+	session.ProjectionShape
+}
+
+func sizeOfProjection(p *projection.Projection) projectionSize {
+	return projectionSize{int64(len(p.File)), len(p.Models), session.ShapeOfProjection(p.Projection)}
+}
+
+// sizesToBe are the least and the largest that the projection may be which a fit gives.
+func sizesToBe(data *dataset.Dataset, o projection.FitOptions) (least, most projectionSize, err error) {
+	s, err := projection.SizeToBe(data, o)
+	if err != nil {
+		return least, most, err
+	}
+	size := func(components int) projectionSize {
+		p := projectionSize{models: s.Models, ProjectionShape: session.ProjectionShape{Columns: s.Columns, Components: components, PCA: !o.NoPCA}}
+		if p.PCA {
+			p.file = 4*int64(s.Columns)*int64(1+components) + 8*int64(components)
+		}
+		return p
+	}
+	least, most = size(s.Least), size(s.Most)
+	most.file += session.Shape{Models: s.Models}.HeaderRoom() // for its header
+	return least, most, nil
+}
 
 // shape is how large the calls are that project rows and mine documents for a group: the session says what they take.
-func (c Compute) shape(p *projection.Projection, size GroupSize, top int, counts bool) session.Shape {
+func (c Compute) shape(p projectionSize, size GroupSize, top int, counts bool) session.Shape {
 	return session.Shape{
-		File: int64(len(p.File)), Models: len(p.Models), Projection: session.ShapeOfProjection(p.Projection),
-		Pairs: session.PairsShape{Width: p.Width(), Queries: size.Pairs, Positives: size.Positives, Pairs: size.Pairs, Excluded: size.Excluded,
+		File: p.file, Models: p.models, Projection: p.ProjectionShape,
+		Pairs: session.PairsShape{Width: p.Components, Queries: size.Pairs, Positives: size.Positives, Pairs: size.Pairs, Excluded: size.Excluded,
 			Top: top, Counts: counts},
 		// Vectors may be float64, and a caller may send more rows in a call.
-		Block: session.BlockShape{Rows: max(c.BlockRows, maxBlockRows), Raw: safetensors.F64.Size() * p.Columns()},
+		Block: session.BlockShape{Rows: max(c.BlockRows, maxBlockRows), Raw: safetensors.F64.Size() * p.Columns},
 	}
 }
 
 // needOfTransform is what projecting rows takes.
-func (c Compute) needOfTransform(p *projection.Projection) need {
+func (c Compute) needOfTransform(p projectionSize) need {
 	shape := c.shape(p, GroupSize{}, 0, false)
-	return need{shape.MemoryLimit(abi.OpLoadProjection, abi.OpTransform) + instanceMemory, int64(len(p.File)) + transformBytes}
+	return need{shape.MemoryLimit(abi.OpLoadProjection, abi.OpTransform) + instanceMemory, p.file + transformBytes}
 }
 
 // needOfGroup is what projecting the pairs of a group, and mining documents for it, takes. This process holds the group, its part, and the
 // projection's file.
-func (c Compute) needOfGroup(p *projection.Projection, size GroupSize, top int, counts bool) need {
+func (c Compute) needOfGroup(p projectionSize, size GroupSize, top int, counts bool) need {
 	shape := c.shape(p, size, top, counts)
 	// The second time, pairs are projected and begin while the instance still holds the group before.
 	group := []abi.Op{abi.OpTransform, abi.OpBegin, abi.OpPush, abi.OpFinish}
 	limit := shape.MemoryLimit(slices.Concat([]abi.Op{abi.OpLoadProjection}, group, group)...)
 	// size.Excluded counts the positives that must all satisfy the rule too, for which a message has offsets of their own. Twice, as the limit is.
 	limit += 2 * 8 * int64(size.Pairs+1)
-	return need{limit + instanceMemory, shape.Pairs.Message() + 2*shape.Pairs.Finish() + int64(len(p.File))}
+	return need{limit + instanceMemory, shape.Pairs.Message() + 2*shape.Pairs.Finish() + p.file}
 }
 
 // splitForGroups chooses how many instances mine groups of up to that size.
-func splitForGroups(c Compute, p *projection.Projection, largest GroupSize, top int, counts bool) (memorySplit, error) {
+func splitForGroups(c Compute, p projectionSize, largest GroupSize, top int, counts bool) (memorySplit, error) {
 	return c.splitFor(c.needOfGroup(p, largest, top, counts), largest.Pairs)
 }
 
@@ -89,7 +126,7 @@ func (c Compute) splitFor(n need, groupPairs int) (memorySplit, error) {
 
 // splitForPairs chooses as many instances as there are threads, or as leave room for a thousand pairs, and the largest groups of pairs that
 // fit.
-func splitForPairs(c Compute, p *projection.Projection, s *selection, top int, counts bool) (memorySplit, error) {
+func splitForPairs(c Compute, p projectionSize, s *selection, top int, counts bool) (memorySplit, error) {
 	budget := c.Memory.OrDefault()
 	all := len(s.pairs)
 	result := int64(all) * int64(400+120*top) // ids and numbers of the result, and its parts

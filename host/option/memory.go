@@ -58,7 +58,22 @@ func (b Budget) Unreserved() int64 { return max(1, b.Bytes-b.Reserved) }
 // Need is how many bytes a budget with the same reserve must have for instances and for the process to take so many.
 func (b Budget) Need(instances, process int64) int64 { return max(2*instances, 2*(b.Reserved+process)) }
 
-// TooLittle is the error of a budget for work that needs at least so many bytes.
-func (b Budget) TooLittle(need int64) error {
-	return fmt.Errorf("%w: %d MiB were given; this takes at least %d MiB", ErrMemory, b.Bytes>>20, need>>20+1)
+// TooLittle is the error of a budget for work that needs at least so many bytes, and no more.
+func (b Budget) TooLittle(need int64) error { return &MemoryError{b.Bytes, need, need} }
+
+// MemoryError is ErrMemory with how much would do. Whoever gave the budget can say where to give more.
+type MemoryError struct {
+	Given  int64 // bytes
+	Least  int64 // bytes without which the work fails
+	Enough int64 // bytes with which it does not; more than Least where it depends on what is not known yet
 }
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("%v: %d MiB were given; this takes at least %d MiB", ErrMemory, e.Given>>20, MiB(e.Least))
+}
+
+// Unwrap returns ErrMemory.
+func (e *MemoryError) Unwrap() error { return ErrMemory }
+
+// MiB is how many MiB hold so many bytes.
+func MiB(bytes int64) int64 { return bytes>>20 + 1 }

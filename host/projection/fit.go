@@ -133,6 +133,15 @@ func IsKept(data *dataset.Dataset, o FitOptions) (bool, error) {
 // prepare returns the rows to fit, with the projection to be, which has all but what is fitted; and the options with
 // their defaults.
 func prepare(data *dataset.Dataset, o FitOptions) (*fitRows, FitOptions, error) {
+	rows, o, err := rowsToFit(data, o)
+	if err == nil {
+		rows.projection.DataSHA256, err = rows.fingerprint(option.Threads(o.Threads))
+	}
+	return rows, o, err
+}
+
+// rowsToFit is prepare without the fingerprint of the rows, which takes reading them.
+func rowsToFit(data *dataset.Dataset, o FitOptions) (*fitRows, FitOptions, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, o, err
@@ -151,10 +160,31 @@ func prepare(data *dataset.Dataset, o FitOptions) (*fitRows, FitOptions, error) 
 		p.Models[i].Width = m.Documents.Width()
 	}
 	rows, err := newFitRows(p, models, o)
-	if err == nil {
-		p.DataSHA256, err = rows.fingerprint()
-	}
 	return rows, o, err
+}
+
+// Size is how large a projection is, as far as it is known before it is fitted.
+type Size struct {
+	Models, Columns int
+	Least, Most     int // components
+}
+
+// SizeToBe is the size of the projection that Fit gives on a data set with these options. It reads no vectors.
+func SizeToBe(data *dataset.Dataset, o FitOptions) (Size, error) {
+	rows, o, err := rowsToFit(data, o)
+	if err != nil {
+		return Size{}, err
+	}
+	s := Size{Models: len(rows.projection.Models), Columns: rows.Columns()}
+	switch {
+	case o.NoPCA:
+		s.Least, s.Most = s.Columns, s.Columns
+	case o.Components > 0:
+		s.Least, s.Most = o.Components, o.Components
+	default:
+		s.Least, s.Most = 1, max(1, min(s.Columns, rows.Rows()))
+	}
+	return s, nil
 }
 
 // projection is what the options say of the projection to be: its models, without their widths, and settings.

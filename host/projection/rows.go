@@ -45,20 +45,20 @@ func newFitRows(p *pca.Projection, models []dataset.Model, o FitOptions) (*fitRo
 	return r, nil
 }
 
-// fingerprint is the SHA-256 over a line "<model> <side> <fingerprint>" for each matrix that is fitted on.
-func (r *fitRows) fingerprint() (string, error) {
+// fingerprint is the SHA-256 over a line "<model> <side> <fingerprint>" for each matrix that is fitted on. Up to
+// threads are read at once.
+func (r *fitRows) fingerprint(threads int) (string, error) {
+	of, err := dataset.SHA256s(threads, slices.Concat(r.documents, r.queries))
+	if err != nil {
+		return "", err
+	}
 	sum := sha256.New()
-	for _, side := range []struct {
-		name string
-		of   []dataset.Matrix
-	}{{"docs", r.documents}, {"queries", r.queries}} {
-		for i, x := range side.of {
-			fingerprint, err := x.SHA256()
-			if err != nil {
-				return "", err
-			}
-			fmt.Fprintf(sum, "%s %s %s\n", r.projection.Models[i].Name, side.name, fingerprint)
+	for i, fingerprint := range of {
+		model, side := i, "docs"
+		if i >= len(r.documents) {
+			model, side = i-len(r.documents), "queries"
 		}
+		fmt.Fprintf(sum, "%s %s %s\n", r.projection.Models[model].Name, side, fingerprint)
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }

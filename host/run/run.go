@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/mining"
@@ -27,6 +28,8 @@ type Run struct {
 	// Resume goes on with what an earlier run left, or starts where there is nothing. Without it, what a run that was cut short left must be
 	// removed first, with Outputs.Force.
 	Resume bool
+	// Summarize asks for Done.Summary, whose examples take reading texts again. It is made while the outputs are written.
+	Summarize bool
 	// PartRows is how many rows a fit adds up before it keeps the sums; 0 means about half a minute's work.
 	PartRows int
 }
@@ -35,9 +38,10 @@ type Run struct {
 type Done struct {
 	*negatives.Result
 	Projection *projection.Projection
-	Parts      int  // that the work was cut into
-	Reused     int  // parts that an earlier run had finished
-	Finished   bool // an earlier run had finished everything; nothing was done, and there is no Result
+	Parts      int      // that the work was cut into
+	Reused     int      // parts that an earlier run had finished
+	Finished   bool     // an earlier run had finished everything; nothing was done, and there is no Result
+	Summary    *Summary // where Run.Summarize asks for it, and there is a Result
 }
 
 // Kept is the error of a run that was cut short and keeps what it had finished in Folder: the same run with Resume goes on from there.
@@ -83,7 +87,7 @@ func (r Run) Do(ctx context.Context, data *dataset.Dataset) (*Done, error) {
 func (r Run) begin(ctx context.Context, data *dataset.Dataset, c *checkpoint) (done *Done, err error) {
 	p, keeps := r.Projection, false
 	if p == nil {
-		if err := mining.CheckPairs(data, r.Mine); err != nil { // a plan does too, but after what may be a long fit
+		if err := mining.CheckBeforeFit(data, r.Fit, r.Mine); err != nil { // a plan does too, but after what may be a long fit
 			return nil, err
 		}
 		if p, keeps, err = c.fit(ctx, data, r.Fit, r.Resume, r.PartRows); err != nil {
@@ -105,7 +109,7 @@ func (r Run) begin(ctx context.Context, data *dataset.Dataset, c *checkpoint) (d
 		if err := c.remove(); err != nil {
 			return nil, err
 		}
-		return r.mine(ctx, plan, p, pieces, nil)
+		return r.mine(ctx, data, plan, p, pieces, nil)
 	}
 	// What an earlier run left is replaced now that this one is sure to begin.
 	if err := c.removeButFit(); err != nil {
@@ -118,7 +122,7 @@ func (r Run) begin(ctx context.Context, data *dataset.Dataset, c *checkpoint) (d
 	if err := c.dropFit(); err != nil {
 		return nil, err
 	}
-	return r.mine(ctx, plan, p, pieces, c)
+	return r.mine(ctx, data, plan, p, pieces, c)
 }
 
 // goOn makes a run from an earlier run's checkpoint: it must be of the same inputs and options.
@@ -153,7 +157,7 @@ func (r Run) goOn(ctx context.Context, data *dataset.Dataset, c *checkpoint) (do
 	if err := c.dropFit(); err != nil {
 		return nil, err
 	}
-	return r.mine(ctx, plan, p, pieces, c)
+	return r.mine(ctx, data, plan, p, pieces, c)
 }
 
 // keptProjection loads the projection that the run fitted. Where the file is not the one that run.json names, it is
@@ -200,7 +204,7 @@ func (r Run) plan(ctx context.Context, data *dataset.Dataset, p *projection.Proj
 }
 
 // mine mines the pieces that the checkpoint does not have, and writes the outputs. A nil checkpoint has none and keeps none.
-func (r Run) mine(ctx context.Context, plan *mining.Plan, p *projection.Projection, pieces []mining.Piece, c *checkpoint) (*Done, error) {
+func (r Run) mine(ctx context.Context, data *dataset.Dataset, plan *mining.Plan, p *projection.Projection, pieces []mining.Piece, c *checkpoint) (*Done, error) {
 	done := &Done{Projection: p, Parts: len(pieces)}
 	merge := plan.NewMerge()
 	for _, piece := range pieces {
@@ -227,7 +231,13 @@ func (r Run) mine(ctx context.Context, plan *mining.Plan, p *projection.Projecti
 		return nil, err
 	}
 	r.Mine.Progress.Report("write", 0, 1)
-	if err := r.Outputs.save(done.Result, p, c); err != nil {
+	var summarizing sync.WaitGroup
+	if r.Summarize {
+		summarizing.Go(func() { done.Summary = Summarize(data, p, done.Result, r.Outputs.Paths()) })
+	}
+	err = r.Outputs.save(done.Result, p, c)
+	summarizing.Wait()
+	if err != nil {
 		return nil, err
 	}
 	return done, c.remove()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -177,5 +178,23 @@ func TestNothingForeignIsRemoved(t *testing.T) {
 	}
 	if _, err := r.Do(t.Context(), data); err != nil || there(folder) {
 		t.Errorf("without it: %v; the folder is there: %v", err, there(folder))
+	}
+}
+
+// TestSummary is made where it is asked for, and is what Summarize gives.
+func TestSummary(t *testing.T) {
+	data := openDemo(t)
+	r := newRun(t)
+	r.Summarize = true
+	done, err := r.Do(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := Summarize(data, done.Projection, done.Result, r.Outputs.Paths()); !reflect.DeepEqual(done.Summary, want) || len(want.Examples) != 3 {
+		t.Errorf("%+v; expected %+v", done.Summary, want)
+	}
+	r.Summarize, r.Outputs.Force = false, true
+	if done, err = r.Do(t.Context(), data); err != nil || done.Summary != nil {
+		t.Errorf("%+v, %v: nobody asked for a summary", done.Summary, err)
 	}
 }

@@ -5,6 +5,8 @@ package kernel_test
 import (
 	"context"
 	_ "embed"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -32,6 +34,53 @@ func BenchmarkKernels(b *testing.B) {
 	speed(b, "project/wat", 654*1536, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.project) })
 	speed(b, "project/go", 654*1536, nil, func(*wat) { kernel.Plain.Project(dst, kept, x) })
 	speed(b, "multiply/wat", 654*1536, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.product("kernel_multiply")) })
+}
+
+// BenchmarkSurvivors runs what follows the first pass of screening on one core: the look at its sums, of which one in ten
+// is above its bound, and one by one the steps of the survivors, of which one in ten stays.
+func BenchmarkSurvivors(b *testing.B) {
+	const queries, columns, repeats = 512, 654, 64
+	r, stride := rand.New(rand.NewPCG(4, 4)), (kernel.Words(columns)+3)&^3
+	rows, x := kerneltest.Words(r, queries*stride), kerneltest.Words(r, stride)
+	floor, tails := make([]float32, queries*repeats), make([]float32, queries*repeats)
+	sums, above := make([]int32, queries*repeats), make([]int32, queries*repeats)
+	for i := range floor {
+		if floor[i] = float32(math.Inf(1)); i%10 == 0 {
+			floor[i] = float32(math.Inf(-1))
+		}
+	}
+	var list []int32 // the same queries again and again, so that a call takes long
+	for i := range int32(len(sums)) {
+		list = append(list, i*10%queries)
+	}
+	const rowsAt, xAt, sumsAt, floorAt, tailsAt, keptAt = 1 << 21, 1 << 12, 1 << 14, 1 << 18, 1 << 19, 1 << 20
+	w := putBench(b, x, rows)
+	put(w.memory, xAt, x)
+	put(w.memory, sumsAt, sums)
+	put(w.memory, floorAt, floor)
+	put(w.memory, tailsAt, tails)
+	each := func(name string, run func()) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				run()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(len(list))/float64(b.N), "ns/each")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+	each("above/wat", func() { w.call("kernel_above", keptAt, sumsAt, floorAt, tailsAt, uint64(len(sums)), 0) })
+	each("above/go", func() { kernel.Plain.Above(above, sums, floor, tails, 0) })
+	for _, columns := range []int{96, 464} {
+		words := kernel.Words(columns)
+		each(fmt.Sprintf("extend by %d columns/wat", columns), func() {
+			put(w.memory, keptAt, list)
+			w.call("kernel_extend", keptAt, uint64(len(list)), sumsAt, rowsAt, uint64(4*stride), xAt, uint64(4*words), floorAt, tailsAt, 0)
+		})
+		each(fmt.Sprintf("extend by %d columns/go", columns), func() {
+			copy(above, list)
+			kernel.Plain.Extend(above, sums, rows, stride, x[:words], floor, tails, 0)
+		})
+	}
 }
 
 const benchVectors = 64

@@ -13,8 +13,8 @@ const BlockColumns = 256
 
 // Kernel is the inner loops. A Kernel may keep scratch memory of a fixed size, and is then for one goroutine at a time.
 //
-// The lengths of slices are the caller's to get right. A kernel writes nothing outside dst. Except for Refine, which may
-// sum in any order, every kernel gives the same bits.
+// The lengths of slices are the caller's to get right. A kernel writes nothing outside dst, and every kernel gives the
+// same bits.
 type Kernel interface {
 	// Name says which kernel this is, for reports.
 	Name() string
@@ -42,10 +42,11 @@ type Kernel interface {
 	// fused, and returns how many they are. The slices have one length, a multiple of 4.
 	Above(dst, x []int32, floor, tails []float32, tail float32) int
 
-	// Refine leaves those i in kept, in order, for which float32(sums[i]) + by * p >= floor[i], where p is the sum over c
-	// of rows[i*stride+c] * x[c], and returns how many they are. It computes in float32, and sums in any order. The last
-	// row may end with x.
-	Refine(kept, sums []int32, rows []float32, stride int, x, floor []float32, by float32) int
+	// Extend adds to sums[i], for each i in kept, the product of row i with x, word by word as Screen has it: row i is
+	// rows[i*stride:][:len(x)], and len(x) is a multiple of 4. It leaves those i in kept, in order, for which
+	// float32(sums[i]) >= floor[i] - tails[i]*tail, as in Above, and returns how many they are. The last row may end with
+	// x.
+	Extend(kept, sums, rows []int32, stride int, x []int32, floor, tails []float32, tail float32) int
 
 	// Finite reports whether no value is NaN or infinite.
 	Finite(x []float32) bool

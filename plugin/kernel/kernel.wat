@@ -491,16 +491,16 @@
       (br_if $four (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $n))))
     (i32.shr_u (i32.sub (local.get $dst) (local.get $start)) (i32.const 2)))
 
-  ;; refine takes count > 0 numbers i in kept. It leaves those, in order, for which float32(sums[i]) + by * p >= floor[i],
-  ;; where p is the product of row i with x over n > 0 columns, and returns how many they are. Rows are stride apart. sums are
-  ;; 32-bit whole numbers.
-  (func (export "kernel_refine") (param $kept i32) (param $count i32) (param $sums i32) (param $rows i32) (param $stride i32) (param $x i32)
-    (param $n i32) (param $floor i32) (param $by f32) (result i32)
-    (local $at i32) (local $left i32) (local $to i32) (local $i i32) (local $q i32) (local $d i32) (local $m i32) (local $s f32)
-    (local $s0 v128) (local $s1 v128) (local $s2 v128) (local $s3 v128)
+  ;; extend takes count > 0 numbers i in kept. It adds to sums[i] the product of row i with x over n > 0 words, as screen16
+  ;; does, and leaves those i, in order, for which float32(sums[i]) >= floor[i] - tails[i]*tail. It returns how many they are.
+  ;; Rows are stride apart. n is in bytes, a multiple of 16.
+  (func (export "kernel_extend") (param $kept i32) (param $count i32) (param $sums i32) (param $rows i32) (param $stride i32) (param $x i32)
+    (param $n i32) (param $floor i32) (param $tails i32) (param $tail f32) (result i32)
+    (local $at i32) (local $to i32) (local $end i32) (local $i i32) (local $q i32) (local $d i32) (local $m i32) (local $s i32)
+    (local $s0 v128) (local $s1 v128)
     (local.set $at (local.get $kept))
     (local.set $to (local.get $kept))
-    (local.set $left (local.get $count))
+    (local.set $end (i32.add (local.get $kept) (i32.shl (local.get $count) (i32.const 2))))
     (loop $next
       (local.set $i (i32.load (local.get $at)))
       (local.set $q (i32.add (local.get $rows) (i32.mul (local.get $i) (local.get $stride))))
@@ -508,36 +508,37 @@
       (local.set $m (local.get $n))
       (local.set $s0 (v128.const i32x4 0 0 0 0))
       (local.set $s1 (local.get $s0))
-      (local.set $s2 (local.get $s0))
-      (local.set $s3 (local.get $s0))
-      (block $rest (loop $sixteen
-        (br_if $rest (i32.lt_u (local.get $m) (i32.const 16)))
-        (local.set $s0 (f32x4.add (local.get $s0) (f32x4.mul (v128.load offset=0 (local.get $q)) (v128.load offset=0 (local.get $d)))))
-        (local.set $s1 (f32x4.add (local.get $s1) (f32x4.mul (v128.load offset=16 (local.get $q)) (v128.load offset=16 (local.get $d)))))
-        (local.set $s2 (f32x4.add (local.get $s2) (f32x4.mul (v128.load offset=32 (local.get $q)) (v128.load offset=32 (local.get $d)))))
-        (local.set $s3 (f32x4.add (local.get $s3) (f32x4.mul (v128.load offset=48 (local.get $q)) (v128.load offset=48 (local.get $d)))))
+      (block $rest (loop $four
+        (br_if $rest (i32.lt_u (local.get $m) (i32.const 64)))
+        (drop (i32.load8_u offset=63 (local.get $q)))
+        (drop (i32.load8_u offset=63 (local.get $d)))
+        (local.set $s0 (i32x4.add (local.get $s0) (i32x4.dot_i16x8_s (v128.load offset=0 (local.get $q)) (v128.load offset=0 (local.get $d)))))
+        (local.set $s1 (i32x4.add (local.get $s1) (i32x4.dot_i16x8_s (v128.load offset=16 (local.get $q)) (v128.load offset=16 (local.get $d)))))
+        (local.set $s0 (i32x4.add (local.get $s0) (i32x4.dot_i16x8_s (v128.load offset=32 (local.get $q)) (v128.load offset=32 (local.get $d)))))
+        (local.set $s1 (i32x4.add (local.get $s1) (i32x4.dot_i16x8_s (v128.load offset=48 (local.get $q)) (v128.load offset=48 (local.get $d)))))
         (local.set $q (i32.add (local.get $q) (i32.const 64)))
         (local.set $d (i32.add (local.get $d) (i32.const 64)))
-        (local.set $m (i32.sub (local.get $m) (i32.const 16)))
-        (br $sixteen)))
-      (local.set $s0 (f32x4.add (f32x4.add (local.get $s0) (local.get $s1)) (f32x4.add (local.get $s2) (local.get $s3))))
-      (local.set $s (f32.add
-        (f32.add (f32x4.extract_lane 0 (local.get $s0)) (f32x4.extract_lane 1 (local.get $s0)))
-        (f32.add (f32x4.extract_lane 2 (local.get $s0)) (f32x4.extract_lane 3 (local.get $s0)))))
+        (local.set $m (i32.sub (local.get $m) (i32.const 64)))
+        (br $four)))
       (block $done (loop $one
         (br_if $done (i32.eqz (local.get $m)))
-        (local.set $s (f32.add (local.get $s) (f32.mul (f32.load (local.get $q)) (f32.load (local.get $d)))))
-        (local.set $q (i32.add (local.get $q) (i32.const 4)))
-        (local.set $d (i32.add (local.get $d) (i32.const 4)))
-        (local.set $m (i32.sub (local.get $m) (i32.const 1)))
+        (local.set $s0 (i32x4.add (local.get $s0) (i32x4.dot_i16x8_s (v128.load (local.get $q)) (v128.load (local.get $d)))))
+        (local.set $q (i32.add (local.get $q) (i32.const 16)))
+        (local.set $d (i32.add (local.get $d) (i32.const 16)))
+        (local.set $m (i32.sub (local.get $m) (i32.const 16)))
         (br $one)))
+      (local.set $s0 (i32x4.add (local.get $s0) (local.get $s1)))
+      (local.set $s0 (i32x4.add (local.get $s0) (i8x16.shuffle 8 9 10 11 12 13 14 15 8 9 10 11 12 13 14 15 (local.get $s0) (local.get $s0))))
       (local.set $d (i32.shl (local.get $i) (i32.const 2)))
-      (if (f32.ge (f32.add (f32.mul (local.get $s) (local.get $by)) (f32.convert_i32_s (i32.load (i32.add (local.get $sums) (local.get $d))))) (f32.load (i32.add (local.get $floor) (local.get $d))))
-        (then
-          (i32.store (local.get $to) (local.get $i))
-          (local.set $to (i32.add (local.get $to) (i32.const 4)))))
-      (local.set $at (i32.add (local.get $at) (i32.const 4)))
-      (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+      (local.set $q (i32.add (local.get $sums) (local.get $d)))
+      (local.set $s (i32.add (i32.load (local.get $q)) (i32.add (i32x4.extract_lane 0 (local.get $s0)) (i32x4.extract_lane 1 (local.get $s0)))))
+      (i32.store (local.get $q) (local.get $s))
+      (i32.store (local.get $to) (local.get $i))
+      (local.set $to (i32.add (local.get $to) (i32.shl
+        (f32.ge (f32.convert_i32_s (local.get $s))
+          (f32.sub (f32.load (i32.add (local.get $floor) (local.get $d))) (f32.mul (f32.load (i32.add (local.get $tails) (local.get $d))) (local.get $tail))))
+        (i32.const 2))))
+      (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 4))) (local.get $end))))
     (i32.shr_u (i32.sub (local.get $to) (local.get $kept)) (i32.const 2)))
 
   ;; finite is 1 where no x[i] is NaN or infinite, and 0 otherwise. It sums x[i] - x[i], which is 0, or NaN.

@@ -82,13 +82,14 @@ func (plain) Above(dst, x []int32, floor, tails []float32, tail float32) (n int)
 	return n
 }
 
-func (plain) Refine(kept, sums []int32, rows []float32, stride int, x, floor []float32, by float32) (n int) {
+func (plain) Extend(kept, sums, rows []int32, stride int, x []int32, floor, tails []float32, tail float32) (n int) {
 	for _, i := range kept {
-		s := float32(0)
-		for c, v := range rows[int(i)*stride:][:len(x)] {
-			s += float32(v * x[c])
+		s := sums[i]
+		for c, w := range rows[int(i)*stride:][:len(x)] {
+			s += int32(int16(w))*int32(int16(x[c])) + (w>>16)*(x[c]>>16)
 		}
-		if float32(sums[i])+float32(s*by) >= floor[i] {
+		sums[i] = s
+		if float32(s) >= floor[i]-float32(tails[i]*tail) {
 			kept[n] = i
 			n++
 		}

@@ -53,11 +53,11 @@ func (*simd) Above(dst, x []int32, floor, tails []float32, tail float32) int {
 	return int(kernelAbove(&dst[0], &x[0], &floor[0], &tails[0], uint32(len(x)), tail))
 }
 
-func (*simd) Refine(kept, sums []int32, rows []float32, stride int, x, floor []float32, by float32) int {
+func (*simd) Extend(kept, sums, rows []int32, stride int, x []int32, floor, tails []float32, tail float32) int {
 	if len(kept) == 0 || len(x) == 0 {
-		return plain{}.Refine(kept, sums, rows, stride, x, floor, by)
+		return plain{}.Extend(kept, sums, rows, stride, x, floor, tails, tail)
 	}
-	return int(kernelRefine(&kept[0], uint32(len(kept)), &sums[0], &rows[0], uint32(4*stride), &x[0], uint32(len(x)), &floor[0], by))
+	return int(kernelExtend(&kept[0], uint32(len(kept)), &sums[0], &rows[0], uint32(4*stride), &x[0], uint32(4*len(x)), &floor[0], &tails[0], tail))
 }
 
 func (*simd) Finite(x []float32) bool {
@@ -89,9 +89,9 @@ func kernelQuantize(dst *int32, x *float32, n uint32)
 //go:noescape
 func kernelAbove(dst, x *int32, floor, tails *float32, n uint32, tail float32) uint32
 
-//go:wasmimport kernel kernel_refine
+//go:wasmimport kernel kernel_extend
 //go:noescape
-func kernelRefine(kept *int32, count uint32, sums *int32, rows *float32, stride uint32, x *float32, columns uint32, floor *float32, by float32) uint32
+func kernelExtend(kept *int32, count uint32, sums, rows *int32, stride uint32, x *int32, bytes uint32, floor, tails *float32, tail float32) uint32
 
 //go:wasmimport kernel kernel_finite
 //go:noescape

@@ -153,7 +153,7 @@ func TestWATVectors(t *testing.T) {
 		w.expect("above", 1<<18, raw(want), "kernel_above", 1<<18, uint64(a), uint64(b), 1<<17, uint64(n), uint64(math.Float32bits(tail)))
 		put(w.memory, a, dst)
 		put(w.memory, b, x)
-		checkRefine(w, r, n, a+1<<15, b+1<<18)
+		checkExtend(w, r, n, a+1<<15, b+1<<18)
 		units := make([]float32, (n+7)&^7)
 		for i := range units {
 			units[i] = float32(2.00001*r.Float64() - 1.000005)
@@ -180,41 +180,30 @@ func TestWATVectors(t *testing.T) {
 	})
 }
 
-// checkRefine compares the numbers that are left with exact sums: what is above its floor by more than rounding is
-// left, what is below is not.
-func checkRefine(w *wat, r *rand.Rand, n, x, rows int) {
+// checkExtend compares sums, and the numbers that are left, with those of Plain.
+func checkExtend(w *wat, r *rand.Rand, n, x, rows int) {
 	w.Helper()
-	const kept, sums, floor, count = 1 << 17, 1<<17 + 1<<10, 1<<17 + 1<<11, 12
+	const kept, sums, floors, tails, count = 1 << 17, 1<<17 + 1<<10, 1<<17 + 1<<11, 1<<17 + 1<<12, 12
 	stride := n + r.IntN(3)
-	xs, ys := kerneltest.Floats(r, n, false), kerneltest.Floats(r, stride*count, false)
-	sum, low, by := kerneltest.Words(r, count), make([]float32, count), float32(1+r.IntN(1000))
-	list, want := []int32{}, []int32{}
+	xs, ys, sum := kerneltest.Words(r, n), kerneltest.Words(r, stride*count), kerneltest.Words(r, count)
+	floor, tail, by := make([]float32, count), kerneltest.Floats(r, count, false), float32(r.Float64())
+	var list []int32
 	for i := range int32(count) {
-		total, magnitude := float64(sum[i]), math.Abs(float64(sum[i]))+1
-		for c, v := range xs {
-			p := float64(by) * float64(v) * float64(ys[int(i)*stride+c])
-			total, magnitude = total+p, magnitude+math.Abs(p)
-		}
-		below := r.IntN(2) == 0
-		low[i] = float32(total + magnitude*1e-4)
-		if below {
-			low[i] = float32(total - magnitude*1e-4)
-		}
+		floor[i] = float32(kerneltest.Sum16(sum[i], xs, ys[int(i)*stride:][:n])) + float32(r.IntN(3)-1)
 		if i%5 != 2 {
 			list = append(list, i)
-			if below {
-				want = append(want, i)
-			}
 		}
 	}
 	put(w.memory, x, xs)
 	put(w.memory, rows, ys)
 	put(w.memory, sums, sum)
-	put(w.memory, floor, low)
+	put(w.memory, floors, floor)
+	put(w.memory, tails, tail)
 	put(w.memory, kept, list)
-	got := w.call("kernel_refine", kept, uint64(len(list)), sums, uint64(rows), uint64(4*stride), uint64(x), uint64(n), floor, uint64(math.Float32bits(by)))
-	if int(got) != len(want) || !bytes.Equal(w.memory[kept:kept+4*len(want)], raw(want)) {
-		w.Fatalf("refine of %d columns leaves %d numbers, expected %v", n, got, want)
+	got := w.call("kernel_extend", kept, uint64(len(list)), sums, uint64(rows), uint64(4*stride), uint64(x), uint64(4*n), floors, tails, uint64(math.Float32bits(by)))
+	want := list[:kernel.Plain.Extend(list, sum, ys, stride, xs, floor, tail, by)]
+	if int(got) != len(want) || !bytes.Equal(w.memory[kept:kept+4*len(want)], raw(want)) || !bytes.Equal(w.memory[sums:sums+4*count], raw(sum)) {
+		w.Fatalf("extend by %d words leaves %d numbers, expected %v", n, got, want)
 	}
 }
 

@@ -28,18 +28,11 @@ type Scanner struct {
 
 	queryNorms    []float64
 	positiveNorms []float64
-	unitQueries   kernel.Packed[int32] // the queries' unit vectors in 16 bits, for the first pass of screening
-	unitRows      []float32            // the same vectors in float32, for the second
+	screen        screen
 
 	sQPD       []float64 // of each pair: s(Q,PD)
 	floor, cap []float64 // of each pair: its window
 	queryPairs [][]int32 // of each query: its pairs
-	slack      float64   // bound on the screening error, see screenSlack
-
-	// low[i] is the screening bound of query i: a document whose approximate score lies below is ruled out for every
-	// pair of the query. There are as many as unitQueries has rows once packed.
-	low    []float32
-	prefix prefix
 
 	found      [][]Negative // of each pair: its negatives so far, best first, at most Top
 	window     []bool       // of each pair: some document lay in the window
@@ -48,19 +41,9 @@ type Scanner struct {
 	ranges     ranges
 	skipped    int64
 
-	// Scratch memory of one block, reused.
-	scores []int32   // approximate scores of its documents and queries
-	above  []int32   // queries that one document is not ruled out for
-	unit   []float32 // the documents' unit vectors
-	words  []int32   // the same vectors in 16 bits
-	norms  []float64 // the documents' norms
+	norms []float64 // of the documents of a push; reused
+	left  survivors
 }
-
-// The scan goes block by block, each of so many documents and queries. Their vectors and scores stay in the cache.
-const (
-	blockDocuments = 64
-	blockQueries   = 512
-)
 
 // Checked are pairs and options that a scanner can be made of.
 type Checked struct {
@@ -102,19 +85,12 @@ func NewScanner(pairs Pairs, options Options, k kernel.Kernel) (*Scanner, error)
 // Scanner prepares to mine the pairs. It keeps their slices, and sorts the excluded positions of each query.
 func (c *Checked) Scanner() *Scanner {
 	pairs, options := c.Pairs, c.options
-	s := &Scanner{options: options, kernel: c.kernel, pairs: pairs, slack: screenSlack(pairs.Width), queryNorms: c.queryNorms, positiveNorms: c.positiveNorms}
+	s := &Scanner{options: options, kernel: c.kernel, pairs: pairs, queryNorms: c.queryNorms, positiveNorms: c.positiveNorms}
 	q, n := len(s.queryNorms), len(pairs.PairQuery)
-	unit := make([]float32, len(pairs.Queries))
-	for i, norm := range s.queryNorms {
-		s.kernel.Scale(unit[i*pairs.Width:], s.row(pairs.Queries, i), 1/norm)
+	for i := range q {
 		slices.Sort(list(pairs.ExcludeOffsets, pairs.Exclude, i))
 	}
-	words := kernel.Words(pairs.Width)
-	quantized := make([]int32, q*words)
-	for i := range q {
-		s.kernel.Quantize(quantized[i*words:(i+1)*words], s.row(unit, i))
-	}
-	s.unitQueries, s.unitRows = kernel.Pack(quantized, q, words), unit
+	s.screen = newScreen(c.kernel, pairs.Queries, s.queryNorms, pairs.Width)
 	s.queryPairs = make([][]int32, q)
 	s.sQPD, s.floor, s.cap = make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range n {
@@ -131,12 +107,6 @@ func (c *Checked) Scanner() *Scanner {
 			s.floor[i], s.cap[i] = max(s.floor[i], floor), min(s.cap[i], ceiling)
 		}
 	}
-	packed := kernel.PackedRows(q)
-	s.low = make([]float32, packed)
-	for i := q; i < packed; i++ { // no document reaches the rows that fill the last panel
-		s.low[i] = float32(math.Inf(1))
-	}
-	s.prefix = newPrefix(s.kernel, unit, pairs.Width)
 	s.reset()
 	return s
 }
@@ -152,7 +122,7 @@ func (s *Scanner) reset() {
 		s.inWindow, s.candidates = make([]int64, n), make([]int64, n)
 	}
 	s.ranges, s.skipped = nil, 0
-	s.prefix.restart()
+	s.screen.route.restart()
 	for i := range s.queryPairs {
 		s.setBounds(i)
 	}
@@ -211,41 +181,74 @@ func (s *Scanner) Push(first int64, documents []float32) (skipped int, err error
 	return skipped, nil
 }
 
+// scanBlock screens a block of documents, and decides for each query on those that are left, best first: the bound that
+// one raises rules others out.
 func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
-	s.unit = slices.Grow(s.unit[:0], len(documents))[:len(documents)]
-	words := s.unitQueries.Columns
-	s.words = slices.Grow(s.words[:0], len(norms)*words)[:len(norms)*words]
-	for i, norm := range norms {
-		if norm == 0 {
-			clear(s.row(s.unit, i))
-		} else {
-			s.kernel.Scale(s.row(s.unit, i), s.row(documents, i), 1/norm)
-		}
-		s.kernel.Quantize(s.words[i*words:(i+1)*words], s.row(s.unit, i))
-	}
-	q := len(s.low)
-	s.above = slices.Grow(s.above[:0], blockQueries)[:blockQueries]
-	columns, queryTails := s.prefix.choose()
-	survivors, all := 0, 0
+	s.screen.load(documents, norms)
+	q := len(s.screen.low)
 	for j := 0; j < q; j += blockQueries {
 		n := min(blockQueries, q-j)
-		s.scores = slices.Grow(s.scores[:0], n*len(norms))[:n*len(norms)]
-		s.kernel.Screen(s.scores, s.unitQueries, j, n, s.words, kernel.Words(columns))
-		for i, norm := range norms {
-			if norm == 0 {
-				continue
-			}
-			tail := kernel.Unit * tailNorm(s.kernel, s.row(s.unit, i)[columns:])
-			scores, low := s.scores[i*n:(i+1)*n], s.low[j:j+n]
-			found := s.kernel.Above(s.above, scores, low, queryTails[j:j+n], tail)
-			survivors, all = survivors+found, all+n
-			found = s.kernel.Refine(s.above[:found], scores, s.unitRows[j*s.pairs.Width+columns:], s.pairs.Width, s.row(s.unit, i)[columns:], low, unitSquare)
-			for _, c := range s.above[:found] {
-				s.decide(j+int(c), first+int64(i), s.row(documents, i), norm)
+		s.left.reset(n)
+		s.screen.pass(j, n, norms, s.left.add)
+		s.left.group()
+		for query := range n {
+			left := s.left.of(query)
+			for len(left) > 0 {
+				i := s.screen.best(left, query, n)
+				score := float32(s.screen.scores[int(left[i])*n+query])
+				if score < s.screen.low[j+query] {
+					break
+				}
+				if document := int(left[i]); score <= s.screen.high[j+query] {
+					s.decide(j+query, first+int64(document), s.row(documents, document), norms[document])
+				}
+				left[i] = left[len(left)-1]
+				left = left[:len(left)-1]
 			}
 		}
 	}
-	s.prefix.learn(survivors, all)
+}
+
+// survivors are the documents of a block that screening leaves for each of some queries.
+type survivors struct {
+	pairs     []int32 // query*blockDocuments + document, as they come
+	ends      []int32 // of each query: where its documents end
+	documents []int32 // of query after query
+}
+
+func (s *survivors) reset(queries int) {
+	s.pairs, s.ends = s.pairs[:0], grow(s.ends, queries+1)
+	clear(s.ends)
+}
+
+// add takes a document's number in the block, and the queries that it is not ruled out for.
+func (s *survivors) add(document int, queries []int32) {
+	for _, query := range queries {
+		s.pairs = append(s.pairs, query*blockDocuments+int32(document))
+		s.ends[query+1]++
+	}
+}
+
+// group sorts the documents by query. After it, ends[query] is where those of the query end.
+func (s *survivors) group() {
+	for i := 1; i < len(s.ends); i++ {
+		s.ends[i] += s.ends[i-1]
+	}
+	s.documents = grow(s.documents, len(s.pairs))
+	for _, pair := range s.pairs {
+		query := pair / blockDocuments
+		s.documents[s.ends[query]] = pair % blockDocuments
+		s.ends[query]++
+	}
+}
+
+// of returns the documents of a query.
+func (s *survivors) of(query int) []int32 {
+	start := int32(0)
+	if query > 0 {
+		start = s.ends[query-1]
+	}
+	return s.documents[start:s.ends[query]]
 }
 
 // decide scores a document that screening did not rule out, in canonical arithmetic, for all pairs of a query.
@@ -253,6 +256,7 @@ func (s *Scanner) decide(query int, position int64, document []float32, norm flo
 	if _, excluded := slices.BinarySearch(list(s.pairs.ExcludeOffsets, s.pairs.Exclude, query), position); excluded {
 		return
 	}
+	s.screen.work.Scored++
 	sQD := s.kernel.Dot(s.row(s.pairs.Queries, query), document) / (s.queryNorms[query] * norm)
 	changed := false
 	for _, pair := range s.queryPairs[query] {
@@ -311,20 +315,22 @@ func (s *Scanner) meetsEq6(query int, n Negative, document []float32, norm float
 	return true
 }
 
-// setBounds computes a query's screening bound anew: the least bound of its pairs, less the slack, rounded down, on the
-// scale of the 16-bit products. The bound of a pair is its floor, or the score of its m-th best negative so far where
-// that is higher and nothing is counted.
+// setBounds computes a query's screening bounds anew: the least and the greatest score that any of its pairs still wants. A
+// pair wants what lies in its window and, unless all is counted, no less than the score of its m-th best negative so far.
 func (s *Scanner) setBounds(query int) {
-	low := math.Inf(1)
+	low, high := math.Inf(1), math.Inf(-1)
 	for _, pair := range s.queryPairs[query] {
 		floor := s.floor[pair]
 		if found := s.found[pair]; len(found) == s.options.Top && !s.options.Counts {
 			floor = max(floor, found[len(found)-1].SQD)
 		}
-		low = min(low, floor)
+		low, high = min(low, floor), max(high, s.cap[pair])
 	}
-	s.low[query] = roundDown((low - s.slack) * unitSquare)
+	s.screen.bound(query, low, high)
 }
+
+// Work is what screening and scoring have done since the scanner was made.
+func (s *Scanner) Work() Work { return s.screen.work }
 
 // Finish returns the part for the documents that were pushed, and starts anew with the same pairs.
 func (s *Scanner) Finish() *Part {

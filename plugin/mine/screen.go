@@ -10,7 +10,7 @@ import (
 const unitSquare = kernel.Unit * kernel.Unit
 
 // screenSlack bounds the screening error of two vectors of k values: how far the approximate score can lie below the
-// canonical s. The scale is that on which unit vectors have products of at most 1.
+// canonical s, and above it where P has all columns. The scale is that on which unit vectors have products of at most 1.
 //
 // Let u = 2^-24. Let a and b be the exact unit vectors, and let A and B be what Scale makes of them with the reciprocal
 // of the norm. A value of A is off by a factor of at most 1+v, where v = u + 2^-39. This counts one rounding to
@@ -20,27 +20,24 @@ const unitSquare = kernel.Unit * kernel.Unit
 //   - |A.B - a.b| <= (2v + v^2) * sum|a_i b_i| + k * 2^-149 <= 2.001u, since sum|a_i b_i| <= 1 (Cauchy-Schwarz);
 //   - the canonical s, with its three sums and two roundings, is within 2^-38 < u/1000 of a.b.
 //
-// Quantize makes whole numbers of a prefix of the columns. Each is off from Unit*A or Unit*B by at most 0.51: a half,
-// and the rounding of a product below 2^15 to float32. The sum P of their products is exact, and P/Unit^2 is off from
-// the prefix of A.B by at most
+// Quantize makes whole numbers of the columns. Each is off from Unit*A or Unit*B by at most 0.51: a half, and the
+// rounding of a product below 2^15 to float32. The sum P of the products of the first columns is exact, and P/Unit^2 is
+// off from that part of A.B by at most
 //
 //	e = 2 * h * sqrt(k) + h^2 * k, h = 0.51/Unit
 //
 // since the sum of |A_i| is at most sqrt(k) (1+3u), and 0.51 leaves room for that factor.
 //
-// The rest of A.B is at most |A'||B'|, the product of the norms of the tails (Cauchy-Schwarz). tailNorm rounds these
-// norms up. Refine computes the rest in float32 instead. It is off by at most g = k*u/(1-k*u) of the sum of the
-// magnitudes, and that sum is at most 1+3u (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 3.1).
+// The rest of A.B, the columns that P leaves out, is at most |A'||B'|, the product of the norms of the tails
+// (Cauchy-Schwarz). Norms of tails are rounded up. After the last column there is no rest.
 //
-// The comparisons round P, floors, tails and sums to float32, each of which is at most about 2 on this scale. These are
-// six roundings, at most 12u together.
+// The comparisons round P, floors, tails and their product to float32, each of which is at most about 2 on this scale.
+// These are five roundings, at most 10u together.
 //
-// All of this is less than e + g + 15u.
+// All of this is less than e + 15u.
 func screenSlack(k int) float64 {
 	const u, h = 0x1p-24, 0.51 / kernel.Unit
-	ku := float64(float64(k) * u)
-	e := float64(2*h*math.Sqrt(float64(k))) + float64(h*h*float64(k))
-	return ku/(1-ku) + 15*u + e
+	return 15*u + float64(2*h*math.Sqrt(float64(k))) + float64(h*h*float64(k))
 }
 
 // roundDown returns the largest float32 that is at most x. roundUp returns the least that is at least x.
@@ -54,79 +51,205 @@ func roundDown(x float64) float32 {
 
 func roundUp(x float64) float32 { return -roundDown(-x) }
 
-// tailNorm is the norm of a vector's last columns, rounded up.
-func tailNorm(k kernel.Kernel, x []float32) float32 {
-	return roundUp(kernel.Norm(k, x) * (1 + 0x1p-40))
+// screen rules documents out for queries. A first pass multiplies all queries with all documents of a block, in their
+// first columns. What the bound does not rule out goes on to further columns, pair by pair, from stop to stop.
+type screen struct {
+	kernel kernel.Kernel
+	width  int
+
+	panels kernel.Packed[int32] // the queries' unit vectors in 16 bits, for the first pass
+	rows   []int32              // the same in rows of panels.Columns words, for what follows
+
+	// low[i] and high[i] are the bounds of query i, on the scale of the 16-bit products: a document whose approximate score
+	// lies below low, or above high, is ruled out for every pair of the query. There are as many as panels has rows once
+	// packed.
+	low, high []float32
+
+	stops []int       // numbers of columns at which the bound is looked at, ascending; the last is all columns
+	tails [][]float32 // of each stop: the norms of the queries' remaining columns times Unit, as many as low
+	route route
+	work  Work
+
+	// Scratch memory of one block, reused.
+	words     []int32     // its documents' unit vectors in 16 bits
+	tailNorms [][]float32 // of each stop: the norms of the documents' remaining columns times Unit
+	unit      []float32   // one document's unit vector
+	scores    []int32     // approximate scores of its documents and some queries
+	above     []int32     // queries that one document is not ruled out for
 }
 
-// prefix chooses how many columns to screen by. Few columns are cheap but leave many candidates; many cost more and
-// leave few. It begins with all columns and moves to a neighbouring choice as long as that costs less. Later it tries a
-// neighbour now and then, since bounds rise while documents stream past. The choice never shows in a result.
-type prefix struct {
-	columns []int       // the choices: numbers of columns, ascending; the last is all columns
-	tails   [][]float32 // for each choice, the norms of the queries' remaining columns, as many as queries once packed
-	cost    []float64   // of each choice, as last seen: multiply-adds for a query and a document
-	best    int
-	now     int // the choice of the current block
-	step    int // from best to the neighbour that is tried next: 1 or -1
-	blocks  int
-	try     int // from this block on, the neighbour is tried
+// Work counts what a scan does. It depends on nothing but the pairs and the documents, block by block.
+type Work struct {
+	Pairs           int64 // (query, document) pairs
+	Columns         int64 // columns that the first pass read, of all these pairs together
+	Extended        int64 // times that a survivor went on from a stop to the next
+	ExtendedColumns int64 // columns that survivors read
+	Scored          int64 // pairs that were scored in canonical arithmetic
 }
 
+// The scan goes block by block, each of so many documents and queries. Their vectors and scores stay in the cache.
 const (
-	scoreCost = 5000 // refining and scoring a survivor takes as long as so many multiply-adds of the first pass
-	tryEvery  = 16   // blocks between two tries, at most
+	blockDocuments = 64
+	blockQueries   = 512
 )
 
-// newPrefix returns the choices for queries of those unit vectors, of width values each.
-func newPrefix(k kernel.Kernel, unit []float32, width int) prefix {
-	p := prefix{}
-	for _, share := range []float64{0.08, 0.12, 0.2, 0.3, 0.4, 0.6} {
-		if c := int(share*float64(width)) &^ 7; c >= 8 && (p.columns == nil || c > p.columns[len(p.columns)-1]) {
-			p.columns = append(p.columns, c)
+// Stride is how many pairs of 16-bit numbers a row of k columns takes in screening: a multiple of four.
+func Stride(k int) int { return (kernel.Words(k) + 3) &^ 3 }
+
+// Stops is how many stops there are in k columns.
+func Stops(k int) int { return len(stopsOf(k)) }
+
+// stopsOf returns the stops of k columns: 32, 64, 96, 128, and then two for each doubling.
+func stopsOf(k int) (stops []int) {
+	for c := 32; c < k; {
+		stops = append(stops, c)
+		switch {
+		case c < 128:
+			c += 32
+		case c&(c-1) == 0: // a power of two
+			c += c / 2
+		default:
+			c += c / 3
 		}
 	}
-	p.columns = append(p.columns, width)
-	for _, c := range p.columns {
-		tails := make([]float32, kernel.PackedRows(len(unit)/width))
-		for i := range len(unit) / width {
-			tails[i] = kernel.Unit * tailNorm(k, unit[i*width+c:(i+1)*width])
+	return append(stops, k)
+}
+
+// newScreen makes a screen for queries of those norms, of width values each. Its bounds rule nothing out.
+func newScreen(k kernel.Kernel, queries []float32, norms []float64, width int) screen {
+	s := screen{kernel: k, width: width, stops: stopsOf(width), unit: make([]float32, width)}
+	q, stride := len(norms), Stride(width)
+	s.rows = make([]int32, q*stride)
+	s.low, s.high = make([]float32, kernel.PackedRows(q)), make([]float32, q)
+	s.tails, s.tailNorms = make([][]float32, len(s.stops)), make([][]float32, len(s.stops))
+	for i := range s.stops {
+		s.tails[i], s.tailNorms[i] = make([]float32, len(s.low)), make([]float32, blockDocuments)
+	}
+	for i, norm := range norms {
+		s.quantize(s.rows[i*stride:(i+1)*stride], queries[i*width:(i+1)*width], norm, s.tails, i)
+	}
+	s.panels = kernel.Pack(s.rows, q, stride)
+	for i := q; i < len(s.low); i++ { // no document reaches the rows that fill the last panel
+		s.low[i] = float32(math.Inf(1))
+	}
+	s.route = newRoute(s.stops)
+	return s
+}
+
+// bound sets the bounds of a query whose pairs want scores from low to high: the slack further apart, rounded outwards.
+func (s *screen) bound(query int, low, high float64) {
+	slack := screenSlack(s.width)
+	s.low[query], s.high[query] = roundDown((low-slack)*unitSquare), roundUp((high+slack)*unitSquare)
+}
+
+// quantize writes a vector's unit vector in 16 bits, and the norm of its remaining columns at each stop to tails[stop][i].
+func (s *screen) quantize(words []int32, x []float32, norm float64, tails [][]float32, i int) {
+	s.kernel.Scale(s.unit, x, 1/norm)
+	s.kernel.Quantize(words[:kernel.Words(s.width)], s.unit) // the words that fill the row up stay 0
+	square := 0.0
+	for stop := len(s.stops) - 2; stop >= 0; stop-- {
+		part := s.unit[s.stops[stop]:s.stops[stop+1]]
+		square += s.kernel.Dot(part, part)
+		tails[stop][i] = kernel.Unit * roundUp(math.Sqrt(square)*(1+0x1p-40))
+	}
+}
+
+// load takes the documents of a block, with their norms. A document of norm 0 is left out.
+func (s *screen) load(documents []float32, norms []float64) {
+	stride := s.panels.Columns
+	s.words = grow(s.words, len(norms)*stride)
+	for i, norm := range norms {
+		words := s.words[i*stride : (i+1)*stride]
+		if norm == 0 {
+			clear(words)
+			continue
 		}
-		p.tails = append(p.tails, tails)
+		s.quantize(words, documents[i*s.width:(i+1)*s.width], norm, s.tailNorms, i)
 	}
-	p.cost = make([]float64, len(p.columns))
-	return p
+	if s.route.due() {
+		s.sample(norms)
+	}
 }
 
-// restart begins with all columns again: the bounds rule nothing out yet.
-func (p *prefix) restart() {
-	p.best, p.step, p.blocks, p.try = len(p.columns)-1, -1, 0, 1
+// grow returns a slice of n values. What was in it may be lost.
+func grow[T any](x []T, n int) []T {
+	if cap(x) < n {
+		return make([]T, n)
+	}
+	return x[:n]
 }
 
-// choose returns the number of columns for the next block, and the norms of the queries' remaining columns.
-func (p *prefix) choose() (columns int, tails []float32) {
-	p.now = p.best
-	if p.blocks >= p.try {
-		if next := p.best + p.step; next < 0 || next >= len(p.columns) {
-			p.step = -p.step
+// pass screens the loaded documents for n queries from query first on. It calls survivors with a document's number in
+// the block, and the queries, less first, that it is not ruled out for. Their scores are those of s.scores: of document i
+// and query first+j at i*n+j.
+func (s *screen) pass(first, n int, norms []float64, survivors func(document int, queries []int32)) {
+	stride := s.panels.Columns
+	s.scores, s.above = grow(s.scores, n*len(norms)), grow(s.above, n)
+	stop := s.route.first
+	s.kernel.Screen(s.scores, s.panels, first, n, s.words, s.wordsTo(stop))
+	s.work.Pairs += int64(n * len(norms))
+	s.work.Columns += int64(n * len(norms) * s.stops[stop])
+	low := s.low[first : first+n]
+	for i, norm := range norms {
+		if norm == 0 {
+			continue
 		}
-		p.now = max(0, min(p.best+p.step, len(p.columns)-1))
+		scores, words, stop := s.scores[i*n:(i+1)*n], s.words[i*stride:(i+1)*stride], stop
+		above := s.above[:s.kernel.Above(s.above, scores, low, s.tails[stop][first:first+n], s.tailNorms[stop][i])]
+		for len(above) > 0 && stop < len(s.stops)-1 {
+			from := s.wordsTo(stop)
+			s.work.Extended += int64(len(above))
+			s.work.ExtendedColumns -= int64(len(above) * s.stops[stop])
+			stop = s.route.next[stop]
+			s.work.ExtendedColumns += int64(len(above) * s.stops[stop])
+			above = above[:s.kernel.Extend(above, scores, s.rows[first*stride+from:], stride, words[from:s.wordsTo(stop)],
+				low, s.tails[stop][first:first+n], s.tailNorms[stop][i])]
+		}
+		if len(above) > 0 {
+			survivors(i, above)
+		}
 	}
-	p.blocks++
-	return p.columns[p.now], p.tails[p.now]
 }
 
-// learn takes what came of the block: how many of all its (query, document) pairs survived the first pass.
-func (p *prefix) learn(survivors, all int) {
-	if all == 0 {
-		return
+// best returns which of some documents has the best score of all with query first+query of a pass of n queries.
+func (s *screen) best(documents []int32, query, n int) (at int) {
+	most := s.scores[int(documents[0])*n+query]
+	for i, document := range documents[1:] {
+		if score := s.scores[int(document)*n+query]; score > most {
+			at, most = i+1, score
+		}
 	}
-	p.cost[p.now] = float64(p.columns[p.now]) + scoreCost*float64(survivors)/float64(all)
-	switch {
-	case p.now == p.best:
-	case p.cost[p.now] < p.cost[p.best]:
-		p.best, p.try = p.now, p.blocks
-	default:
-		p.step, p.try = -p.step, p.blocks+min(tryEvery, p.blocks/4)
+	return at
+}
+
+// wordsTo is how many words the columns before a stop take.
+func (s *screen) wordsTo(stop int) int {
+	if stop == len(s.stops)-1 {
+		return s.panels.Columns
 	}
+	return kernel.Words(s.stops[stop])
+}
+
+// What a sample takes of a block.
+const (
+	sampleDocuments = 4
+	sampleQueries   = 64
+)
+
+// sample tells the route which share of some documents and queries is left at each stop.
+func (s *screen) sample(norms []float64) {
+	n := min(sampleQueries, len(s.low))
+	first := s.route.samples * n % (len(s.low) - n + 1) &^ (kernel.PanelRows - 1)
+	m := min(sampleDocuments, len(norms))
+	at := s.route.samples * m % (len(norms) - m + 1)
+	scores, above := make([]int32, m*n), make([]int32, n)
+	shares := make([]float64, len(s.stops))
+	for stop := range s.stops {
+		s.kernel.Screen(scores, s.panels, first, n, s.words[at*s.panels.Columns:(at+m)*s.panels.Columns], s.wordsTo(stop))
+		for i := range m {
+			left := s.kernel.Above(above, scores[i*n:(i+1)*n], s.low[first:first+n], s.tails[stop][first:first+n], s.tailNorms[stop][at+i])
+			shares[stop] += float64(left) / float64(m*n)
+		}
+	}
+	s.route.learn(shares)
 }

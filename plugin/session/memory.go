@@ -6,6 +6,7 @@ import (
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/kernel"
 	"github.com/quarry-hn/quarry/plugin/message"
+	"github.com/quarry-hn/quarry/plugin/mine"
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
@@ -79,15 +80,16 @@ func ShapeOfPairs(b *message.Begin) PairsShape {
 // Held is what begin takes and keeps: a scanner, and what finish will take, so that finish always has it.
 func (s PairsShape) Held() int64 { return s.Scanner() + s.Finish() }
 
-// Scanner is what a scanner of the pairs holds: projected queries and positives, unit queries in 32 and in 16 bits, the
-// norms of their tails, indices, bounds, and as many negatives as there may be.
+// Scanner is what a scanner of the pairs holds: projected queries and positives, unit queries in 16 bits in rows and in
+// panels, the norms of their tails at each stop, indices, bounds, and as many negatives as there may be.
 func (s PairsShape) Scanner() int64 {
-	k, q, p := int64(s.Width), int64(s.Queries), int64(s.Positives)
+	k, q, p, stride := int64(s.Width), int64(s.Queries), int64(s.Positives), mine.Stride(s.Width)
 	perPair := 80 + negativeBytes*int64(s.Top)
 	if s.Counts {
 		perPair += 16
 	}
-	return 4*k*(2*q+p) + 4*int64(kernel.PackedLen(s.Queries, kernel.Words(s.Width))) + 8*int64(s.Excluded+s.Together) + 96*q + 16*p + int64(s.Pairs)*perPair
+	words := q*int64(stride) + int64(kernel.PackedLen(s.Queries, stride)) + int64(kernel.PackedRows(s.Queries)*mine.Stops(s.Width))
+	return 4*k*(q+p) + 4*words + 8*int64(s.Excluded+s.Together) + 96*q + 16*p + int64(s.Pairs)*perPair
 }
 
 // Finish is what finish takes beside the scanner: the part's bytes.
@@ -108,10 +110,8 @@ func (s PairsShape) check(p ProjectionShape) int64 {
 	return s.fuse(p) + projected + 8*int64(s.Queries+s.Positives)
 }
 
-// build is what making the scanner takes: what it holds, and unit queries in 16 bits before they are packed.
-func (s PairsShape) build(p ProjectionShape) int64 {
-	return s.Held() + s.fuse(p) + 4*int64(s.Queries)*int64(s.Width)
-}
+// build is what making the scanner takes: what it holds, and what projecting the pairs took.
+func (s PairsShape) build(p ProjectionShape) int64 { return s.Held() + s.fuse(p) }
 
 // fuse is what projecting the raw ones of queries and positives takes, one after the other.
 func (s PairsShape) fuse(p ProjectionShape) (bytes int64) {

@@ -47,26 +47,30 @@ them.`,
 }
 
 func (c *demoCommand) do(a *app, cmd *cobra.Command) error {
-	e, err := c.compute.open(cmd)
+	meter := a.newMeter()
+	compute, err := c.compute.options(cmd, meter)
 	if err != nil {
 		return err
 	}
-	defer closeEngine(cmd.Context(), e)
+	compute.Progress = nil // it takes a second
+	if compute.Engine, err = c.compute.open(cmd.Context(), meter, compute.Memory); err != nil {
+		return err
+	}
+	defer closeEngine(cmd.Context(), compute.Engine)
 	folder, err := demo.Open()
 	if err != nil {
 		return err
 	}
 	defer folder.Close()
-	compute, err := c.compute.options(e, a.newMeter())
+	fit, mine := projection.FitOptions{Threads: c.compute.threads, Memory: compute.Memory}, mining.Options{Compute: compute}
+	if err := mining.CheckBeforeFit(folder, fit, mine); err != nil {
+		return err
+	}
+	p, err := projection.Fit(cmd.Context(), folder, fit)
 	if err != nil {
 		return err
 	}
-	compute.Progress = nil // it takes a second
-	p, err := projection.Fit(cmd.Context(), folder, projection.FitOptions{Threads: c.compute.threads, Memory: compute.Memory})
-	if err != nil {
-		return err
-	}
-	result, err := mining.Mine(cmd.Context(), folder, p, mining.Options{Compute: compute})
+	result, err := mining.Mine(cmd.Context(), folder, p, mine)
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -134,15 +136,19 @@ func (f *computeFlags) budget() (option.Budget, error) {
 	return option.ProcessBudget(int64(n)), nil
 }
 
-// options are the options of every command that computes. Half of the memory is for the plugin's instances; Go's
-// garbage collector is told to keep to the other half.
-func (f *computeFlags) options(e engine.Engine, m *meter) (mining.Compute, error) {
+// options are the options of every command that computes, without the engine.
+func (f *computeFlags) options(cmd *cobra.Command, m *meter) (mining.Compute, error) {
+	if err := f.checkThreads(cmd); err != nil {
+		return mining.Compute{}, err
+	}
+	if f.engine != "wasm" && f.engine != "native" {
+		return mining.Compute{}, usageError{fmt.Errorf("--engine is %s; it is wasm or native", excerpt.Quote(f.engine))}
+	}
 	memory, err := f.budget()
 	if err != nil {
 		return mining.Compute{}, err
 	}
-	debug.SetMemoryLimit(memory.CollectorLimit())
-	return mining.Compute{Engine: e, Threads: f.threads, Memory: memory, Progress: m.progress()}, nil
+	return mining.Compute{Threads: f.threads, Memory: memory, Progress: m.progress()}, nil
 }
 
 func (f *computeFlags) addThreads(flags *pflag.FlagSet) {
@@ -157,18 +163,47 @@ func (f *computeFlags) checkThreads(cmd *cobra.Command) error {
 	return nil
 }
 
-// open returns the engine that --engine names. Close it after use.
-func (f *computeFlags) open(cmd *cobra.Command) (engine.Engine, error) {
-	if err := f.checkThreads(cmd); err != nil {
-		return nil, err
-	}
-	switch f.engine {
-	case "native":
+// open returns the engine that --engine names. Call options first, which checks the flags. Close it after use. Half of
+// the memory is for the plugin's instances. From now on Go's garbage collector keeps to the other half: to compile the
+// plugin within it would take several times as long.
+func (f *computeFlags) open(ctx context.Context, m *meter, memory option.Budget) (e engine.Engine, err error) {
+	defer debug.SetMemoryLimit(memory.CollectorLimit())
+	if f.engine == "native" {
 		return engine.Native(engine.Options{}), nil
-	case "wasm":
-		return engine.Wasm(cmd.Context(), engine.WasmOptions{})
 	}
-	return nil, usageError{fmt.Errorf("--engine is %s; it is wasm or native", excerpt.Quote(f.engine))}
+	return engine.Wasm(ctx, f.wasm(m, memory))
+}
+
+// What a process takes at most while it compiles the plugin, in bytes: so much, and so much for each core that compiles.
+// It was measured with 1 to 16 cores.
+const (
+	compileMemory     = 104 << 20
+	compileCoreMemory = 8 << 20
+)
+
+// wasm are the options of the engine on Wasm. As many cores compile as there is memory for.
+func (f *computeFlags) wasm(m *meter, memory option.Budget) engine.WasmOptions {
+	cores := int((memory.Bytes - compileMemory) / compileCoreMemory)
+	return engine.WasmOptions{Threads: max(1, min(cores, option.Threads(f.threads))), Compiling: m.compiling}
+}
+
+// openWith opens the engine while a data set is read. Close both after use.
+func (f *computeFlags) openWith(ctx context.Context, m *meter, memory option.Budget, data string) (e engine.Engine, d *dataset.Dataset, err error) {
+	var opening sync.WaitGroup
+	var engineErr, dataErr error
+	opening.Go(func() { e, engineErr = f.open(ctx, m, memory) })
+	d, dataErr = openData(data)
+	opening.Wait()
+	if engineErr == nil && dataErr == nil {
+		return e, d, nil
+	}
+	if engineErr == nil {
+		err = closeEngine(ctx, e)
+	}
+	if dataErr == nil {
+		err = d.Close()
+	}
+	return nil, nil, errors.Join(dataErr, engineErr, err)
 }
 
 func closeEngine(ctx context.Context, e engine.Engine) error {

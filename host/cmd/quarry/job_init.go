@@ -83,13 +83,8 @@ func (c *jobInit) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	e, err := c.compute.open(cmd)
-	if err != nil {
-		return err
-	}
-	defer closeEngine(ctx, e)
 	meter := a.newMeter()
-	if o.Mine.Compute, err = c.compute.options(e, meter); err != nil {
+	if o.Mine.Compute, err = c.compute.options(cmd, meter); err != nil {
 		return err
 	}
 	fitAsMined(&fit, &o.Mine)
@@ -100,13 +95,17 @@ func (c *jobInit) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return placeError(err)
 	}
-	data, err := openData(c.data)
+	e, data, err := c.compute.openWith(ctx, meter, o.Mine.Memory, c.data)
 	if err != nil {
 		return err
 	}
+	defer closeEngine(ctx, e)
 	defer data.Close()
-	if err := mining.CheckPairs(data, o.Mine); err != nil { // Init does too, but after what may be a long fit
-		return err
+	o.Mine.Engine = e
+	if c.projection == "" {
+		if err := mining.CheckBeforeFit(data, fit, o.Mine); err != nil { // Init does too, but after what may be a long fit
+			return err
+		}
 	}
 	p, err := c.projectionOf(ctx, at, data, fit)
 	if err != nil {

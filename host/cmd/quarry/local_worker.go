@@ -22,14 +22,13 @@ type localWorkers struct {
 }
 
 // newLocalWorkers opens the engine that the flags name. Close the workers after use.
-func (a *app) newLocalWorkers(cmd *cobra.Command, flags *computeFlags) (*localWorkers, error) {
-	e, err := flags.open(cmd)
-	if err != nil {
+func (a *app) newLocalWorkers(cmd *cobra.Command, flags *computeFlags) (_ *localWorkers, err error) {
+	l := &localWorkers{meter: a.newMeter()}
+	if l.compute, err = flags.options(cmd, l.meter); err != nil {
 		return nil, err
 	}
-	l := &localWorkers{meter: a.newMeter()}
-	if l.compute, err = flags.options(e, l.meter); err != nil {
-		return nil, errors.Join(err, closeEngine(cmd.Context(), e))
+	if l.compute.Engine, err = flags.open(cmd.Context(), l.meter, l.compute.Memory); err != nil {
+		return nil, err
 	}
 	return l, nil
 }

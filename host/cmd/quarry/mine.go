@@ -62,13 +62,8 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	e, err := c.compute.open(cmd)
-	if err != nil {
-		return err
-	}
-	defer closeEngine(cmd.Context(), e)
 	meter := a.newMeter()
-	if r.Mine.Compute, err = c.compute.options(e, meter); err != nil {
+	if r.Mine.Compute, err = c.compute.options(cmd, meter); err != nil {
 		return err
 	}
 	r.Mine.PartDocuments = c.partDocuments
@@ -79,11 +74,13 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	if err := c.checkOutputs(r.Outputs); err != nil {
 		return err
 	}
-	data, err := openData(c.data)
+	e, data, err := c.compute.openWith(cmd.Context(), meter, r.Mine.Memory, c.data)
 	if err != nil {
 		return err
 	}
+	defer closeEngine(cmd.Context(), e)
 	defer data.Close()
+	r.Mine.Engine, r.Summarize = e, a.shows()
 	if c.projection != "" {
 		if r.Projection, err = projection.Load(c.projection); err != nil {
 			return err
@@ -97,11 +94,10 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	if done.Finished {
 		return a.finishedAlready(r.Outputs)
 	}
-	s := run.Summarize(data, done.Projection, done.Result, r.Outputs.Paths())
 	if err := c.writeStats(e, r.Outputs, seconds, done); err != nil {
 		return err
 	}
-	return a.summary(s, func(w io.Writer) error { return writeSummary(w, s) })
+	return a.summary(done.Summary, func(w io.Writer) error { return writeSummary(w, done.Summary) })
 }
 
 // run returns the run that the flags ask for: what to mine and to fit, and where to write.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -63,6 +64,13 @@ func (m *meter) leave() {
 	if m.bar != nil {
 		_ = m.bar.Clear()
 		m.bar = nil
+	}
+}
+
+// compiling says on a terminal why nothing happens yet.
+func (m *meter) compiling() {
+	if m.to != nil {
+		fmt.Fprintln(m.to, "quarry: compiling the plugin, once for this version; it takes some seconds")
 	}
 }
 

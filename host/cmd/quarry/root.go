@@ -94,6 +94,9 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 		return code
 	}
 	fmt.Fprintf(stderr, "quarry: %s\n", excerpt.Lines(err.Error(), longestLine))
+	if hint := memoryHint(err); hint != "" {
+		fmt.Fprintf(stderr, "  hint: %s\n", hint)
+	}
 	if isKept {
 		fmt.Fprintf(stderr, "What is finished is kept in %s: --resume goes on from there.\n", kept.Folder)
 	}
@@ -186,7 +189,8 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage), errors.Is(err, option.ErrOption), errors.Is(err, option.ErrMemory), errors.Is(err, fit.ErrOption):
+	case errors.As(err, &usage), errors.Is(err, option.ErrOption), errors.Is(err, option.ErrMemory), errors.Is(err, fit.ErrOption),
+		errors.As(err, &plugin) && plugin.Code == abi.Memory:
 		return exitUsage
 	case errors.Is(err, option.ErrExists):
 		return exitExists
@@ -199,6 +203,20 @@ func exitCode(err error) int {
 	}
 	return exitFailure
 }
+
+// memoryHint says how much --memory would do, where there was too little; it is empty for other errors.
+func memoryHint(err error) string {
+	if little := (*option.MemoryError)(nil); errors.As(err, &little) {
+		return fmt.Sprintf("--memory %dMiB would do; the result is the same", option.MiB(little.Enough))
+	}
+	if plugin := (*abi.Error)(nil); errors.As(err, &plugin) && plugin.Code == abi.Memory {
+		return "give more --memory; the result is the same"
+	}
+	return ""
+}
+
+// shows reports whether a summary is printed.
+func (a *app) shows() bool { return a.json || !a.quiet }
 
 // summary prints what a command did: data as JSON with --json, nothing with --quiet, or else what text writes.
 func (a *app) summary(data any, text func(w io.Writer) error) error {

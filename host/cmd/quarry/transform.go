@@ -39,12 +39,12 @@ or query file.`,
 }
 
 func (c *transformCommand) do(a *app, cmd *cobra.Command, dir string) error {
-	e, err := c.compute.open(cmd)
+	meter := a.newMeter()
+	compute, err := c.compute.options(cmd, meter)
 	if err != nil {
 		return err
 	}
-	defer closeEngine(cmd.Context(), e)
-	o := mining.TransformOptions{Zero: c.zero, Force: c.force}
+	o := mining.TransformOptions{Compute: compute, Zero: c.zero, Force: c.force}
 	if err := o.Validate(); err != nil {
 		return err
 	}
@@ -52,17 +52,15 @@ func (c *transformCommand) do(a *app, cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	data, err := openData(dir)
+	e, data, err := c.compute.openWith(cmd.Context(), meter, o.Memory, dir)
 	if err != nil {
 		return err
 	}
+	defer closeEngine(cmd.Context(), e)
 	defer data.Close()
+	o.Engine = e
 	if err := os.MkdirAll(c.output, 0o755); err != nil {
 		return fmt.Errorf("%w: %w", option.ErrWrite, err)
-	}
-	meter := a.newMeter()
-	if o.Compute, err = c.compute.options(e, meter); err != nil {
-		return err
 	}
 	t, err := mining.Transform(cmd.Context(), data, p, c.output, o)
 	if err != nil {

@@ -7,6 +7,7 @@
 package beir
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/npy"
@@ -39,7 +41,7 @@ func Open(dir string) (*dataset.Dataset, error) {
 }
 
 // OpenFS opens the folder that a file system is. Its files can be read at an offset, as those of os.DirFS and embed.FS
-// can. root is what messages call the folder.
+// can, and several at once. root is what messages call the folder.
 func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
 	f := &folder{fsys: fsys, root: root}
 	var documents, queries dataset.Side
@@ -52,14 +54,14 @@ func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if documents, err = f.openSide("corpus", "docs", models); err != nil {
-		return nil, err
-	}
-	if queries, err = f.openSide("queries", "queries", models); err != nil {
-		return nil, err
-	}
-	qrels, err := f.readQrels()
-	if err != nil {
+	var qrels []*dataset.Qrels
+	var errs [3]error
+	var reading sync.WaitGroup
+	reading.Go(func() { documents, errs[0] = f.openSide("corpus", "docs", models) })
+	reading.Go(func() { queries, errs[1] = f.openSide("queries", "queries", models) })
+	reading.Go(func() { qrels, errs[2] = f.readQrels() })
+	reading.Wait()
+	if err := cmp.Or(errs[0], errs[1], errs[2]); err != nil { // the same one each time, whichever comes first
 		return nil, err
 	}
 	return dataset.New(root, documents, queries, qrels)
@@ -126,10 +128,10 @@ func (f *folder) openSide(texts, vectors string, models []string) (side dataset.
 		return dataset.Side{}, dataset.FileError(f.path(found[0]), "remove one of them", "there is %s too", path.Base(found[1]))
 	}
 	if len(found) == 1 {
-		side.Texts = &textFile{f, found[0]}
 		if ids, err = f.readIDs(found[0], textID); err != nil {
 			return dataset.Side{}, err
 		}
+		side.Texts = &textFile{f, found[0], ids}
 	}
 	places := []string{vectors + ".ids", "vectors/" + vectors + ".ids"}
 	for _, m := range models {

@@ -17,33 +17,40 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 )
 
-// lineReader reads the lines of a text file, compressed or not, and fingerprints its uncompressed bytes.
+// lineReader reads the lines of a text file, compressed or not, and fingerprints its uncompressed bytes if it is asked to.
 type lineReader struct {
 	path    string // what messages call the file
 	file    fs.File
+	ahead   *readAhead // uncompresses the file; nil where it is not compressed
 	scanner *bufio.Scanner
-	sum     hash.Hash
-	line    int  // number of the last line that was read, from 1
-	ended   bool // that line ended with a newline, not where the reading ended
+	sum     hash.Hash // nil where nobody asks for the fingerprint
+	line    int       // number of the last line that was read, from 1
+	ended   bool      // that line ended with a newline, not where the reading ended
 }
 
 // maxLine is the longest line that is read: a document of 64 MiB.
 const maxLine = 64 << 20
 
-func (f *folder) openLines(name string) (*lineReader, error) {
+// openLines opens a text file. sum, which may be nil, is given its uncompressed bytes as they are read.
+func (f *folder) openLines(name string, sum hash.Hash) (*lineReader, error) {
 	path := f.path(name)
 	file, err := f.fsys.Open(name)
 	if err != nil {
 		return nil, dataset.ReadError(path, err)
 	}
+	l := &lineReader{path: path, file: file, sum: sum}
 	var r io.Reader = bufio.NewReaderSize(file, 1<<16)
 	if strings.HasSuffix(name, ".gz") {
 		if r, err = gzip.NewReader(r); err != nil {
 			return nil, errors.Join(dataset.FileError(path, "compress it again with gzip", "not a gzip file: %v", err), file.Close())
 		}
+		l.ahead = newReadAhead(r)
+		r = l.ahead
 	}
-	l := &lineReader{path: path, file: file, sum: sha256.New()}
-	l.scanner = bufio.NewScanner(io.TeeReader(r, l.sum))
+	if sum != nil {
+		r = io.TeeReader(r, sum)
+	}
+	l.scanner = bufio.NewScanner(r)
 	l.scanner.Buffer(make([]byte, 1<<16), maxLine)
 	l.scanner.Split(func(data []byte, atEOF bool) (advance int, line []byte, err error) {
 		advance, line, err = bufio.ScanLines(data, atEOF)
@@ -102,28 +109,42 @@ func (l *lineReader) errorf(hint, format string, args ...any) error {
 	return &dataset.Error{Path: l.path, Line: l.line, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-func (l *lineReader) fingerprint() string { return hex.EncodeToString(l.sum.Sum(nil)) }
+func (l *lineReader) close() error {
+	if l.ahead != nil {
+		l.ahead.close()
+	}
+	return l.file.Close()
+}
 
-func (l *lineReader) close() error { return l.file.Close() }
-
-// eachLine calls do for each line of a text file that is not empty, and returns the fingerprint of the file's
+// readLines calls do for each line of a text file that is not empty, and returns the fingerprint of the file's
 // uncompressed bytes.
-func (f *folder) eachLine(name string, do func(l *lineReader, line []byte) error) (sha256 string, err error) {
-	l, err := f.openLines(name)
-	if err != nil {
+func (f *folder) readLines(name string, do func(l *lineReader, line []byte) error) (fingerprint string, err error) {
+	sum := sha256.New()
+	if err := f.eachLine(name, sum, do); err != nil {
 		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// errEnough ends eachLine before the last line, and is no error.
+var errEnough = errors.New("the lines that were wanted have been read")
+
+// eachLine calls do for each line of a text file that is not empty, until do fails. sum may be nil.
+func (f *folder) eachLine(name string, sum hash.Hash, do func(l *lineReader, line []byte) error) (err error) {
+	l, err := f.openLines(name, sum)
+	if err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	for {
 		line, err := l.next()
-		if err != nil {
-			return "", err
+		if err != nil || line == nil {
+			return err
 		}
-		if line == nil {
-			return l.fingerprint(), nil
-		}
-		if err := do(l, line); err != nil {
-			return "", err
+		if err := do(l, line); err == errEnough {
+			return nil
+		} else if err != nil {
+			return err
 		}
 	}
 }

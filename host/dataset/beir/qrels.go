@@ -25,7 +25,7 @@ func (f *folder) readQrels() (qrels []*dataset.Qrels, err error) {
 		}
 		name := "qrels/" + entry.Name()
 		q := &dataset.Qrels{Split: split, Path: f.path(name)}
-		q.SHA256, err = f.eachLine(name, func(l *lineReader, line []byte) error {
+		q.SHA256, err = f.readLines(name, func(l *lineReader, line []byte) error {
 			j, header, err := parseJudgement(l, string(line))
 			if err != nil || header {
 				return err

@@ -89,8 +89,9 @@ func checkIDs(t testing.TB, ids *dataset.StoredIDs, err error, path string, data
 	datasettest.CheckIDs(t, ids, want)
 }
 
-// A file is read twice where an id is given twice, each time with buffers of 128 KiB, and some 45 KiB to decompress it.
-const readBuffers = 1<<18 + 1<<17
+// A file is read twice where an id is given twice, each time with buffers of 128 KiB, aheadBytes, and some 45 KiB to
+// decompress it.
+const readBuffers = 1<<18 + 1<<17 + 2*aheadBytes
 
 func readPlain(t testing.TB, data []byte) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
@@ -182,7 +183,7 @@ func FuzzTexts(f *testing.F) {
 			ids, err := readTexts(t, name, file, len(data))
 			checkIDs(t, ids, err, "dir/"+name, data, simpleTextID)
 			if err == nil {
-				checkTexts(t, &textFile{oneFile(name, file), name}, ids, data)
+				checkTexts(t, &textFile{oneFile(name, file), name, ids}, ids, data)
 			}
 		}
 		text, whole := []byte(nil), false
@@ -216,6 +217,37 @@ func checkTexts(t testing.TB, from dataset.Texts, ids *dataset.StoredIDs, data [
 	for _, l := range simpleLines(data) {
 		if want, _ := simpleText(l.text); wanted[want.ID] && texts[want.ID] != want {
 			t.Fatalf("text %q; expected %q", texts[want.ID], want)
+		}
+	}
+}
+
+// TestTextsThatAreNotWanted: an id takes no memory for the texts beside it, and of a file that is read again, only the
+// lines of the ids that are asked for are decoded, up to the last of them.
+func TestTextsThatAreNotWanted(t *testing.T) {
+	line := []byte(`{"_id":"d1","title":"` + strings.Repeat("t", 1<<20) + `","text":"` + strings.Repeat("x", 1<<20) + `"}`)
+	datasettest.Allocates(t, 1<<16, func() {
+		if id, err := textID(&lineReader{}, line); string(id) != "d1" || err != nil {
+			t.Errorf("%q, %v", id, err)
+		}
+	})
+	const file = `{"_id":"a","text":"A"}` + "\n" + `{"_id":"b","text":"B"}` + "\n\n" + `{"_id":"c","text":"C"}` + "\n" + `{"_id":"d","text":"D"}`
+	for name, content := range map[string]string{"corpus.jsonl": file, "corpus.jsonl.gz": string(zip(t, []byte(file), 9))} {
+		f := oneFile(name, []byte(content))
+		ids, err := f.readIDs(name, textID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := strings.Replace(strings.Replace(file, `{"_id":"b"`, `{"_id`, 1), `"_id":"d"`, "\xff", 1)
+		if strings.HasSuffix(name, ".gz") {
+			changed = string(zip(t, []byte(changed), 9))
+		}
+		f.fsys = oneFile(name, []byte(changed)).fsys
+		texts, err := (&textFile{f, name, ids}).OfIDs(map[string]bool{"a": true, "c": true, "z": true})
+		if err != nil || len(texts) != 2 || texts["a"].Text != "A" || texts["c"].Text != "C" {
+			t.Errorf("%s: %v, %v", name, texts, err)
+		}
+		if _, err := (&textFile{f, name, ids}).OfIDs(map[string]bool{"b": true}); err == nil {
+			t.Errorf("%s: line 2 has another id by now, and is given", name)
 		}
 	}
 }

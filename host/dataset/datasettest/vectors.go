@@ -86,7 +86,7 @@ func fingerprints(t *testing.T, open Open) {
 			}
 			opened = append(opened, m)
 		}
-		sums, err := d.Fingerprints(opened)
+		sums, err := d.Fingerprints(2, opened)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,7 +25,7 @@ func Run(t *testing.T, k kernel.Kernel) {
 		run  func(t *testing.T, k kernel.Kernel)
 	}{
 		{"Dot", testDot}, {"Norm", testNorm}, {"Scale", testScale}, {"Subtract", testSubtract}, {"Widen", testWiden},
-		{"Quantize", testQuantize}, {"Above", testAbove}, {"Refine", testRefine}, {"Finite", testFinite},
+		{"Quantize", testQuantize}, {"Above", testAbove}, {"Extend", testExtend}, {"Finite", testFinite},
 		{"Screen", testScreen}, {"Project", testProject},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, k) })
@@ -129,8 +129,7 @@ func testQuantize(t *testing.T, k kernel.Kernel) {
 func testAbove(t *testing.T, k kernel.Kernel) {
 	eachLength(t, func(t *testing.T, r *rand.Rand, n, offset int, special bool) {
 		n &^= 3
-		x, dst := guarded(n, offset, guard32), guarded(n, 7-offset, guard32)
-		copy(x.values, Words(r, n))
+		x, dst := words(r, n, offset), guarded(n, 7-offset, guard32)
 		floor, tails, tail := floats(r, n, offset, special), floats(r, n, 7-offset, special), float32(r.Float64())
 		for i := range floor.values {
 			floor.values[i] *= float32(x.values[i])
@@ -154,40 +153,39 @@ func testAbove(t *testing.T, k kernel.Kernel) {
 	})
 }
 
-// testRefine has floors that are off the exact sums by more than rounding: which numbers are left does not depend on
-// the order of the sums.
-func testRefine(t *testing.T, k kernel.Kernel) {
+// testExtend checks sums and numbers, and that the sums of numbers that are not kept stay as they were.
+func testExtend(t *testing.T, k kernel.Kernel) {
 	const count = 12
-	eachLength(t, func(t *testing.T, r *rand.Rand, n, offset int, _ bool) {
+	eachLength(t, func(t *testing.T, r *rand.Rand, n, offset int, special bool) {
+		n &^= 3
 		stride := n + r.IntN(3)
-		x, rows := floats(r, n, offset, false), floats(r, stride*(count-1)+n, 7-offset, false) // the last row ends with x
-		sums, floor, by := Words(r, count), floats(r, count, offset, false), float32(1+r.IntN(1000))
+		x, rows, sums := words(r, n, offset), words(r, stride*(count-1)+n, 7-offset), words(r, count, offset) // the last row ends with x
+		floor, tails, tail := floats(r, count, offset, special), floats(r, count, 7-offset, special), float32(r.Float64())
 		kept := guarded(count, offset, guard32)
-		list, want := kept.values[:0], []int32{}
+		list, want, wantSums := kept.values[:0], []int32{}, slices.Clone(sums.values)
 		for i := range int32(count) {
-			total, magnitude := float64(sums[i]), math.Abs(float64(sums[i]))+1
-			for c, v := range x.values {
-				p := float64(float64(by) * float64(v) * float64(rows.values[int(i)*stride+c]))
-				total, magnitude = total+p, magnitude+math.Abs(p)
-			}
-			stays := r.IntN(2) == 0
-			floor.values[i] = float32(total + float64(magnitude*1e-4))
-			if stays {
-				floor.values[i] = float32(total - float64(magnitude*1e-4))
-			}
 			if i%5 == 2 {
 				continue
 			}
 			list = append(list, i)
-			if stays {
+			wantSums[i] = Sum16(wantSums[i], x.values, rows.values[int(i)*stride:][:n])
+			if r.IntN(4) > 0 { // at the bound, or next to it
+				floor.values[i], tails.values[i] = float32(wantSums[i]), 0
+				if r.IntN(2) == 0 {
+					floor.values[i] = math.Nextafter32(floor.values[i], float32(math.Inf(1)))
+				}
+			}
+			if float32(wantSums[i]) >= floor.values[i]-float32(tails.values[i]*tail) {
 				want = append(want, i)
 			}
 		}
-		list = list[:r.IntN(2)*len(list)] // all, or none
-		want = want[:min(len(want), len(list))]
-		if got := k.Refine(list, sums, rows.values, stride, x.values, floor.values, by); got != len(want) || !slices.Equal(list[:got], want) {
+		if r.IntN(8) == 0 { // nothing is kept
+			list, want, wantSums = list[:0], want[:0], slices.Clone(sums.values)
+		}
+		if got := k.Extend(list, sums.values, rows.values, stride, x.values, floor.values, tails.values, tail); got != len(want) || !slices.Equal(list[:got], want) {
 			t.Fatalf("n %d, offset %d: leaves %d numbers of %v; expected %v", n, offset, got, list, want)
 		}
+		sums.check(t, "sums of n %d, offset %d", wantSums, n, offset)
 		kept.guards(t, "n %d, offset %d", n, offset)
 	})
 }
@@ -247,8 +245,7 @@ func products() (all []product) {
 func testScreen(t *testing.T, k kernel.Kernel) {
 	r := rand.New(rand.NewPCG(3, 3))
 	for i, p := range products() {
-		rows, vectors := Words(r, p.kept*p.columns), guarded(p.vectors*p.columns, p.offset, guard32)
-		copy(vectors.values, Words(r, len(vectors.values)))
+		rows, vectors := Words(r, p.kept*p.columns), words(r, p.vectors*p.columns, p.offset)
 		packed := kernel.Pack(rows, p.kept, p.columns)
 		first := kernel.PanelRows * r.IntN(kernel.PackedRows(p.kept)/kernel.PanelRows)
 		n := kernel.PackedRows(p.kept) - first

@@ -137,6 +137,13 @@ func floats(r *rand.Rand, n, offset int, special bool) fenced[float32] {
 	return f
 }
 
+// words is n values of Words between guard values.
+func words(r *rand.Rand, n, offset int) fenced[int32] {
+	f := guarded(n, offset, guard32)
+	copy(f.values, Words(r, n))
+	return f
+}
+
 // check fails where the values are not those wanted, to the bit, or where a guard value was written. A NaN's bits are
 // the machine's.
 func (f fenced[T]) check(t *testing.T, what string, want []T, args ...any) {
