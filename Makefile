@@ -137,7 +137,7 @@ vulncheck:
 QUARRY_DATA ?= ../shared/data
 
 bench: build $(VENV)/ready $(LAMBDA) ## quarry alone: kernels, products, scan, projection, feeding, fits, start-up, sharded jobs; where there is real data, many documents
-	go test -run '^$$' -bench . ./plugin/kernel ./host/matrix ./host/engine ./host/fit
+	go test -run '^$$' -bench . ./plugin/kernel ./host/matrix ./host/engine ./host/mining ./host/fit
 	go test -run '^$$' -bench Start ./host/cmd/quarry
 	go test -run '^TestColdStart$$' -v -bench Job -benchtime 1x ./lambda
 	@[ -d "$(QUARRY_DATA)/cloud-docs" ] || { echo "no data in QUARRY_DATA=$(QUARRY_DATA): many documents were not timed"; exit 0; }; \

@@ -3,7 +3,7 @@ import statistics
 from dataclasses import dataclass, field
 from functools import partial
 
-from measure import QUARRY, Failed, figure, run, spread
+from measure import QUARRY, Failed, Run, figure, run, spread
 
 RULES = ("dual", "topk", "margin", "perc", "capped")
 SHARDS = 60
@@ -73,50 +73,70 @@ class Row:
                 "multiply_adds_billions": self.operations, "gigabytes": self.bytes, "answer": self.answer, "wrong": self.wrong}
 
 
+@dataclass
+class Turns:
+    """What came of contenders that ran in turn."""
+
+    samples: dict  # runs, by contender
+    best: dict = field(default_factory=dict)  # of a contender that has several ways: the name of the one that went on
+    ways: dict = field(default_factory=dict)  # the same for people, with what the others took
+    errors: dict = field(default_factory=dict)  # what ended a contender
+
+    def of(self, rival):
+        """The samples of a row with that rival, and its errors."""
+        name = lambda d: {("rival" if who == rival else who): d[who] for who in d if who in (rival, "wasm", "native")}
+        return name(self.samples), name(self.errors)
+
+
 def in_turn(bench, contenders):
-    """Runs contenders in turn, in rounds. A contender is a function that gives a Run, or a dictionary of them by name: all run in the first round,
-    and the fastest goes on. Returns the runs by contender, and what there is to say: names of those that went on, and errors."""
-    samples, said = {who: [] for who in contenders}, {}
-    going = dict(contenders)
+    """Runs contenders in turn, in rounds. A contender is a function that gives a Run, or several by name, which are ways to do the same: all run in
+    the first round, and the fastest goes on."""
+    turns, going = Turns({who: [] for who in contenders}), dict(contenders)
     for _ in range(bench.rounds):
         for who in list(going):
             try:
                 if isinstance(going[who], dict):
-                    tried = {}
-                    for name, start in going[who].items():
-                        try:
-                            tried[name] = start()
-                        except Failed as e:
-                            bench.notes.append(f"{who}, {name}: {e}")
-                    if not tried:
-                        raise Failed("none of them ran")
-                    best = min(tried, key=lambda name: tried[name].seconds)
-                    said[who] = best + "".join(f"; {name} took {figure(r.seconds)} s" for name, r in tried.items() if name != best)
-                    samples[who].append(tried[best])
-                    going[who] = going[who][best]
+                    going[who] = first_round(bench, turns, who, going[who])
                 else:
-                    samples[who].append(going[who]())
+                    turns.samples[who].append(going[who]())
             except Failed as e:
-                said[who] = str(e)
+                turns.errors[who] = str(e)
                 del going[who]
-    return samples, said
+    return turns
 
 
-def checked(bench, r, said, check):
+def first_round(bench, turns, who, ways):
+    """Runs all ways, and returns the fastest."""
+    tried = {}
+    for name, start in ways.items():
+        try:
+            tried[name] = start()
+        except Failed as e:
+            bench.notes.append(f"{who}, {name}: {e}")
+    if not tried:
+        raise Failed("none of the ways to do it went through")
+    best = min(tried, key=lambda name: tried[name].seconds)
+    turns.samples[who].append(tried[best])
+    turns.best[who] = best
+    turns.ways[who] = best + "".join(f"; {name} took {figure(r.seconds)} s" for name, r in tried.items() if name != best)
+    return ways[best]
+
+
+def checked(r, errors, check):
     """Sets a row's answer: what the check says, and what went wrong."""
     try:
         answer = check()
         r.answer, r.wrong = answer["text"], not answer["good"]
     except (Failed, OSError, IndexError) as e:  # there is nothing to compare where one of the two has failed
         r.answer, r.wrong = f"not compared: {e}", True
-    for who in ("rival", "wasm", "native"):
-        if who in said and not r.samples.get(who):
-            r.answer, r.wrong = f"{r.answer}; {who} failed: {said[who]}", True
+    for who, error in errors.items():
+        r.answer, r.wrong = f"{r.answer}; {who} failed: {error}", True
     return r
 
 
-def same_bytes(bench, r):
-    if r.samples.get("wasm") and r.samples.get("native") and not bench.same_negatives():
+def same_bytes(bench, r, samples):
+    """Adds to a row's answer where the engines' negatives differ."""
+    if samples.get("wasm") and samples.get("native") and not bench.same_negatives():
         r.answer, r.wrong = f"{r.answer}; Wasm and native DIFFER", True
     return r
 
@@ -126,31 +146,27 @@ def same_bytes(bench, r):
 
 def whole(bench):
     s, pairs = bench.shape, bench.pairs(bench.data)
-    by_faiss = lambda env: lambda: bench.rival("whole-faiss", "whole", bench.data, pairs, "--scan", "faiss", env=env)
-    samples, said = in_turn(bench, {
-        "faiss": {name: by_faiss(env) for name, env in bench.faiss_environments().items()},
-        "numpy": lambda: bench.rival("whole-numpy", "whole", bench.data, pairs, "--scan", "numpy"),
+    start = lambda scan, name, env: lambda: bench.rival(f"whole-{name}", "whole", bench.data, pairs, "--scan", scan, env=env)
+    turns = in_turn(bench, {
+        "faiss": {name: start("faiss", name, env) for name, env in bench.faiss_environments().items()}, "numpy": start("numpy", "numpy", bench.env),
         "wasm": lambda: bench.mine(bench.data, "wasm"), "native": lambda: bench.mine(bench.data, "native")})
     operations = (s.documents * s.columns * (s.columns + 1) / 2 + (s.documents + s.pairs) * s.columns * s.components
                   + s.documents * s.pairs * s.components) / 1e9
     size = sum(f.stat().st_size for f in bench.data.glob("vectors/*/*.npy")) / 1e9
     found = []
-    for name, work, rival, with_, wasm, native in (
-            ("whole-faiss", "vectors on disk to negatives, whole process", "scikit-learn + FAISS", "faiss", (1, 1.3), (2,)),
-            ("whole-numpy", "the same", "scikit-learn + NumPy", "numpy", (1.5, 2), (4,))):
-        r = Row(name, work, f"{rival} ({said[with_]})" if with_ in said else rival, wasm, native, of_rival(samples, with_), operations, size)
-        found.append(same_bytes(bench, checked(bench, r, said | {"rival": said.get(with_, "")}, partial(whole_check, bench, samples, with_, name))))
-    found.append(Row("whole-memory", "the same, peak memory in MiB", "scikit-learn + NumPy", (0.35,), (0.35,), of_rival(samples, "numpy"), of="mib", most=True))
+    for rival, work, name, wasm, native in (
+            ("faiss", "vectors on disk to negatives, whole process", f"scikit-learn + FAISS ({turns.ways.get('faiss')})", (1, 1.3), (2,)),
+            ("numpy", "the same", "scikit-learn + NumPy", (1.5, 2), (4,))):
+        samples, errors = turns.of(rival)
+        r = Row(f"whole-{rival}", work, name, wasm, native, samples, operations, size)
+        found.append(same_bytes(bench, checked(r, errors, partial(whole_check, bench, samples, turns.best.get(rival, rival))), samples))
+    found.append(Row("whole-memory", "the same, peak memory in MiB", name, (0.35,), (0.35,), samples, of="mib", most=True))
     return found
 
 
-def of_rival(samples, rival):
-    return {"rival": samples[rival], "wasm": samples["wasm"], "native": samples["native"]}
-
-
-def whole_check(bench, samples, rival, name):
-    answer = negatives_check(bench, bench.projected, bench.data, name)
-    k = [samples["wasm"][0].said["projection"]["components"], samples[rival][0].said["components"]]
+def whole_check(bench, samples, rival):
+    answer = negatives_check(bench, bench.projected, bench.data, f"whole-{rival}")
+    k = samples["wasm"][0].said["projection"]["components"], samples["rival"][0].said["components"]
     return {"good": answer["good"] and k[0] == k[1], "text": f"k {k[0]}, rival {k[1]}; {answer['text']}"}
 
 
@@ -171,27 +187,28 @@ def quarry_scans(bench, folder, rule="dual"):
 
 def scan(bench):
     s, pairs = bench.shape, bench.pairs(bench.data)
-    start = lambda by, env: lambda: bench.rival(f"scan-{by}", "scan", bench.projected, pairs, "--scan", by, env=env).by_itself()
-    samples, said = in_turn(bench, {"faiss": {name: start("faiss", env) for name, env in bench.faiss_environments().items()},
-                                    "panorama": start("panorama", bench.env)} | quarry_scans(bench, bench.projected))
+    start = lambda by, name, env: lambda: bench.rival(f"scan-{name}", "scan", bench.projected, pairs, "--scan", by, env=env).by_itself()
+    turns = in_turn(bench, {"faiss": {name: start("faiss", name, env) for name, env in bench.faiss_environments().items()},
+                            "panorama": start("panorama", "panorama", bench.env)} | quarry_scans(bench, bench.projected))
     cost = scan_cost(s.documents, s.pairs, s.components)
-    exact = Row("scan-faiss", "exact rule `dual`, top 5, projected vectors in memory", f"FAISS, the exact rule ({said.get('faiss')})", (4,), (8,),
-                of_rival(samples, "faiss"), *cost)
-    panorama = Row("scan-panorama", "the same", "FAISS IndexFlatIPPanorama, k = 5", (6,), (12,), of_rival(samples, "panorama"), *cost)
-    checked(bench, exact, said | {"rival": said.get("faiss", "")}, lambda: negatives_check(bench, bench.projected, bench.data, "scan-faiss"))
-    checked(bench, panorama, said | {"rival": said.get("panorama", "")},
-            lambda: bench.python("answers.py", "nearest", bench.projected, pairs, bench.found("scan-panorama")).said)
-    return [same_bytes(bench, exact), panorama]
+    (samples, errors), (for_panorama, its_errors) = turns.of("faiss"), turns.of("panorama")
+    exact = Row("scan-faiss", "exact rule `dual`, top 5, projected vectors in memory", f"FAISS, the exact rule ({turns.ways.get('faiss')})", (4,), (8,), samples, *cost)
+    panorama = Row("scan-panorama", "the same", "FAISS IndexFlatIPPanorama, k = 5", (6,), (12,), for_panorama, *cost)
+    checked(exact, errors, lambda: negatives_check(bench, bench.projected, bench.data, f"scan-{turns.best.get('faiss')}"))
+    checked(panorama, its_errors, lambda: bench.python("answers.py", "nearest", bench.projected, pairs, bench.found("scan-panorama")).said)
+    return [same_bytes(bench, exact, samples), panorama]
 
 
 def perc(bench):
     s, pairs = bench.shape, bench.pairs(bench.data)
-    start = lambda search, env: lambda: bench.rival("perc", "perc", bench.projected, pairs, "--search", search, env=env).by_itself()
-    searches = {"torch": start("torch", bench.env)} | {f"FAISS, {name}": start("faiss", env) for name, env in list(bench.faiss_environments().items())[:1]}
-    samples, said = in_turn(bench, {"rival": searches} | quarry_scans(bench, bench.projected, "perc"))
-    r = Row("perc", "`perc` 0.95, top 5, the same", f"sentence-transformers mine_hard_negatives, vectors given ({said.get('rival')})", (6,), (15,), samples,
+    start = lambda search, env: lambda: bench.rival(f"perc-{search}", "perc", bench.projected, pairs, "--search", search, env=env).by_itself()
+    fastest = next(iter(bench.faiss_environments().values()))
+    turns = in_turn(bench, {"st": {"torch": start("torch", bench.env), "faiss": start("faiss", fastest)}} | quarry_scans(bench, bench.projected, "perc"))
+    samples, errors = turns.of("st")
+    r = Row("perc", "`perc` 0.95, top 5, the same", f"sentence-transformers mine_hard_negatives, vectors given ({turns.ways.get('st')})", (6,), (15,), samples,
             *scan_cost(s.documents, s.pairs, s.components))
-    return [same_bytes(bench, checked(bench, r, said, lambda: negatives_check(bench, bench.projected, bench.data, "perc", "--rule", "perc")))]
+    checked(r, errors, lambda: negatives_check(bench, bench.projected, bench.data, f"perc-{turns.best.get('st')}", "--rule", "perc"))
+    return [same_bytes(bench, r, samples)]
 
 
 def plain(bench):
@@ -200,23 +217,17 @@ def plain(bench):
     said = bench.python("answers.py", "pairs", bench.random, bench.pairs(bench.random)).said
     columns = said["columns"]
     operations, size = scan_cost(said["documents"], said["pairs"], columns)
-    samples, errors = in_turn(bench, quarry_scans(bench, bench.random))
-    screens = {k: v for k, v in bench.peaks["kernel"].items() if k.startswith("screen/")}
+    turns = in_turn(bench, quarry_scans(bench, bench.random))
     found = []
-    for who, kernels in (("wasm", [k for k in screens if k.endswith("/wat")]), ("native", [k for k in screens if not k.endswith("/wat")])):
-        if not kernels:
-            continue
-        best = max(kernels, key=screens.get)
-        seconds = operations / (bench.threads * screens[best])
-        alone = [type(x)(seconds, 0, "") for x in samples[who]]
-        target = {"wasm_target": (1.15,)} if who == "wasm" else {"native_target": (1.0,)}
-        r = Row(f"plain-{who}", f"no pruning possible (random vectors, far positives), {columns} columns", f"our own plain scan: the products alone, by {best}",
-                samples={"rival": alone, who: samples[who]}, operations=operations, bytes=size, most=True, **target)
-        r.answer = errors.get(who, "")
-        r.wrong = who in errors
+    for who, in_wasm, target in (("wasm", True, {"wasm_target": (1.15,)}), ("native", False, {"native_target": (1.0,)})):
+        speeds = {k: v for k, v in bench.peaks["kernel"].items() if k.startswith("screen/") and k.endswith("/wat") == in_wasm}
+        kernel = max(speeds, key=speeds.get)
+        alone = [Run(operations / (bench.threads * speeds[kernel]), 0, "") for _ in turns.samples[who]]
+        r = Row(f"plain-{who}", f"no pruning possible (random vectors, far positives), {columns} columns", f"our own plain scan: the products alone, by {kernel}",
+                samples={"rival": alone, who: turns.samples[who]}, operations=operations, bytes=size, most=True, **target)
+        r.answer, r.wrong = turns.errors.get(who, ""), who in turns.errors
         found.append(r)
-    if found:
-        same_bytes(bench, found[-1])
+    same_bytes(bench, found[-1], turns.samples)
     return found
 
 
@@ -234,13 +245,13 @@ def fit(bench, columns, solvers, wasm_target, native_target):
     quarry = {"wasm": lambda: bench.quarry("fit", folder, "-o", projections["wasm"], "--force")}
     if by_engine:
         quarry["native"] = lambda: bench.quarry("fit", folder, "-o", projections["native"], "--force", "--engine", "native")
-    samples, said = in_turn(bench, {"rival": {s: partial(rival, s) for s in solvers}} | quarry)
+    turns = in_turn(bench, {"rival": {s: partial(rival, s) for s in solvers}} | quarry)
+    samples, errors = turns.of("rival")
     documents = bench.shape.documents
     operations, size = documents * columns * (columns + 1) / 2 / 1e9, 2 * documents * columns / 1e9
-    name = f"scikit-learn's {said.get('rival')}"
+    name = f"scikit-learn's {turns.ways.get('rival')}"
     time = Row(f"fit-{columns}", f"fit, {columns:,} wide", name, wasm_target, native_target, samples, operations, size)
-    solver = said.get("rival", "").split(";")[0]
-    checked(bench, time, said, lambda: bench.python("answers.py", "fits", projections["wasm"], found(solver)).said)
+    checked(time, errors, lambda: bench.python("answers.py", "fits", projections["wasm"], found(turns.best.get("rival"))).said)
     return [time, Row(f"fit-{columns}-memory", f"fit, {columns:,} wide, peak memory in MiB", name, (0.25,), (0.25,), samples, of="mib", most=True)]
 
 
@@ -256,7 +267,8 @@ def job(bench, rule):
                      "--job", "bench")
         return bench.quarry("job run", place)
 
-    samples, said = in_turn(bench, {"rival": lambda: bench.mine(bench.data, "wasm", "--projection", bench.projection, "--rule", rule), "wasm": sharded})
+    turns = in_turn(bench, {"rival": lambda: bench.mine(bench.data, "wasm", "--projection", bench.projection, "--rule", rule), "wasm": sharded})
+    samples, errors = turns.of("rival")
     s = bench.shape
     operations = (s.documents * s.columns * s.components + s.documents * s.pairs * s.components) / 1e9
     size = sum(f.stat().st_size for f in bench.data.glob("vectors/*/docs.npy")) / 1e9
@@ -267,7 +279,7 @@ def job(bench, rule):
         same = bench.negatives("job").read_bytes() == bench.negatives("wasm").read_bytes()
         return {"good": same, "text": "the same bytes" if same else "other bytes"}
 
-    return [checked(bench, r, said, check)]
+    return [checked(r, errors, check)]
 
 
 def groups(tiny):
