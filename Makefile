@@ -11,7 +11,7 @@ LAMBDA := bin/versitygw bin/template.json bin/local/bootstrap
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo ./testdata/bench/scan
 
-.PHONY: build demo test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny clean
+.PHONY: asm asm-check build demo test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
@@ -120,6 +120,12 @@ plugin: ## plugin.wasm from its sources
 
 plugin-check: ## plugin.wasm is what its sources give, to the byte
 	plugin/build.sh --check
+
+asm: ## the kernels in assembly, by their generator
+	cd plugin/kernel/asm && go run .
+
+asm-check: ## the kernels in assembly are what their generator gives
+	cd plugin/kernel/asm && go vet . && go run . -check
 
 # cfn-lint looks past a function that is SAM's, so it has what SAM makes of it too.
 template-check: $(VENV)/ready bin/template.json ## the template of the deployment: lint, and what linters do not see

@@ -26,7 +26,7 @@ func TestRealData(t *testing.T) {
 				t.Fatal(err)
 			}
 			var want []byte
-			for _, e := range []engine.Engine{wasm(t, engine.WasmOptions{}), engine.Native(engine.Options{})} {
+			for _, e := range append(engine.Natives(engine.Options{}), wasm(t, engine.WasmOptions{})) {
 				r, err := host.Mine(t.Context(), f, p, host.MineOptions{Compute: host.Compute{Engine: e}})
 				if err != nil {
 					t.Fatal(err)

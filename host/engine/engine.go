@@ -16,7 +16,7 @@ import (
 
 // Engine makes instances. Its methods may be called by several goroutines at once.
 type Engine interface {
-	// Name is "wasm", "wasm-interpreter" or "native", for reports.
+	// Name is "wasm", "wasm-interpreter", "native", or "native (wasm)" where the native engine runs the module, for reports.
 	Name() string
 	// Open returns a new instance, which has no projection and no pairs.
 	Open(ctx context.Context) (Instance, error)

@@ -17,18 +17,25 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// engines returns every engine, the reference first.
+// engines returns every engine: plain Go, which is the reference, Wasm, Wasm interpreted, and native on every other kernel.
 func engines(t testing.TB) []Engine {
 	t.Helper()
-	all := []Engine{Native(Options{})}
+	natives := Natives(Options{})
+	plain := len(natives) - 1
+	all := []Engine{natives[plain]}
 	for _, o := range []WasmOptions{{}, {Interpreter: true}} {
 		e, err := Wasm(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = e.Close(context.Background()) })
 		all = append(all, e)
 	}
+	all = append(append(all, natives[:plain]...), &sandboxed{})
+	t.Cleanup(func() {
+		for _, e := range all {
+			_ = e.Close(context.Background())
+		}
+	})
 	return all
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -12,10 +13,9 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// TestKernelsAgree compares the module's kernels with the native ones where they cut their work: every width to 130, and rows, outputs and
-// columns on both sides of a block.
+// TestKernelsAgree compares the module's kernels and the native ones with plain Go where they cut their work: every width to 130, and rows,
+// outputs and columns on both sides of a block.
 func TestKernelsAgree(t *testing.T) {
-	native := Native(Options{})
 	wasm, err := Wasm(t.Context(), WasmOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +27,12 @@ func TestKernelsAgree(t *testing.T) {
 	for d := 1; d <= 130; d++ {
 		shapes = append(shapes, [3]int{d, 1 + d*7%d, 1 + d%5})
 	}
-	instances := []Instance{open(t, native), open(t, wasm)}
+	all := append(Natives(Options{}), wasm)
+	slices.Reverse(all[:len(all)-1]) // plain Go first
+	var instances []Instance
+	for _, e := range all {
+		instances = append(instances, open(t, e))
+	}
 	r := rand.New(rand.NewPCG(8, 8))
 	for _, shape := range shapes {
 		d, k, n := shape[0], shape[1], shape[2]
@@ -56,12 +61,18 @@ func TestKernelsAgree(t *testing.T) {
 			if e == 0 {
 				want = got
 			} else if !bytes.Equal(got, want) {
-				t.Errorf("%d columns, %d components, %d rows: the kernels differ", d, k, n)
+				t.Errorf("%d columns, %d components, %d rows: %s gives other answers than %s", d, k, n, all[e].Name(), all[0].Name())
 			}
 		}
 	}
-	if about := must(t, instances[1], abi.OpInfo, nil); bytes.Contains(about, []byte(`"`+kernel.Plain.Name()+`"`)) {
-		t.Errorf("the module runs the plain kernel: %s", about)
+	names := []string{kernel.Plain.Name()}
+	for _, n := range slices.Backward(kernel.Natives()) {
+		names = append(names, n.Name())
+	}
+	for e, name := range append(names, "wasm simd128") {
+		if about := must(t, instances[e], abi.OpInfo, nil); !bytes.Contains(about, []byte(`"`+name+`"`)) {
+			t.Errorf("%s does not run the kernel %s: %s", all[e].Name(), name, about)
+		}
 	}
 }
 

@@ -3,8 +3,6 @@ package fit
 import (
 	"context"
 
-	"gonum.org/v1/gonum/blas/blas64"
-
 	"github.com/quarry-hn/quarry/host/matrix"
 	"github.com/quarry-hn/quarry/plugin/kernel"
 )
@@ -12,6 +10,9 @@ import (
 // covarianceRows is how many rows are multiplied at a time: no power of two, for panels that far apart would fall into
 // the same few cache lines. It decides the order in which sums are formed, which the number of threads does not.
 const covarianceRows = 500
+
+// panelColumns is how many columns a panel has.
+const panelColumns = kernel.PanelRows
 
 // covariance holds sums over the rows x: of x-shift and of its squares, in float64, and of (x-shift)(x-shift)^T, which
 // are float32 over 256 rows and then float64.
@@ -32,18 +33,16 @@ type covariance struct {
 type covarianceNumbers struct {
 	Read    int // rows of the source that are in the sums
 	Counted int // of these
+	Columns int // of the subspace that is then taken, and the most that there is room for; 0 where the covariance is decomposed
+	Largest int
 }
 
-// newCovariance is the sums of no row. Close its machine after use.
-func newCovariance(ctx context.Context, columns int, o Options) (*covariance, error) {
-	machine, err := o.machine()(ctx, covarianceBytes(columns), max(1, o.Threads))
-	if err != nil {
-		return nil, err
-	}
+// newCovariance is the sums of no row.
+func newCovariance(machine *matrix.Machine, columns int, o Options) *covariance {
 	c := &covariance{columns: columns, centred: o.Center, machine: machine, shift: make([]float32, columns)}
 	c.linear, c.squares, c.sums = make([]float64, columns), make([]float64, columns), machine.Gram(columns)
 	c.panels = machine.Panels(covarianceRows, columns).Data
-	return c, nil
+	return c
 }
 
 // covarianceBytes is the size of the matrices.
@@ -58,22 +57,27 @@ func (c *covariance) matrices() matrices {
 	}
 }
 
-// load takes up the sums that were kept, if there are any.
-func (c *covariance) load(rows Source, keep *Keep) {
+// load takes up the sums that were kept, and reports whether there are any.
+func (c *covariance) load(rows Source, keep *Keep) bool {
 	var at covarianceNumbers
+	var filled matrices
 	kept := keep.load(stageCovariance, &at, func(*stateFile) (matrices, bool) {
-		return c.matrices(), 0 <= at.Counted && at.Counted <= at.Read && at.Read <= rows.Rows()
+		if at.Counted < 0 || at.Counted > at.Read || at.Read > rows.Rows() || at.Largest != c.Largest || at.Columns < min(1, c.Largest) || at.Columns > c.Largest {
+			return matrices{}, false
+		}
+		filled = c.matrices()
+		return filled, true
 	})
 	if !kept {
-		c.matrices().clear()
-		at = covarianceNumbers{}
+		filled.clear()
+		return false
 	}
 	c.covarianceNumbers = at
+	return true
 }
 
 // accumulate makes the pass over the rows, or what is left of it. Without Center the shift is 0.
 func (c *covariance) accumulate(ctx context.Context, rows Source, o Options) error {
-	c.load(rows, o.Keep)
 	n, read := rows.Rows(), make([]float32, covarianceRows*c.columns)
 	o.Progress("fit", c.Read, n)
 	for {
@@ -102,22 +106,18 @@ func (c *covariance) addBlock(ctx context.Context, rows Source, read []float32) 
 	if err != nil {
 		return err
 	}
-	d, n := c.columns, len(counts)
-	block := matrix.Panels{Rows: covarianceRows, Columns: d, Data: c.panels}.OfRows(n)
-	const wide = kernel.PanelRows // columns of a panel
-	err = c.machine.Each(ctx, (d+wide-1)/wide, func(panel int) error {
-		first, end := panel*wide, min((panel+1)*wide, d)
-		for r := range n {
-			to := block.Data[block.Index(r, first):][:wide]
-			clear(to)
-			if !counts[r] {
-				continue
-			}
-			for i, x := range read[r*d+first : r*d+end] {
-				to[i] = x - c.shift[first+i]
-				y := float64(x) - float64(c.shift[first+i])
-				c.linear[first+i] += y
-				c.squares[first+i] += float64(y * y)
+	block := matrix.Panels{Rows: covarianceRows, Columns: c.columns, Data: c.panels}.OfRows(len(counts))
+	const stripe = 8 // panels: a row of a stripe is some cache lines
+	panels := (c.columns + panelColumns - 1) / panelColumns
+	err = c.machine.Each(ctx, (panels+stripe-1)/stripe, func(i int) error {
+		for r, counts := range counts {
+			row := read[r*c.columns : (r+1)*c.columns]
+			for first := i * stripe * panelColumns; first < min((i+1)*stripe*panelColumns, c.columns); first += panelColumns {
+				to := (*[panelColumns]float32)(block.Data[block.Index(r, first):])
+				*to = [panelColumns]float32{}
+				if counts {
+					c.addRow(to, row[first:min(first+panelColumns, c.columns)], first)
+				}
 			}
 		}
 		return nil
@@ -126,6 +126,29 @@ func (c *covariance) addBlock(ctx context.Context, rows Source, read []float32) 
 		return err
 	}
 	return c.machine.AddUpperGram(ctx, c.sums, block)
+}
+
+// addRow writes to a panel the columns of a row from first on, less the shift, and adds them to the sums over each column.
+func (c *covariance) addRow(to *[panelColumns]float32, row []float32, first int) {
+	if len(row) < panelColumns {
+		for i, x := range row {
+			shift := c.shift[first+i]
+			to[i] = x - shift
+			y := float64(x) - float64(shift)
+			c.linear[first+i] += y
+			c.squares[first+i] += float64(y * y)
+		}
+		return
+	}
+	// The same, of lengths that the compiler knows: it takes two thirds of the time.
+	x, shift := (*[panelColumns]float32)(row), (*[panelColumns]float32)(c.shift[first:])
+	linear, squares := (*[panelColumns]float64)(c.linear[first:]), (*[panelColumns]float64)(c.squares[first:])
+	for i := range to {
+		to[i] = x[i] - shift[i]
+		y := float64(x[i]) - float64(shift[i])
+		linear[i] += y
+		squares[i] += float64(y * y)
+	}
 }
 
 // aboutMean takes from the sums what the mean contributes.
@@ -181,20 +204,4 @@ func (c *covariance) mean() []float32 {
 		}
 	}
 	return mean
-}
-
-// quadraticForm returns v^T S v, S being the symmetric matrix of sums.
-func (c *covariance) quadraticForm(v []float32) float64 {
-	d := c.columns
-	w := make([]float64, d)
-	for i, x := range v {
-		w[i] = float64(x)
-	}
-	form := 0.0
-	for i := range d {
-		row := c.row(i)
-		tail := blas64.Vector{N: d - i - 1, Inc: 1, Data: row[1:]}
-		form += w[i] * (row[0]*w[i] + 2*blas64.Dot(tail, blas64.Vector{N: d - i - 1, Inc: 1, Data: w[i+1:]}))
-	}
-	return form
 }

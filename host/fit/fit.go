@@ -9,6 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/quarry-hn/quarry/host/internal/parallel"
 	"github.com/quarry-hn/quarry/host/matrix"
@@ -50,14 +53,17 @@ type Options struct {
 	Center bool
 	// Threads is the number of goroutines; the result does not depend on it.
 	Threads int
-	// Memory is how many bytes there are for the matrices; 0 means no bound.
+	// Memory is how many bytes there are for the matrices; 0 means no bound. Up to MaxExact columns, the result does not
+	// depend on it. Of more columns, the fit holds the covariance only where there is room for it, and its subspace is no
+	// larger than there is room for. Where that makes a difference, the result is another one, and may have up to 3 % more
+	// components for the same variance.
 	Memory int64
 	// Seed chooses the random subspace where there is one.
 	Seed uint64
-	// Machine makes what multiplies the matrices; nil means matrix.Wasm. The result does not depend on it.
+	// Machine makes what multiplies the matrices; nil means matrix.Fastest. The result does not depend on it.
 	Machine matrix.New
-	// Progress is told how many rows of a pass over the data are done, "fit" or "fit, pass 2"; may be nil. Rows whose
-	// sums were kept are done.
+	// Progress is told how many rows of a pass over the data are done, "fit" or "fit, pass 2", or how many "fit, products"
+	// with the covariance; may be nil. Rows whose sums were kept are done.
 	Progress func(pass string, done, total int)
 	// Keep is where the fit keeps what it has done; nil means nowhere. The result does not depend on it.
 	Keep *Keep
@@ -65,7 +71,7 @@ type Options struct {
 
 func (o Options) machine() matrix.New {
 	if o.Machine == nil {
-		return matrix.Wasm
+		return matrix.Fastest
 	}
 	return o.Machine
 }
@@ -80,8 +86,9 @@ type Result struct {
 	Captured   float64   // sum of Variances
 }
 
-// Fit finds the components. Up to MaxExact columns it makes one pass over the rows for their covariance, in float64, and decomposes it
-// (LAPACK's dsyev). Of more columns it takes a random subspace, which it improves in a few passes; see fitRandomized.
+// Fit finds the components. Up to MaxExact columns it makes one pass over the rows for their covariance, and decomposes it
+// in float64. Of more columns it takes a random subspace, which it improves by products with the covariance; see
+// fitSubspace.
 func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 	d := rows.Columns()
 	if o.Components > d {
@@ -94,9 +101,9 @@ func Fit(ctx context.Context, rows Source, o Options) (*Result, error) {
 		o.Progress = func(string, int, int) {}
 	}
 	if d > MaxExact {
-		return fitKept(ctx, rows, o, fitRandomized)
+		return fitKept(ctx, rows, o, fitWide)
 	}
-	if need := exactMemory(d); o.Memory > 0 && need > o.Memory {
+	if need := exactMemory(d, o); o.Memory > 0 && need > o.Memory {
 		return nil, &MemoryError{o.Memory, need}
 	}
 	return fitKept(ctx, rows, o, fitExact)
@@ -116,23 +123,31 @@ func fitKept(ctx context.Context, rows Source, o Options, fit func(context.Conte
 	return r, o.Keep.keepResult(r)
 }
 
-// exactMemory is what an exact fit holds: the sums and a block of rows in panels, that block as it is read, LAPACK's
-// matrix, and at most as many vectors and components as columns.
-func exactMemory(d int) int64 {
-	return int64(covarianceBytes(d)) + int64(d)*(4*covarianceRows+8*int64(d)+12*int64(d))
+// exactMemory is what an exact fit holds: the sums, a block of rows in panels, room for the eigenproblem and as many
+// vectors as columns; that block as it is read, vectors of values that are close to one another, and the components.
+func exactMemory(d int, o Options) int64 {
+	return int64(exactBytes(d, o)) + int64(d)*(4*covarianceRows+8*int64(d)+4*int64(d))
+}
+
+// exactBytes is the size of the matrices of an exact fit.
+func exactBytes(d int, o Options) int {
+	return covarianceBytes(d) + eigenBytes(d, o) + matrix.PanelBytes(d, d) + 64
 }
 
 // fitExact decomposes the covariance.
 func fitExact(ctx context.Context, rows Source, o Options) (_ *Result, err error) {
-	c, err := newCovariance(ctx, rows.Columns(), o)
+	d := rows.Columns()
+	machine, err := o.machine()(ctx, exactBytes(d, o), max(1, o.Threads))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, c.machine.Close(ctx)) }()
+	defer func() { err = errors.Join(err, machine.Close(ctx)) }()
+	c := newCovariance(machine, d, o)
+	c.load(rows, o.Keep)
 	if err := c.accumulate(ctx, rows, o); err != nil {
 		return nil, err
 	}
-	d, divisor := c.columns, divisor(c.Counted, o)
+	divisor := divisor(c.Counted, o)
 	r := &Result{Mean: c.mean(), Rows: c.Counted}
 	for i := range d {
 		r.Total += c.row(i)[0]
@@ -140,11 +155,12 @@ func fitExact(ctx context.Context, rows Source, o Options) (_ *Result, err error
 	if r.Total, err = totalVariance(r.Total, r.Rows, o); err != nil {
 		return nil, err
 	}
-	spectrum, err := newEigen(d, func(i, j int) float64 { return c.row(i)[j-i] / divisor })
+	spectrum, err := newEigenRoom(machine, d, o).newEigen(ctx, d, c.sums.Data, c.sums.Stride)
 	if err != nil {
 		return nil, err
 	}
 	values := spectrum.values
+	floats.Scale(1/divisor, values)
 	// Rows have no more dimensions than there are of them, less the mean. What else is below the noise of float32 sums is
 	// none.
 	const noise = 0x1p-23
@@ -155,21 +171,17 @@ func fitExact(ctx context.Context, rows Source, o Options) (_ *Result, err error
 	if o.Components > rank {
 		return nil, tooMany(o.Components, rank)
 	}
-	// As many vectors as the variance takes by the eigenvalues, and some more, since it is measured with the components as
-	// they are stored. Where that is too few after all, twice as many.
+	// As many vectors as the variance takes by the eigenvalues, and some more, since it is that of the components as they
+	// are stored. Where that is too few after all, twice as many.
+	vectors := machine.Panels(d, d)
 	for m := min(rank, expected(values, r.Total, o)); ; m = min(rank, 2*m) {
-		vectors, err := spectrum.vectors(m)
-		if err != nil {
+		vectors := vectors.FirstColumns(m)
+		if err := spectrum.vectors(ctx, vectors); err != nil {
 			return nil, err
 		}
-		err = r.appendComponents(ctx, m, o, func(i int) ([]float32, float64) {
-			stored := withSign(vectors[i*d : (i+1)*d])
-			return stored, c.quadraticForm(stored) / divisor
-		})
-		if err != nil || m == rank || r.reaches(o) {
+		if err := r.setComponents(ctx, vectors, values, o); err != nil || m == rank || r.reaches(o) {
 			return r, err
 		}
-		r.Components, r.Variances, r.Captured = nil, nil, 0
 	}
 }
 
@@ -213,36 +225,42 @@ func tooMany(asked, rank int) error {
 	return fmt.Errorf("%w: %d components were asked for; only %d have variance above rounding", ErrOption, asked, rank)
 }
 
-// appendComponents appends components, the largest variance first, until there are enough. component gives a component as it is stored, and
-// its measured variance.
-func (r *Result) appendComponents(ctx context.Context, rank int, o Options, component func(i int) ([]float32, float64)) error {
-	r.Components = []float32{}
-	const batch = 32
-	for first := 0; first < rank; first += batch {
-		n := min(batch, rank-first)
-		stored, measured := make([][]float32, n), make([]float64, n)
-		err := parallel.Each(ctx, o.Threads, n, func(_, i int) error {
-			stored[i], measured[i] = component(first + i)
-			return nil
-		})
-		if err != nil {
-			return err
+// setComponents stores the vectors, which are columns, with the variances along them, the largest first, until there are
+// enough.
+//
+// The variance along a component v that is an eigenvector u, but for rounding e, is v^T C v = value |v|^2 +
+// e^T (C - value) e: the value times the squared norm, but for |e|^2 of the largest value, which is 10^-12.
+func (r *Result) setComponents(ctx context.Context, vectors matrix.Panels, values []float64, o Options) error {
+	m, d := vectors.Columns, vectors.Rows
+	r.Components, r.Variances, r.Captured = make([]float32, m*d), nil, 0
+	squares := make([]float64, m)
+	err := parallel.Each(ctx, o.Threads, m, func(_, i int) error {
+		v := make([]float64, d)
+		for c := range v {
+			v[c] = float64(vectors.Data[vectors.Index(c, i)])
 		}
-		for i := range n {
-			r.Components = append(r.Components, stored[i]...)
-			r.Variances = append(r.Variances, measured[i])
-			r.Captured += measured[i]
-			if r.reaches(o) {
-				return nil
-			}
+		floats.Scale(1/math.Sqrt(dot(v, v)), v)
+		stored := r.Components[i*d : (i+1)*d]
+		setWithSign(stored, v)
+		for _, x := range stored {
+			squares[i] += float64(x) * float64(x)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
+	for i := 0; i < m && !(i > 0 && r.reaches(o)); i++ {
+		r.Variances = append(r.Variances, values[i]*squares[i])
+		r.Captured += r.Variances[i]
+	}
+	r.Components = slices.Clip(r.Components[:len(r.Variances)*d])
 	return nil
 }
 
-// withSign rounds a component to float32, and turns it so that the first of its entries of largest magnitude is positive.
-func withSign(v []float64) []float32 {
-	w := make([]float32, len(v))
+// setWithSign rounds a component to float32, and turns it so that the first of its entries of largest magnitude is
+// positive.
+func setWithSign(w []float32, v []float64) {
 	largest := float32(0)
 	for i, x := range v {
 		w[i] = float32(x)
@@ -255,7 +273,6 @@ func withSign(v []float64) []float32 {
 			w[i] = -w[i]
 		}
 	}
-	return w
 }
 
 func abs32(x float32) float32 { return float32(math.Abs(float64(x))) }

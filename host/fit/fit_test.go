@@ -3,15 +3,11 @@ package fit
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/quarry-hn/quarry/host/matrix"
 )
 
 // spectrum is rows with known variances in a random basis, made once.
@@ -102,23 +98,25 @@ func TestRandomizedIsNearExact(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := fitRandomized(ctx, s, o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			k, l := len(exact.Variances), len(got.Variances)
-			if l < k || float64(l) > math.Ceil(1.03*float64(k)) {
-				t.Errorf("%d components; exactly it is %d", l, k)
-			}
-			if got.Rows != exact.Rows || math.Abs(got.Total/exact.Total-1) > 1e-5 {
-				t.Errorf("%d rows of variance %v; exactly %d of %v", got.Rows, got.Total, exact.Rows, exact.Total)
-			}
-			for i := range exact.Mean {
-				if math.Abs(float64(got.Mean[i]-exact.Mean[i])) > 1e-5 {
-					t.Fatalf("mean of column %d is %v; exactly %v", i, got.Mean[i], exact.Mean[i])
+			for name, way := range ways {
+				got, err := way(ctx, s, o)
+				if err != nil {
+					t.Fatal(err)
 				}
+				k, l := len(exact.Variances), len(got.Variances)
+				if l < k || float64(l) > math.Ceil(1.03*float64(k)) {
+					t.Errorf("%s: %d components; exactly it is %d", name, l, k)
+				}
+				if got.Rows != exact.Rows || math.Abs(got.Total/exact.Total-1) > 1e-5 {
+					t.Errorf("%s: %d rows of variance %v; exactly %d of %v", name, got.Rows, got.Total, exact.Rows, exact.Total)
+				}
+				for i := range exact.Mean {
+					if math.Abs(float64(got.Mean[i]-exact.Mean[i])) > 1e-5 {
+						t.Fatalf("%s: mean of column %d is %v; exactly %v", name, i, got.Mean[i], exact.Mean[i])
+					}
+				}
+				checkMeasured(t, s, got, o)
 			}
-			checkMeasured(t, s, got, o)
 		})
 	}
 }
@@ -185,23 +183,30 @@ func TestRandomizedGrows(t *testing.T) {
 		row := i * 5000 / 200
 		clear(s.data[row*200+2 : (row+1)*200])
 	}
-	passes := map[string]bool{}
-	o := Options{Variance: 0.9, Center: true, Threads: 2, Progress: func(pass string, _, _ int) { passes[pass] = true }}
-	got, err := fitRandomized(context.Background(), s, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(passes) <= 3 {
-		t.Errorf("%d passes: the subspace did not grow", len(passes))
-	}
+	o := Options{Variance: 0.9, Center: true, Threads: 2, Progress: func(string, int, int) {}}
 	exact, err := fitExact(context.Background(), s, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k, l := len(exact.Variances), len(got.Variances); l < k || float64(l) > math.Ceil(1.03*float64(k)) {
-		t.Errorf("%d components; exactly it is %d", l, k)
+	for name, way := range ways {
+		reports := map[string]int{}
+		o.Progress = func(pass string, done, _ int) {
+			if done > 0 {
+				reports[pass]++
+			}
+		}
+		got, err := way(context.Background(), s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(reports) <= 3 && reports["fit, products"] <= products {
+			t.Errorf("%s: %v reports: the subspace did not grow", name, reports)
+		}
+		if k, l := len(exact.Variances), len(got.Variances); l < k || float64(l) > math.Ceil(1.03*float64(k)) {
+			t.Errorf("%s: %d components; exactly it is %d", name, l, k)
+		}
+		checkMeasured(t, s, got, o)
 	}
-	checkMeasured(t, s, got, o)
 }
 
 // noise is rows that vary alike in all directions.
@@ -230,38 +235,6 @@ func TestFlatSpectrumSaysWhatItTakes(t *testing.T) {
 	}
 }
 
-// TestRandomizedDoesNotDependOnMachine fits with the products of kernel.wat and with those in Go, and compares the bits.
-func TestRandomizedDoesNotDependOnMachine(t *testing.T) {
-	var want *Result
-	for _, machine := range []matrix.New{matrix.Wasm, matrix.Plain} {
-		got, err := fitRandomized(context.Background(), newSpectrum(300, 70, power(1)), Options{Variance: 0.9, Center: true, Threads: 2, Machine: machine, Progress: func(string, int, int) {}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want == nil {
-			want = got
-		} else if !reflect.DeepEqual(got, want) {
-			t.Error("the machines give different components")
-		}
-	}
-}
-
-func TestRandomizedDoesNotDependOnThreads(t *testing.T) {
-	s := newSpectrum(1500, 300, power(1))
-	var want string
-	for _, threads := range []int{1, 2, 7} {
-		r, err := fitRandomized(context.Background(), s, Options{Variance: 0.95, Center: true, Threads: threads, Seed: 3, Progress: func(string, int, int) {}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := fmt.Sprintf("%x %x %x", r.Components, r.Variances, r.Mean); want == "" {
-			want = got
-		} else if got != want {
-			t.Errorf("another result with %d threads", threads)
-		}
-	}
-}
-
 func TestNothingToFit(t *testing.T) {
 	same := &spectrum{rows: 20, columns: 30, data: make([]float32, 600)}
 	for i := range same.data {
@@ -270,7 +243,7 @@ func TestNothingToFit(t *testing.T) {
 	none := newSpectrum(3, 30, power(1))
 	none.skip = map[int]bool{0: true, 1: true, 2: true}
 	for name, s := range map[string]*spectrum{"rows that are all the same": same, "rows that do not count": none, "one row": newSpectrum(1, 30, power(1))} {
-		for way, f := range map[string]func(context.Context, Source, Options) (*Result, error){"exact": fitExact, "randomized": fitRandomized} {
+		for way, f := range map[string]func(context.Context, Source, Options) (*Result, error){"exact": fitExact, "passes": fitRandomized, "covariance": fitByCovariance} {
 			if _, err := f(context.Background(), s, Options{Variance: 0.95, Center: true, Threads: 2, Progress: func(string, int, int) {}}); !errors.Is(err, ErrNothingToFit) {
 				t.Errorf("%s, %s: got %v", name, way, err)
 			}

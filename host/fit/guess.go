@@ -67,16 +67,16 @@ func (s *subspace) sample(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	clear(s.gram.Data)
-	err = s.machine.AddGram(ctx, s.gram, columns)
+	err = s.machine.AddUpperGram(ctx, s.gram, columns)
 	clear(columns.Data)
 	if err != nil {
 		return 0, err
 	}
-	all, err := s.gramComponents(n)
+	half, err := s.gramComponents(ctx, n/2)
 	if err != nil {
 		return 0, err
 	}
-	half, err := s.gramComponents(n / 2)
+	all, err := s.gramComponents(ctx, n)
 	if err != nil || n == s.source.Rows() {
 		return all, err
 	}
@@ -85,18 +85,24 @@ func (s *subspace) sample(ctx context.Context) (int, error) {
 }
 
 // gramComponents is how many components hold the target's share of the variance of the first n columns that the Gram matrix is of.
-func (s *subspace) gramComponents(n int) (int, error) {
+func (s *subspace) gramComponents(ctx context.Context, n int) (int, error) {
 	g := s.gram
 	mean, all := make([]float64, n), 0.0 // of the Gram matrix's rows
 	if s.o.Center {
 		for i := range n {
 			for j := range n {
-				mean[i] += g.Data[i*g.Stride+j] / float64(n)
+				mean[i] += g.Data[min(i, j)*g.Stride+max(i, j)] / float64(n)
 			}
 			all += mean[i] / float64(n)
 		}
 	}
-	spectrum, err := newEigen(n, func(i, j int) float64 { return g.Data[i*g.Stride+j] - mean[i] - mean[j] + all })
+	centred := make([]float64, n*n)
+	for i := range n {
+		for j := i; j < n; j++ {
+			centred[i*n+j] = g.Data[i*g.Stride+j] - mean[i] - mean[j] + all
+		}
+	}
+	spectrum, err := s.room.newEigen(ctx, n, centred, n)
 	if err != nil {
 		return 0, err
 	}

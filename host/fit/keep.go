@@ -10,8 +10,8 @@ import (
 // Keep is a file in which a fit keeps what it has done, so that a fit of the same rows with the same options goes on
 // from there, to the same bits. It is for one fit. A nil *Keep keeps nothing.
 //
-// A fit by the covariance keeps 8 bytes times the square of the columns, which is at most 34 MB. A wide fit keeps 8
-// bytes times the columns of the rows times those of the subspace: 100 MB for 12,800 by 976. While one file replaces
+// A fit by the covariance keeps 8 bytes times the square of the columns: 34 MB for 2,048, and 254 MB for 5,632. A fit by
+// passes keeps 8 bytes times the columns of the rows times those of the subspace: 100 MB for 12,800 by 976. While one file replaces
 // another there are two of them. The caller removes the file.
 type Keep struct {
 	// File is the path. Its folder has to be there, unless Prepare makes it.
@@ -36,7 +36,7 @@ type Keep struct {
 
 // keepFormat names what the file has, and the arithmetic that its numbers come from: a change of either takes another
 // name.
-const keepFormat = "quarry.fit.v2"
+const keepFormat = "quarry.fit.v3"
 
 // keepAfter is how long a fit works before it keeps its sums. It works 20 times as long as the file took to write,
 // where that is longer.
@@ -51,6 +51,19 @@ const (
 
 // Kept reports whether File has what the fit has done that this Keep was given to.
 func (k *Keep) Kept() bool { return k != nil && k.kept }
+
+// at reports whether File says that it is at that stage of this fit.
+func (k *Keep) at(stage string) bool {
+	if k == nil || !k.Resume {
+		return false
+	}
+	f, err := openState(k.File)
+	if err != nil {
+		return false
+	}
+	defer f.close()
+	return k.owns(f) && f.content.Metadata["stage"] == stage
+}
 
 // Has reports whether File says that it is of the fit that Of names. Only the fit itself looks whether the file is sound.
 func (k *Keep) Has() bool {

@@ -2,10 +2,11 @@ package fit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+
+	"gonum.org/v1/gonum/floats"
 
 	"github.com/quarry-hn/quarry/host/matrix"
 )
@@ -13,33 +14,8 @@ import (
 // maxSubspace is the largest subspace that is tried. The eigenproblem of a larger one would take longer than the passes over the rows.
 const maxSubspace = 2048
 
-// fitRandomized finds the leading components in a random subspace, by subspace iteration and Rayleigh-Ritz (Halko, Martinsson and
-// Tropp, Finding structure with randomness, SIAM Review 53, 2011: algorithm 4.4 with a power scheme, and section 5.1), the basis made
-// orthonormal by SVQB (Stathopoulos and Wu, SIAM J. Sci. Comput. 23, 2002), and the subspace grown until it holds the variance asked for.
-//
-// With C the covariance, Q a basis of l random columns, and orth their orthonormal basis:
-//
-//	Z = C Q                     pass 1, with the mean and the total variance, the trace of C
-//	U = orth(Z); Z = C U        pass 2
-//	U = orth(Z); M = U' C U     pass 3, half the work of the others
-//
-// The eigenvalues of M are the variances along the best directions within the span of C C Q. Where their sum does not
-// reach the target, U gets more random columns, and passes 4 to 6 are as passes 1 to 3, with the mean that is known. The
-// rows are only ever held a block at a time, C never. The sums of a pass are kept in Options.Keep after any block.
-func fitRandomized(ctx context.Context, rows Source, o Options) (_ *Result, err error) {
-	if o.Components == 0 && o.Variance == 1 {
-		return nil, fmt.Errorf("%w: all of the variance of %d columns takes as many components: choose less --variance, or --no-pca", ErrOption, rows.Columns())
-	}
-	s, err := newSubspace(ctx, rows, o)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.machine.Close(ctx)) }()
-	if !s.resume() {
-		if err := s.start(ctx); err != nil {
-			return nil, err
-		}
-	}
+// byPasses improves the subspace by passes over the rows, until it holds what was asked for.
+func (s *subspace) byPasses(ctx context.Context) (*Result, error) {
 	for {
 		if err := s.pass(ctx); err != nil {
 			return nil, err
@@ -65,6 +41,9 @@ type subspace struct {
 	image    matrix.Panels // d x l: C times basis
 	rotation matrix.Panels // l x l: what the basis or its image is multiplied with
 	gram     matrix.Gram   // l x l
+	room     *eigenRoom
+
+	covariance *covariance // where it is held
 
 	random    *rand.Rand
 	generator *rand.PCG // what random draws from
@@ -89,25 +68,37 @@ type subspaceNumbers struct {
 // subspaceRows is how many rows are multiplied at a time: no power of two, for panels that far apart would fall into the same few cache lines.
 const subspaceRows = 500
 
-func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error) {
+// newSubspace is a subspace that is improved by passes over the rows, or, with held, by the covariance, where there is
+// memory for it.
+func newSubspace(ctx context.Context, rows Source, o Options, held bool) (*subspace, error) {
 	d := rows.Columns()
 	s := &subspace{source: rows, o: o, generator: rand.NewPCG(o.Seed, 1), shift: make([]float32, d), linear: make([]float64, d), squares: make([]float64, d)}
 	s.random = rand.New(s.generator)
 	s.Largest = min(maxSubspace, d, max(rows.Rows(), 1))
-	for o.Memory > 0 && subspaceMemory(d, s.Largest) > o.Memory {
+	for o.Memory > 0 && subspaceMemory(d, s.Largest, o) > o.Memory {
 		if s.Largest <= leastSubspace {
-			return nil, &MemoryError{o.Memory, subspaceMemory(d, s.Largest)}
+			return nil, &MemoryError{o.Memory, subspaceMemory(d, s.Largest, o)}
 		}
 		s.Largest, s.bounded = max(s.Largest*7/8, leastSubspace), true
 	}
+	held = held && (o.Memory == 0 || subspaceMemory(d, s.Largest, o)+heldMemory(d) <= o.Memory)
+	bytes := matrixBytes(d, s.Largest, o)
+	if held {
+		bytes += covarianceBytes(d)
+	}
 	var err error
-	if s.machine, err = o.machine()(ctx, matrixBytes(d, s.Largest), max(1, o.Threads)); err != nil {
+	if s.machine, err = o.machine()(ctx, bytes, max(1, o.Threads)); err != nil {
 		return nil, err
+	}
+	if held {
+		s.covariance = newCovariance(s.machine, d, o)
+		s.covariance.Largest = s.Largest
 	}
 	s.block = s.machine.Rows(subspaceRows, d)
 	s.product = s.machine.Panels(subspaceRows, s.Largest)
 	s.basis, s.image = s.machine.Panels(d, s.Largest), s.machine.Panels(d, s.Largest)
 	s.rotation, s.gram = s.machine.Panels(s.Largest, s.Largest), s.machine.Gram(s.Largest)
+	s.room = newEigenRoom(s.machine, s.Largest, o)
 	return s, nil
 }
 
@@ -115,13 +106,14 @@ func newSubspace(ctx context.Context, rows Source, o Options) (*subspace, error)
 const leastSubspace = 128
 
 // matrixBytes is the size of the matrices for up to l columns.
-func matrixBytes(d, l int) int {
-	return 2*matrix.PanelBytes(d, l) + matrix.PanelBytes(subspaceRows, l) + matrix.PanelBytes(l, l) + matrix.RowBytes(subspaceRows, d) + matrix.GramBytes(l) + 6*64
+func matrixBytes(d, l int, o Options) int {
+	return 2*matrix.PanelBytes(d, l) + matrix.PanelBytes(subspaceRows, l) + matrix.PanelBytes(l, l) + matrix.RowBytes(subspaceRows, d) + matrix.GramBytes(l) +
+		eigenBytes(l, o) + 6*64
 }
 
-// subspaceMemory is what a fit holds: the matrices, LAPACK's, and the components.
-func subspaceMemory(d, l int) int64 {
-	return int64(matrixBytes(d, l)) + 16*int64(l)*int64(l) + 12*int64(d)*int64(l)
+// subspaceMemory is what a fit holds: the matrices, vectors of values that are close to one another, and the components.
+func subspaceMemory(d, l int, o Options) int64 {
+	return int64(matrixBytes(d, l, o)) + 8*int64(l)*int64(l) + 4*int64(d)*int64(l)
 }
 
 // width sets how many columns basis, image and product have.
@@ -200,6 +192,13 @@ func (s *subspace) keepIfDue() (err error) {
 
 // resume fills in what was kept, and reports whether there was something.
 func (s *subspace) resume() bool {
+	if s.covariance != nil {
+		kept := s.covariance.load(s.source, s.o.Keep)
+		if kept {
+			s.width(s.covariance.Columns)
+		}
+		return kept
+	}
 	fresh := s.subspaceNumbers
 	var kept subspaceNumbers
 	var filled matrices
@@ -223,11 +222,12 @@ func (s *subspace) resume() bool {
 	return false
 }
 
-// start makes the basis of the first pass.
-func (s *subspace) start(ctx context.Context) error {
-	l, err := s.firstGuess(ctx)
-	if err != nil {
-		return err
+// start makes the basis of the first pass, or begins with the covariance.
+func (s *subspace) start(ctx context.Context, l int) (err error) {
+	if s.covariance != nil {
+		s.covariance.Columns = l
+		s.width(l)
+		return nil
 	}
 	s.grow(0, l)
 	if s.o.Center {
@@ -241,7 +241,7 @@ func (s *subspace) start(ctx context.Context) error {
 func (s *subspace) nextPass() {
 	s.Pass, s.Read, s.Counted = s.Pass+1, 0, 0
 	if s.ofGram() {
-		clear(s.gram.Data)
+		clear(s.gram.FirstColumns(s.image.Columns).Data)
 	} else {
 		clear(s.image.Data)
 	}
@@ -286,7 +286,7 @@ func (s *subspace) add(ctx context.Context, block matrix.Rows) error {
 		return err
 	}
 	if s.ofGram() {
-		return s.machine.AddGram(ctx, s.gram, product)
+		return s.machine.AddUpperGram(ctx, s.gram, product)
 	}
 	if s.Pass == 1 {
 		if err := s.addColumns(ctx, block); err != nil {
@@ -324,11 +324,11 @@ func (s *subspace) afterPass(ctx context.Context) (*Result, error) {
 	case 2:
 		return nil, s.orthonormalize(ctx, 2)
 	}
-	g, by := s.gram, divisor(s.Counted, s.o)
-	spectrum, err := newEigen(s.Columns, func(i, j int) float64 { return g.Data[i*g.Stride+j] / by })
+	spectrum, err := s.room.newEigen(ctx, s.Columns, s.gram.Data, s.gram.Stride)
 	if err != nil {
 		return nil, err
 	}
+	floats.Scale(1/divisor(s.Counted, s.o), spectrum.values)
 	next, err := s.next(spectrum.values)
 	if err != nil {
 		return nil, err
@@ -408,8 +408,8 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 			s.basis, s.image = s.image, s.basis
 		}
 		l := s.image.Columns
-		clear(s.gram.Data)
-		if err := s.machine.AddGram(ctx, s.gram, s.image); err != nil {
+		clear(s.gram.FirstColumns(s.image.Columns).Data)
+		if err := s.machine.AddUpperGram(ctx, s.gram, s.image); err != nil {
 			return err
 		}
 		g := s.gram
@@ -419,7 +419,12 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 				scale[i] = 1 / math.Sqrt(x)
 			}
 		}
-		spectrum, err := newEigen(l, func(i, j int) float64 { return g.Data[i*g.Stride+j] * scale[i] * scale[j] })
+		for i := range l {
+			for j := i; j < l; j++ {
+				g.Data[i*g.Stride+j] *= scale[i] * scale[j]
+			}
+		}
+		spectrum, err := s.room.newEigen(ctx, l, g.Data, g.Stride)
 		if err != nil {
 			return err
 		}
@@ -433,11 +438,16 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 			return fmt.Errorf("%w: the vectors do not vary", ErrNothingToFit)
 		}
 		s.Exhausted = s.Exhausted || rank < l
-		vectors, err := spectrum.vectors(rank)
-		if err != nil {
+		s.rotation = s.rotation.OfRows(l).FirstColumns(rank)
+		if err := spectrum.vectors(ctx, s.rotation); err != nil {
 			return err
 		}
-		s.setRotation(l, rank, func(i, j int) float64 { return scale[i] * vectors[j*l+i] / math.Sqrt(values[j]) })
+		for i := range l {
+			for j := range rank {
+				at := s.rotation.Index(i, j)
+				s.rotation.Data[at] = float32(scale[i] * float64(s.rotation.Data[at]) / math.Sqrt(values[j]))
+			}
+		}
 		s.basis = s.basis.FirstColumns(rank)
 		if err := s.machine.PanelsTimes(ctx, s.basis, s.image, s.rotation); err != nil {
 			return err
@@ -447,42 +457,19 @@ func (s *subspace) orthonormalize(ctx context.Context, rounds int) error {
 	return nil
 }
 
-// setRotation fills the rotation, of l rows.
-func (s *subspace) setRotation(l, columns int, at func(i, j int) float64) {
-	s.rotation = s.rotation.FirstColumns(columns)
-	clear(s.rotation.Data)
-	for i := range l {
-		for j := range columns {
-			s.rotation.Data[s.rotation.Index(i, j)] = float32(at(i, j))
-		}
-	}
-}
-
 // result is the best components within the subspace, and the variances M gives them.
 func (s *subspace) result(ctx context.Context, spectrum *eigen) (*Result, error) {
-	values, l := spectrum.values, spectrum.n
-	vectors, err := spectrum.vectors(l)
-	if err != nil {
-		return nil, err
-	}
-	s.setRotation(l, l, func(i, j int) float64 { return vectors[j*l+i] })
-	if err := s.machine.PanelsTimes(ctx, s.image, s.basis, s.rotation); err != nil {
-		return nil, err
-	}
+	l := spectrum.n
 	if s.o.Components > l {
 		return nil, tooMany(s.o.Components, l)
 	}
+	s.rotation = s.rotation.OfRows(l).FirstColumns(l)
+	if err := spectrum.vectors(ctx, s.rotation); err != nil {
+		return nil, err
+	}
+	if err := s.machine.PanelsTimes(ctx, s.image, s.basis, s.rotation); err != nil {
+		return nil, err
+	}
 	r := &Result{Mean: s.shift, Rows: s.Counted, Total: s.Total}
-	return r, r.appendComponents(ctx, l, s.o, func(i int) ([]float32, float64) {
-		v := make([]float64, s.image.Rows)
-		square := 0.0
-		for c := range v {
-			v[c] = float64(s.image.Data[s.image.Index(c, i)])
-			square += v[c] * v[c]
-		}
-		for c := range v {
-			v[c] /= math.Sqrt(square)
-		}
-		return withSign(v), values[i]
-	})
+	return r, r.setComponents(ctx, s.image, spectrum.values, s.o)
 }

@@ -56,6 +56,7 @@ type Machine struct {
 	lanes    int
 	memory   []byte
 	used     int
+	scratch  []Panels // of each lane, for Update and AddProduct
 }
 
 // New makes a machine with room for matrices of so many bytes together, each rounded up to 64, and so many lanes. Wasm and Plain are what
@@ -204,21 +205,12 @@ func (m *Machine) PanelsTimes(ctx context.Context, dst, a, b Panels) error {
 	})
 }
 
-// AddGram adds the product of the transpose of b with b to dst: float32 sums over 256 rows, added in float64.
-func (m *Machine) AddGram(ctx context.Context, dst Gram, b Panels) error {
-	return m.addGram(ctx, dst, b, func(int) int { return 0 })
-}
-
-// AddUpperGram is AddGram for the upper triangle, with its diagonal. Below it, dst has some of the products.
+// AddUpperGram adds the product of the transpose of b with b to dst: the upper triangle, with its diagonal. Float32 sums
+// over 256 rows are added in float64. Below the diagonal, dst has some of the products.
 func (m *Machine) AddUpperGram(ctx context.Context, dst Gram, b Panels) error {
-	return m.addGram(ctx, dst, b, func(panel int) int { return panel })
-}
-
-// addGram is AddGram for the panels first(panel) and after, of each panel.
-func (m *Machine) addGram(ctx context.Context, dst Gram, b Panels, first func(panel int) int) error {
 	return parallel.Each(ctx, m.lanes, b.count(), func(lane, panel int) error {
 		for r := 0; r < b.Rows; r += lapTerms {
-			if err := m.products.AddGram(ctx, lane, dst, b, panel, first(panel), r, min(lapTerms, b.Rows-r)); err != nil {
+			if err := m.products.AddGram(ctx, lane, dst, b, panel, panel, r, min(lapTerms, b.Rows-r)); err != nil {
 				return err
 			}
 		}

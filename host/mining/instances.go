@@ -19,7 +19,7 @@ import (
 
 // How long things are to take. What that is in rows depends on the engine's speed.
 const (
-	callTime    = 10 * time.Millisecond // a call of the plugin: the context is looked at between calls
+	callTime    = 50 * time.Millisecond // a call of the plugin: the context is looked at between calls
 	maxCallTime = time.Second           // a call of an engine that is so slow that a pass takes it longer than callTime
 	partTime    = 30 * time.Second      // a part: what a run that is killed loses at most, for each instance
 )
@@ -27,14 +27,16 @@ const (
 // passRows is how many rows the kernels hold against all queries before they read the queries anew.
 const passRows = 64
 
-// maxBlockRows is how many rows go to an instance in one call at most, where the caller does not say.
-const maxBlockRows = 256
+// scanSpeed is how much faster an instance screens than it projects, for a query and a component: screening reads some of the components, in
+// 16 bits.
+const scanSpeed = 4
 
 // instances are plugin instances with a projection loaded, one for each thread.
 type instances struct {
 	projection *projection.Projection
 	all        []engine.Client
 	fixedRows  int     // of a block, where the caller says; otherwise 0
+	mostRows   int     // of a block, where the caller does not say
 	perSecond  float64 // multiply-adds that one instance makes
 
 	closeEngine func() error // does nothing where the engine is the caller's
@@ -46,7 +48,7 @@ func (c Compute) open(ctx context.Context, p *projection.Projection, split memor
 	if err != nil {
 		return nil, err
 	}
-	s := &instances{projection: p, fixedRows: c.BlockRows, closeEngine: closeEngine}
+	s := &instances{projection: p, fixedRows: c.BlockRows, mostRows: split.blockRows, closeEngine: closeEngine}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(ctx))
@@ -92,7 +94,7 @@ func (s *instances) blockRows(queries int) int {
 	if s.fixedRows > 0 {
 		return s.fixedRows
 	}
-	if passes := min(s.perInstance(callTime, queries), maxBlockRows) / passRows; passes > 0 {
+	if passes := min(s.perInstance(callTime, queries), s.mostRows) / passRows; passes > 0 {
 		return passes * passRows
 	}
 	return max(1, min(s.perInstance(maxCallTime, queries), passRows))
@@ -111,7 +113,7 @@ func (s *instances) perInstance(t time.Duration, queries int) int {
 
 // multiplyAdds is what a row takes: to project it, and to hold it against so many queries.
 func (s *instances) multiplyAdds(queries int) int {
-	n := s.projection.Width() * queries
+	n := s.projection.Width() * queries / scanSpeed
 	if s.projection.Components != nil {
 		n += s.projection.Width() * s.projection.Columns()
 	}

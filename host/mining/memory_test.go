@@ -100,7 +100,7 @@ func TestWhatAPlanBeginsFinishes(t *testing.T) {
 	instanceMemory = 0 // no room to spare
 	t.Cleanup(func() { instanceMemory = spare })
 	// Nothing but pairs, of which each has its own query and positive, so that the plan leaves no more than it must.
-	pairs := shape{1500, 1500, 1, 2, projection.FitOptions{NoPCA: true}, Options{Rule: "topk", Top: 1, Counts: true, Compute: Compute{Threads: 1, BlockRows: maxBlockRows, PartDocuments: 512}}}
+	pairs := shape{1500, 1500, 1, 2, projection.FitOptions{NoPCA: true}, Options{Rule: "topk", Top: 1, Counts: true, Compute: Compute{Threads: 1, BlockRows: fewRows, PartDocuments: 512}}}
 	shapes := []shape{pairs}
 	drawn := 60
 	if testing.Short() {

@@ -65,12 +65,12 @@ func TestWorkFollowsSpeed(t *testing.T) {
 		rowsPerSecond float64
 		block, part   int
 	}{
-		{0.2, 1, 4096},           // a row takes longer than a second
-		{40, 40, 4096},           // a pass takes longer than a second
-		{1000, 64, 60_000},       // 10 rows in 10 ms: a pass; 30,000 in half a minute for each of two instances
-		{6_500, 64, 390_000},     // 65 rows; whole passes of 64
-		{20_000, 192, 1_200_000}, // 200 rows
-		{1e9, 256, 1 << 30},      // bounds
+		{0.2, 1, 4096},        // a row takes longer than a second
+		{40, 40, 4096},        // a pass takes longer than a second
+		{1000, 64, 60_000},    // 50 rows in 50 ms: a pass; 30,000 in half a minute for each of two instances
+		{2_000, 64, 120_000},  // 100 rows; whole passes of 64
+		{8_000, 384, 480_000}, // 400 rows
+		{1e9, 512, 1 << 30},   // bounds
 	} {
 		s.perSecond = row.rowsPerSecond * perRow
 		if block, part := s.blockRows(1000), s.rowsIn(partTime, 1000); block != row.block || part != row.part {

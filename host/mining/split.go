@@ -21,11 +21,29 @@ type memorySplit struct {
 	instances     int
 	instanceLimit int64 // bytes that each may use
 	groupPairs    int   // pairs that go through the documents together
+	blockRows     int   // that go to an instance in one call at most, where the caller does not say
 }
 
-// newSplit gives an equal share of the instances' half to each.
-func newSplit(budget option.Budget, instances, groupPairs int) memorySplit {
-	return memorySplit{instances, min(budget.Instances()/int64(instances), abi.MaxMemory), groupPairs}
+// How many rows go to an instance in one call at most, where the caller does not say. A plan is made for few; many, which are what the scan
+// takes for a block, go where they fit as well.
+const (
+	fewRows  = 256
+	manyRows = 512
+)
+
+// newSplit gives an equal share of the instances' half to each. manyFit says whether there is room for many rows in a call.
+func newSplit(budget option.Budget, instances, groupPairs int, manyFit bool) memorySplit {
+	split := memorySplit{instances, min(budget.Instances()/int64(instances), abi.MaxMemory), groupPairs, fewRows}
+	if manyFit {
+		split.blockRows = manyRows
+	}
+	return split
+}
+
+// withManyRows is the same work with many rows in a call.
+func (c Compute) withManyRows() Compute {
+	c.BlockRows = max(c.BlockRows, manyRows)
+	return c
 }
 
 // need is what a piece of work takes, in bytes.
@@ -84,7 +102,7 @@ func (c Compute) shape(p projectionSize, size GroupSize, top int, counts bool) s
 		Pairs: session.PairsShape{Width: p.Components, Queries: size.Pairs, Positives: size.Positives, Pairs: size.Pairs, Excluded: size.Excluded,
 			Top: top, Counts: counts},
 		// Vectors may be float64, and a caller may send more rows in a call.
-		Block: session.BlockShape{Rows: max(c.BlockRows, maxBlockRows), Raw: safetensors.F64.Size() * p.Columns},
+		Block: session.BlockShape{Rows: max(c.BlockRows, fewRows), Raw: safetensors.F64.Size() * p.Columns},
 	}
 }
 
@@ -108,18 +126,18 @@ func (c Compute) needOfGroup(p projectionSize, size GroupSize, top int, counts b
 
 // splitForGroups chooses how many instances mine groups of up to that size.
 func splitForGroups(c Compute, p projectionSize, largest GroupSize, top int, counts bool) (memorySplit, error) {
-	return c.splitFor(c.needOfGroup(p, largest, top, counts), largest.Pairs)
+	return c.splitFor(func(c Compute) need { return c.needOfGroup(p, largest, top, counts) }, largest.Pairs)
 }
 
 // splitFor chooses as many instances as there are threads, or as fit.
-func (c Compute) splitFor(n need, groupPairs int) (memorySplit, error) {
-	budget := c.Memory.OrDefault()
+func (c Compute) splitFor(needOf func(Compute) need, groupPairs int) (memorySplit, error) {
+	budget, least := c.Memory.OrDefault(), needOf(c)
 	for instances := option.Threads(c.Threads); ; instances-- {
-		if n.fits(budget, instances) {
-			return newSplit(budget, instances, groupPairs), nil
+		if least.fits(budget, instances) {
+			return newSplit(budget, instances, groupPairs, needOf(c.withManyRows()).fits(budget, instances)), nil
 		}
 		if instances == 1 {
-			return memorySplit{}, n.tooLittle(budget)
+			return memorySplit{}, least.tooLittle(budget)
 		}
 	}
 }
@@ -130,14 +148,14 @@ func splitForPairs(c Compute, p projectionSize, s *selection, top int, counts bo
 	budget := c.Memory.OrDefault()
 	all := len(s.pairs)
 	result := int64(all) * int64(400+120*top) // ids and numbers of the result, and its parts
-	needFor := func(pairs int) need {
+	needFor := func(c Compute, pairs int) need {
 		n := c.needOfGroup(p, s.largestGroup(pairs), top, counts)
 		n.process += result
 		return n
 	}
-	fits := func(pairs, instances int) bool { return needFor(pairs).fits(budget, instances) }
+	fits := func(pairs, instances int) bool { return needFor(c, pairs).fits(budget, instances) }
 	least, instances := min(all, 1000), option.Threads(c.Threads)
-	for least > 1 && needFor(least).instance > abi.MaxMemory { // fewer instances would not help
+	for least > 1 && needFor(c, least).instance > abi.MaxMemory { // fewer instances would not help
 		least /= 2
 	}
 	for instances > 1 && !fits(least, instances) {
@@ -147,12 +165,12 @@ func splitForPairs(c Compute, p projectionSize, s *selection, top int, counts bo
 		least = 1
 	}
 	if !fits(least, instances) {
-		return memorySplit{}, needFor(1).tooLittle(budget)
+		return memorySplit{}, needFor(c, 1).tooLittle(budget)
 	}
 	for groups := 1; ; groups += 1 + groups/8 {
 		pairs := max(1, (all+groups-1)/groups)
 		if pairs <= least || fits(pairs, instances) {
-			return newSplit(budget, instances, pairs), nil
+			return newSplit(budget, instances, pairs, needFor(c.withManyRows(), pairs).fits(budget, instances)), nil
 		}
 	}
 }

@@ -56,7 +56,7 @@ func Transform(ctx context.Context, data *dataset.Dataset, p *projection.Project
 			return nil, err
 		}
 	}
-	split, err := o.splitFor(o.needOfTransform(sizeOfProjection(p)), 0)
+	split, err := o.splitFor(func(c Compute) need { return c.needOfTransform(sizeOfProjection(p)) }, 0)
 	if err != nil {
 		return nil, err
 	}

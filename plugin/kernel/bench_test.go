@@ -22,18 +22,28 @@ var peakModule []byte
 
 // BenchmarkKernels runs the products on one core, splatting included: the scan's, 64 vectors against 512 kept rows of
 // 654 columns in 16 bits; the projection's, 64 vectors of 1,536 columns to 654; and the fit's, which has the
-// projection's tile. share-of-peak is of a loop that only multiplies and adds float32 in registers, run right before.
+// projection's tile. share-of-peak is of a loop on registers alone, run right before: of float32 in Wasm, or of a native
+// kernel's own instructions.
 func BenchmarkKernels(b *testing.B) {
 	r := rand.New(rand.NewPCG(4, 4))
 	x, kept := kerneltest.Floats(r, benchVectors*1536, false), kernel.Pack(kerneltest.Floats(r, 654*1536, false), 654, 1536)
 	x16, kept16 := kerneltest.Words(r, benchVectors*kernel.Words(654)), kernel.Pack(kerneltest.Words(r, 512*kernel.Words(654)), 512, kernel.Words(654))
 	dst, dst16 := make([]float32, benchVectors*654), make([]int32, benchVectors*512)
 
-	speed(b, "screen/wat", 512*654, putBench(b, x16, kept16.Data), func(w *wat) { w.blocks(512, kernel.Words(654), w.product("kernel_screen16")) })
-	speed(b, "screen/go", 512*654, nil, func(*wat) { kernel.Plain.Screen(dst16, kept16, 0, 512, x16, kernel.Words(654)) })
-	speed(b, "project/wat", 654*1536, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.project) })
-	speed(b, "project/go", 654*1536, nil, func(*wat) { kernel.Plain.Project(dst, kept, x) })
-	speed(b, "multiply/wat", 654*1536, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.product("kernel_multiply")) })
+	speed(b, "screen/wat", 512*654, peakSpeed, putBench(b, x16, kept16.Data), func(w *wat) { w.blocks(512, kernel.Words(654), w.product("kernel_screen16")) })
+	speed(b, "project/wat", 654*1536, peakSpeed, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.project) })
+	speed(b, "multiply/wat", 654*1536, peakSpeed, putBench(b, x, kept.Data), func(w *wat) { w.blocks(654, 1536, w.product("kernel_multiply")) })
+	native := func(k kernel.Kernel, peak func(words bool) func(*testing.B) float64) {
+		speed(b, "screen/"+k.Name(), 512*654, peak(true), nil, func(*wat) { k.Screen(dst16, kept16, 0, 512, x16, kernel.Words(654)) })
+		speed(b, "screen-prefix/"+k.Name(), 512*128, peak(true), nil, func(*wat) { k.Screen(dst16, kept16, 0, 512, x16, kernel.Words(128)) })
+		speed(b, "project/"+k.Name(), 654*1536, peak(false), nil, func(*wat) { k.Project(dst, kept, x) })
+	}
+	for _, n := range kernel.Natives() {
+		native(n.New(), func(words bool) func(*testing.B) float64 {
+			return func(*testing.B) float64 { return kerneltest.Peak(n.Name(), words) }
+		})
+	}
+	native(kernel.Plain, func(bool) func(*testing.B) float64 { return peakSpeed })
 }
 
 // BenchmarkSurvivors runs what follows the first pass of screening on one core: the look at its sums, of which one in ten
@@ -68,27 +78,42 @@ func BenchmarkSurvivors(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+	const long = 1 << 13
+	put(w.memory, rowsAt, kerneltest.Floats(r, 2*long, false))
+	each("dot/wat", func() {
+		for range 4 { // of as many columns as there are numbers in the list
+			w.call("kernel_dot", rowsAt, rowsAt+4*long, rowsAt, rowsAt, long)
+		}
+	})
 	each("above/wat", func() { w.call("kernel_above", keptAt, sumsAt, floorAt, tailsAt, uint64(len(sums)), 0) })
-	each("above/go", func() { kernel.Plain.Above(above, sums, floor, tails, 0) })
+	kernels := []kernel.Kernel{kernel.Plain}
+	for _, n := range kernel.Natives() {
+		kernels = append(kernels, n.New())
+	}
+	for _, k := range kernels {
+		each("above/"+k.Name(), func() { k.Above(above, sums, floor, tails, 0) })
+	}
 	for _, columns := range []int{96, 464} {
 		words := kernel.Words(columns)
 		each(fmt.Sprintf("extend by %d columns/wat", columns), func() {
 			put(w.memory, keptAt, list)
 			w.call("kernel_extend", keptAt, uint64(len(list)), sumsAt, rowsAt, uint64(4*stride), xAt, uint64(4*words), floorAt, tailsAt, 0)
 		})
-		each(fmt.Sprintf("extend by %d columns/go", columns), func() {
-			copy(above, list)
-			kernel.Plain.Extend(above, sums, rows, stride, x[:words], floor, tails, 0)
-		})
+		for _, k := range kernels {
+			each(fmt.Sprintf("extend by %d columns/%s", columns, k.Name()), func() {
+				copy(above, list)
+				k.Extend(above, sums, rows, stride, x[:words], floor, tails, 0)
+			})
+		}
 	}
 }
 
 const benchVectors = 64
 
 // speed reports multiply-adds a second, perVector of them for each vector.
-func speed(b *testing.B, name string, perVector int, w *wat, run func(w *wat)) {
+func speed(b *testing.B, name string, perVector int, peakOf func(*testing.B) float64, w *wat, run func(w *wat)) {
 	b.Run(name, func(b *testing.B) {
-		peak := peakSpeed(b)
+		peak := peakOf(b)
 		for b.Loop() {
 			run(w)
 		}

@@ -2,8 +2,8 @@
 // them, and the two matrix products in which projecting and screening spend their time.
 //
 // Input: float32 rows. Output: float32 or float64 sums. Packages pca and mine are handed a Kernel, so that a faster one
-// replaces the plain Go one without touching them. There are two: Plain, in Go, and that of kernel.wat, in the module.
-// Each must pass the suite of package kerneltest.
+// replaces the plain Go one without touching them. There are Plain, in Go; that of kernel.wat, in the module; and Natives,
+// in assembly, which the generator in folder asm writes. Each must pass the suite of package kerneltest.
 package kernel
 
 import "math"

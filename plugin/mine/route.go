@@ -19,8 +19,6 @@ const (
 	columnCost = 3
 )
 
-const sampleEvery = 8 // blocks between two samples, at most
-
 func newRoute(stops []int) route {
 	return route{stops: stops, next: make([]int, len(stops)), shares: make([]float64, len(stops))}
 }
@@ -28,12 +26,12 @@ func newRoute(stops []int) route {
 // restart begins anew: the bounds rule nothing out yet.
 func (r *route) restart() { r.blocks, r.samples = 0, 0 }
 
-// due counts a block, and reports whether it is one to sample: each of the first, and then now and then, since bounds
-// rise while documents stream past.
-func (r *route) due() bool {
+// due counts a block, and reports whether it is one to sample: each of the first, and then one in every, since bounds rise
+// while documents stream past.
+func (r *route) due(every int) bool {
 	block := r.blocks
 	r.blocks++
-	return block < 4 || block%sampleEvery == 0
+	return block < 4 || block%every == 0
 }
 
 // learn takes the shares that a sample has at each stop, and chooses the route.

@@ -42,7 +42,7 @@ type Scanner struct {
 	skipped    int64
 
 	norms []float64 // of the documents of a push; reused
-	left  survivors
+	seeds seeds
 }
 
 // Checked are pairs and options that a scanner can be made of.
@@ -91,6 +91,7 @@ func (c *Checked) Scanner() *Scanner {
 		slices.Sort(list(pairs.ExcludeOffsets, pairs.Exclude, i))
 	}
 	s.screen = newScreen(c.kernel, pairs.Queries, s.queryNorms, pairs.Width)
+	s.seeds = newSeeds(options)
 	s.queryPairs = make([][]int32, q)
 	s.sQPD, s.floor, s.cap = make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range n {
@@ -122,7 +123,7 @@ func (s *Scanner) reset() {
 		s.inWindow, s.candidates = make([]int64, n), make([]int64, n)
 	}
 	s.ranges, s.skipped = nil, 0
-	s.screen.route.restart()
+	s.screen.restart()
 	for i := range s.queryPairs {
 		s.setBounds(i)
 	}
@@ -181,26 +182,25 @@ func (s *Scanner) Push(first int64, documents []float32) (skipped int, err error
 	return skipped, nil
 }
 
-// scanBlock screens a block of documents, and decides for each query on those that are left, best first: the bound that
-// one raises rules others out.
+// scanBlock scans a block of documents, the first of them at position first, for some queries at a time. It screens the
+// documents in steps, each with the bounds that the one before has raised. Then it decides for each query on what is left,
+// best first: the bound that one document raises rules others out.
 func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 	s.screen.load(documents, norms)
-	q := len(s.screen.low)
-	for j := 0; j < q; j += blockQueries {
-		n := min(blockQueries, q-j)
-		s.left.reset(n)
-		s.screen.pass(j, n, norms, s.left.add)
-		s.left.group()
-		for query := range n {
-			left := s.left.of(query)
+	for number := range s.screen.runs() {
+		s.screen.begin(number)
+		s.seeds.restart()
+		for at := 0; at < len(norms); at += stepDocuments {
+			s.seed(first, s.screen.step(at, norms[at:min(at+stepDocuments, len(norms))]))
+		}
+		for query, left := range s.screen.survivors() {
 			for len(left) > 0 {
-				i := s.screen.best(left, query, n)
-				score := float32(s.screen.scores[int(left[i])*n+query])
-				if score < s.screen.low[j+query] {
+				i, score := s.screen.best(query, left)
+				if score < s.screen.low[query] {
 					break
 				}
-				if document := int(left[i]); score <= s.screen.high[j+query] {
-					s.decide(j+query, first+int64(document), s.row(documents, document), norms[document])
+				if document := int(left[i]); score <= s.screen.high[query] {
+					s.decide(query, first+int64(document), s.row(documents, document), norms[document])
 				}
 				left[i] = left[len(left)-1]
 				left = left[:len(left)-1]
@@ -209,51 +209,9 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 	}
 }
 
-// survivors are the documents of a block that screening leaves for each of some queries.
-type survivors struct {
-	pairs     []int32 // query*blockDocuments + document, as they come
-	ends      []int32 // of each query: where its documents end
-	documents []int32 // of query after query
-}
-
-func (s *survivors) reset(queries int) {
-	s.pairs, s.ends = s.pairs[:0], grow(s.ends, queries+1)
-	clear(s.ends)
-}
-
-// add takes a document's number in the block, and the queries that it is not ruled out for.
-func (s *survivors) add(document int, queries []int32) {
-	for _, query := range queries {
-		s.pairs = append(s.pairs, query*blockDocuments+int32(document))
-		s.ends[query+1]++
-	}
-}
-
-// group sorts the documents by query. After it, ends[query] is where those of the query end.
-func (s *survivors) group() {
-	for i := 1; i < len(s.ends); i++ {
-		s.ends[i] += s.ends[i-1]
-	}
-	s.documents = grow(s.documents, len(s.pairs))
-	for _, pair := range s.pairs {
-		query := pair / blockDocuments
-		s.documents[s.ends[query]] = pair % blockDocuments
-		s.ends[query]++
-	}
-}
-
-// of returns the documents of a query.
-func (s *survivors) of(query int) []int32 {
-	start := int32(0)
-	if query > 0 {
-		start = s.ends[query-1]
-	}
-	return s.documents[start:s.ends[query]]
-}
-
 // decide scores a document that screening did not rule out, in canonical arithmetic, for all pairs of a query.
 func (s *Scanner) decide(query int, position int64, document []float32, norm float64) {
-	if _, excluded := slices.BinarySearch(list(s.pairs.ExcludeOffsets, s.pairs.Exclude, query), position); excluded {
+	if s.excluded(query, position) {
 		return
 	}
 	s.screen.work.Scored++
@@ -290,11 +248,16 @@ func (s *Scanner) decide(query int, position int64, document []float32, norm flo
 			found = found[:len(found)-1]
 		}
 		s.found[pair] = slices.Insert(found, at, new)
-		changed = true
+		changed = changed || len(s.found[pair]) == s.options.Top
 	}
 	if changed {
 		s.setBounds(query)
 	}
+}
+
+func (s *Scanner) excluded(query int, position int64) bool {
+	_, excluded := slices.BinarySearch(list(s.pairs.ExcludeOffsets, s.pairs.Exclude, query), position)
+	return excluded
 }
 
 func (s *Scanner) scorePositive(positive int, document []float32, norm float64) float64 {

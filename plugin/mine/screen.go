@@ -1,6 +1,7 @@
 package mine
 
 import (
+	"iter"
 	"math"
 
 	"github.com/quarry-hn/quarry/plugin/kernel"
@@ -65,18 +66,36 @@ type screen struct {
 	// packed.
 	low, high []float32
 
-	stops []int       // numbers of columns at which the bound is looked at, ascending; the last is all columns
-	tails [][]float32 // of each stop: the norms of the queries' remaining columns times Unit, as many as low
-	route route
-	work  Work
+	stops  []int                                 // numbers of columns at which the bound is looked at, ascending; the last is all columns
+	tails  [][]float32                           // of each stop: the norms of the queries' remaining columns times Unit, as many as low
+	routes [blockDocuments / stepDocuments]route // of the steps of a block
+	blocks int
+	work   Work
 
-	// Scratch memory of one block, reused.
-	words     []int32     // its documents' unit vectors in 16 bits
+	// The block that is screened, and the run of queries that it is screened for.
+	words     []int32     // the documents' unit vectors in 16 bits
 	tailNorms [][]float32 // of each stop: the norms of the documents' remaining columns times Unit
-	unit      []float32   // one document's unit vector
-	scores    []int32     // approximate scores of its documents and some queries
-	above     []int32     // queries that one document is not ruled out for
+	run       queryRun
+	sampled   bool       // the run is the block's first
+	scores    []int32    // approximate scores: of document i and query run.first+j at i*run.n+j
+	left      []survivor // step by step
+
+	// Scratch memory, reused.
+	unit      []float32 // one vector's unit vector
+	above     []int32   // queries that one document is not ruled out for
+	ends      []int     // of each query of the run: where its survivors end in documents
+	documents []uint16  // the survivors of query after query
 }
+
+// queryRun is n queries from query first on.
+type queryRun struct{ first, n int }
+
+// survivor is a document of a block and a query of a run that screening leaves for each other.
+type survivor uint16
+
+func newSurvivor(query, document int) survivor { return survivor(query*blockDocuments + document) }
+func (s survivor) query() int                  { return int(s / blockDocuments) }
+func (s survivor) document() int               { return int(s % blockDocuments) }
 
 // Work counts what a scan does. It depends on nothing but the pairs and the documents, block by block.
 type Work struct {
@@ -87,10 +106,12 @@ type Work struct {
 	Scored          int64 // pairs that were scored in canonical arithmetic
 }
 
-// The scan goes block by block, each of so many documents and queries. Their vectors and scores stay in the cache.
+// The scan goes block by block of documents, and in it run by run of queries, and in that step by step of the block. Vectors
+// and scores stay in the cache.
 const (
-	blockDocuments = 64
-	blockQueries   = 512
+	blockDocuments = 512
+	blockQueries   = 128
+	stepDocuments  = 64
 )
 
 // Stride is how many pairs of 16-bit numbers a row of k columns takes in screening: a multiple of four.
@@ -117,7 +138,7 @@ func stopsOf(k int) (stops []int) {
 
 // newScreen makes a screen for queries of those norms, of width values each. Its bounds rule nothing out.
 func newScreen(k kernel.Kernel, queries []float32, norms []float64, width int) screen {
-	s := screen{kernel: k, width: width, stops: stopsOf(width), unit: make([]float32, width)}
+	s := screen{kernel: k, width: width, stops: stopsOf(width), unit: make([]float32, width), above: make([]int32, blockQueries), ends: make([]int, blockQueries+1)}
 	q, stride := len(norms), Stride(width)
 	s.rows = make([]int32, q*stride)
 	s.low, s.high = make([]float32, kernel.PackedRows(q)), make([]float32, q)
@@ -132,7 +153,9 @@ func newScreen(k kernel.Kernel, queries []float32, norms []float64, width int) s
 	for i := q; i < len(s.low); i++ { // no document reaches the rows that fill the last panel
 		s.low[i] = float32(math.Inf(1))
 	}
-	s.route = newRoute(s.stops)
+	for i := range s.routes {
+		s.routes[i] = newRoute(s.stops)
+	}
 	return s
 }
 
@@ -166,9 +189,8 @@ func (s *screen) load(documents []float32, norms []float64) {
 		}
 		s.quantize(words, documents[i*s.width:(i+1)*s.width], norm, s.tailNorms, i)
 	}
-	if s.route.due() {
-		s.sample(norms)
-	}
+	s.scores = grow(s.scores, len(norms)*min(blockQueries, len(s.low)))
+	s.blocks++
 }
 
 // grow returns a slice of n values. What was in it may be lost.
@@ -179,47 +201,97 @@ func grow[T any](x []T, n int) []T {
 	return x[:n]
 }
 
-// pass screens the loaded documents for n queries from query first on. It calls survivors with a document's number in
-// the block, and the queries, less first, that it is not ruled out for. Their scores are those of s.scores: of document i
-// and query first+j at i*n+j.
-func (s *screen) pass(first, n int, norms []float64, survivors func(document int, queries []int32)) {
-	stride := s.panels.Columns
-	s.scores, s.above = grow(s.scores, n*len(norms)), grow(s.above, n)
-	stop := s.route.first
-	s.kernel.Screen(s.scores, s.panels, first, n, s.words, s.wordsTo(stop))
+// restart begins anew: nothing is known of what the bounds rule out.
+func (s *screen) restart() {
+	for i := range s.routes {
+		s.routes[i].restart()
+	}
+}
+
+// runs is how many runs of queries there are.
+func (s *screen) runs() int { return (len(s.low) + blockQueries - 1) / blockQueries }
+
+// begin begins a run of a block: of all runs, number by number. Each block begins with another run: it is the one that is
+// sampled.
+func (s *screen) begin(number int) {
+	first := (s.blocks + number) % s.runs() * blockQueries
+	s.run = queryRun{first, min(blockQueries, len(s.low)-first)}
+	s.left = s.left[:0]
+	s.sampled = number == 0
+}
+
+// step screens documents from number at on, of those norms, for the queries of the run. It returns what it leaves.
+func (s *screen) step(at int, norms []float64) []survivor {
+	route := &s.routes[at/stepDocuments]
+	if s.sampled && route.due(max(1, sampleEvery/s.runs())) {
+		s.sample(route, at, len(norms))
+	}
+	first, n, stride := s.run.first, s.run.n, s.panels.Columns
+	before, sums, words := len(s.left), s.scores[at*n:(at+len(norms))*n], s.words[at*stride:(at+len(norms))*stride]
+	s.kernel.Screen(sums, s.panels, first, n, words, s.wordsTo(route.first))
 	s.work.Pairs += int64(n * len(norms))
-	s.work.Columns += int64(n * len(norms) * s.stops[stop])
+	s.work.Columns += int64(n * len(norms) * s.stops[route.first])
 	low := s.low[first : first+n]
 	for i, norm := range norms {
 		if norm == 0 {
 			continue
 		}
-		scores, words, stop := s.scores[i*n:(i+1)*n], s.words[i*stride:(i+1)*stride], stop
-		above := s.above[:s.kernel.Above(s.above, scores, low, s.tails[stop][first:first+n], s.tailNorms[stop][i])]
+		scores, x, stop := sums[i*n:(i+1)*n], words[i*stride:(i+1)*stride], route.first
+		above := s.above[:s.kernel.Above(s.above, scores, low, s.tails[stop][first:first+n], s.tailNorms[stop][at+i])]
 		for len(above) > 0 && stop < len(s.stops)-1 {
-			from := s.wordsTo(stop)
+			from := stop
+			stop = route.next[from]
 			s.work.Extended += int64(len(above))
-			s.work.ExtendedColumns -= int64(len(above) * s.stops[stop])
-			stop = s.route.next[stop]
-			s.work.ExtendedColumns += int64(len(above) * s.stops[stop])
-			above = above[:s.kernel.Extend(above, scores, s.rows[first*stride+from:], stride, words[from:s.wordsTo(stop)],
-				low, s.tails[stop][first:first+n], s.tailNorms[stop][i])]
+			s.work.ExtendedColumns += int64(len(above) * (s.stops[stop] - s.stops[from]))
+			above = above[:s.kernel.Extend(above, scores, s.rows[first*stride+s.wordsTo(from):], stride, x[s.wordsTo(from):s.wordsTo(stop)],
+				low, s.tails[stop][first:first+n], s.tailNorms[stop][at+i])]
 		}
-		if len(above) > 0 {
-			survivors(i, above)
+		for _, query := range above {
+			s.left = append(s.left, newSurvivor(int(query), at+i))
+		}
+	}
+	return s.left[before:]
+}
+
+// survivors yields the queries of the run that documents are left for, with the documents' numbers in the block. It looks at
+// the bounds once more: later steps have raised them.
+func (s *screen) survivors() iter.Seq2[int, []uint16] {
+	return func(yield func(query int, documents []uint16) bool) {
+		clear(s.ends)
+		left := s.left[:0]
+		for _, l := range s.left {
+			if score := s.scores[l.document()*s.run.n+l.query()]; float32(score) >= s.low[s.run.first+l.query()] {
+				left = append(left, l)
+				s.ends[l.query()+1]++
+			}
+		}
+		for i := range s.run.n {
+			s.ends[i+1] += s.ends[i]
+		}
+		s.documents = grow(s.documents, len(left))
+		for _, l := range left { // ends[i] goes from where those of query i begin to where they end
+			s.documents[s.ends[l.query()]] = uint16(l.document())
+			s.ends[l.query()]++
+		}
+		begin := 0
+		for i, end := range s.ends[:s.run.n] {
+			if begin < end && !yield(s.run.first+i, s.documents[begin:end]) {
+				return
+			}
+			begin = end
 		}
 	}
 }
 
-// best returns which of some documents has the best score of all with query first+query of a pass of n queries.
-func (s *screen) best(documents []int32, query, n int) (at int) {
-	most := s.scores[int(documents[0])*n+query]
-	for i, document := range documents[1:] {
-		if score := s.scores[int(document)*n+query]; score > most {
-			at, most = i+1, score
+// best returns which of some documents of the block has the best score of all with a query of the run, and that score.
+func (s *screen) best(query int, documents []uint16) (at int, score float32) {
+	most := int32(math.MinInt32)
+	for i, document := range documents {
+		if score := s.scores[int(document)*s.run.n+query-s.run.first]; score > most {
+			at, most = i, score
 		}
 	}
-	return at
+	return at, float32(most)
 }
 
 // wordsTo is how many words the columns before a stop take.
@@ -230,26 +302,28 @@ func (s *screen) wordsTo(stop int) int {
 	return kernel.Words(s.stops[stop])
 }
 
-// What a sample takes of a block.
+// What a sample takes of a step, and how many runs of queries go by from one sample of a step to the next.
 const (
 	sampleDocuments = 4
 	sampleQueries   = 64
+	sampleEvery     = 8
 )
 
-// sample tells the route which share of some documents and queries is left at each stop.
-func (s *screen) sample(norms []float64) {
-	n := min(sampleQueries, len(s.low))
-	first := s.route.samples * n % (len(s.low) - n + 1) &^ (kernel.PanelRows - 1)
-	m := min(sampleDocuments, len(norms))
-	at := s.route.samples * m % (len(norms) - m + 1)
-	scores, above := make([]int32, m*n), make([]int32, n)
-	shares := make([]float64, len(s.stops))
+// sample tells a route which share of some of a step's documents and queries is left at each stop. The step has n documents
+// from number at on.
+func (s *screen) sample(r *route, at, n int) {
+	queries := min(sampleQueries, s.run.n)
+	first := s.run.first + r.samples*queries%(s.run.n-queries+1)&^(kernel.PanelRows-1)
+	documents := min(sampleDocuments, n)
+	at += r.samples * documents % (n - documents + 1)
+	scores, shares := make([]int32, documents*queries), make([]float64, len(s.stops))
+	words := s.words[at*s.panels.Columns : (at+documents)*s.panels.Columns]
 	for stop := range s.stops {
-		s.kernel.Screen(scores, s.panels, first, n, s.words[at*s.panels.Columns:(at+m)*s.panels.Columns], s.wordsTo(stop))
-		for i := range m {
-			left := s.kernel.Above(above, scores[i*n:(i+1)*n], s.low[first:first+n], s.tails[stop][first:first+n], s.tailNorms[stop][at+i])
-			shares[stop] += float64(left) / float64(m*n)
+		s.kernel.Screen(scores, s.panels, first, queries, words, s.wordsTo(stop))
+		for i := range documents {
+			left := s.kernel.Above(s.above, scores[i*queries:(i+1)*queries], s.low[first:first+queries], s.tails[stop][first:first+queries], s.tailNorms[stop][at+i])
+			shares[stop] += float64(left) / float64(documents*queries)
 		}
 	}
-	s.route.learn(shares)
+	r.learn(shares)
 }

@@ -17,25 +17,22 @@ func TestScreenRulesNothingOutThatIsWanted(t *testing.T) {
 	if testing.Short() {
 		rounds = 300
 	}
-	for round := range rounds {
+	for range rounds {
 		width := 1 + r.IntN(900)
 		q, x := extremes(r, width)
 		nq, nx := kernel.Norm(k, q), kernel.Norm(k, x)
 		s := k.Dot(q, x) / (nq * nx)
 		screen := newScreen(k, q, []float64{nq}, width)
 		screen.bound(0, s, s)
-		if round%3 > 0 { // sampling finds the route; otherwise it is that of a new screen
-			screen.load(x, []float64{nx})
-		}
+		screen.load(x, []float64{nx})
 		for stop := range screen.stops {
-			screen.route.first, screen.route.blocks = stop, 5
-			for i := range screen.route.next {
-				screen.route.next[i] = min(i+1+r.IntN(3), len(screen.stops)-1)
+			route := &screen.routes[0]
+			route.first, route.blocks = stop, 5 // a block that is not sampled
+			for i := range route.next {
+				route.next[i] = min(i+1+r.IntN(3), len(screen.stops)-1)
 			}
-			screen.load(x, []float64{nx})
-			left := 0
-			screen.pass(0, kernel.PanelRows, []float64{nx}, func(document int, queries []int32) { left += len(queries) })
-			if left != 1 {
+			screen.begin(0)
+			if left := screen.step(0, []float64{nx}); len(left) != 1 || left[0] != 0 {
 				t.Fatalf("width %d, first pass of %d columns: s %v was ruled out", width, screen.stops[stop], s)
 			}
 			if score := float32(screen.scores[0]); score > screen.high[0] {
@@ -120,7 +117,7 @@ func TestRouteFollows(t *testing.T) {
 	for range 2 {
 		route.restart()
 		for block := range 100 {
-			if !route.due() {
+			if !route.due(8) {
 				continue
 			}
 			shares := make([]float64, len(route.stops))

@@ -29,11 +29,11 @@ func TestWork(t *testing.T) {
 		rule                                       string
 		columns, extended, extendedColumns, scored float64
 	}{
-		{"dual", 36, 0.107, 4.5, 0.00084},
-		{"topk", 99, 0.044, 4.1, 0.0065},
-		{"margin", 109, 0.062, 5.2, 0.0066},
-		{"perc", 109, 0.049, 4.7, 0.0066},
-		{"capped", 129, 0.072, 6.7, 0.0127},
+		{"dual", 36.3, 0.105, 4.5, 0.000837},
+		{"topk", 96.8, 0.0514, 4.85, 0.00466},
+		{"margin", 102, 0.0719, 6.78, 0.00468},
+		{"perc", 102, 0.0636, 6.13, 0.00471},
+		{"capped", 136, 0.069, 6.9, 0.00965},
 	} {
 		rule, err := NewRule(bound.rule, nil)
 		if err != nil {

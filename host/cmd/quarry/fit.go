@@ -39,6 +39,7 @@ than half a minute keeps what it has done in a folder beside the output, until i
 	c.fit.add(flags)
 	c.compute.addThreads(flags)
 	c.compute.addMemory(flags)
+	flags.Lookup("memory").Usage = "memory the process may take, as 512MiB or 4GiB (default half of the machine's, at most 4GiB); the result is the same up to 2,048 columns; a wider fit is another, as good within 3 % of the components, where there is no room for the covariance"
 	flags.StringVarP(&c.output, "output", "o", "projection.safetensors", "file to write")
 	flags.StringVar(&c.zero, "zero", option.ZeroError, "rows that are zero vectors: error, or skip (they are not fitted on)")
 	flags.BoolVar(&c.force, "force", false, "replace the output where it exists, and start anew where a fit was cut short")

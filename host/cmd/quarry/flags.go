@@ -169,7 +169,7 @@ func (f *computeFlags) checkThreads(cmd *cobra.Command) error {
 func (f *computeFlags) open(ctx context.Context, m *meter, memory option.Budget) (e engine.Engine, err error) {
 	defer debug.SetMemoryLimit(memory.CollectorLimit())
 	if f.engine == "native" {
-		return engine.Native(engine.Options{}), nil
+		return engine.LoadNative(ctx, f.wasm(m, memory))
 	}
 	return engine.Wasm(ctx, f.wasm(m, memory))
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/run"
 )
@@ -29,14 +30,15 @@ func TestStats(t *testing.T) {
 	t.Parallel()
 	compilePlugin(t)
 	w := workFolder(t, sample())
+	native := engine.Native(engine.Options{}).Name() // which says what there is on this processor
 	for _, row := range []struct {
 		flags, engine string
 		threads       int
 		outputs       string
 		stages        string
 	}{
-		{"--engine native --threads 3", "native", 3, "out/projection.safetensors out/n.jsonl out/n.manifest.json", "fit mine project pairs read write"},
-		{"--engine native", "native", runtime.GOMAXPROCS(0), "out/projection.safetensors out/n.jsonl out/n.manifest.json", "fit mine project pairs read write"},
+		{"--engine native --threads 3", native, 3, "out/projection.safetensors out/n.jsonl out/n.manifest.json", "fit mine project pairs read write"},
+		{"--engine native", native, runtime.GOMAXPROCS(0), "out/projection.safetensors out/n.jsonl out/n.manifest.json", "fit mine project pairs read write"},
 		{"--engine wasm --threads 1 --projection ./out/projection.safetensors", "wasm", 1, "out/n.jsonl out/n.manifest.json", "mine project pairs read write"},
 	} {
 		t.Run(row.flags, func(t *testing.T) {

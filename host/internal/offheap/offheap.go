@@ -1,4 +1,4 @@
-// Package offheap gives Wasm instances their memory straight from the operating system.
+// Package offheap gives Wasm instances, and matrices, their memory straight from the operating system.
 //
 // Input: the largest size that a memory may reach. Output: memory that grows in place, takes up only the pages that
 // are touched, and goes back to the system when its instance is closed. On Go's heap a memory would be copied whenever
@@ -14,4 +14,10 @@ import (
 // WithAllocator returns a context. Modules that are instantiated in it get such memories.
 func WithAllocator(ctx context.Context) context.Context {
 	return experimental.WithMemoryAllocator(ctx, experimental.MemoryAllocatorFunc(func(_, max uint64) experimental.LinearMemory { return newMemory(max) }))
+}
+
+// Allocate returns memory of that size, zeros at first, and what gives it back. Until it is touched it takes no room.
+func Allocate(bytes int) (memory []byte, free func()) {
+	m := newMemory(uint64(bytes))
+	return m.Reallocate(uint64(bytes)), m.Free
 }
