@@ -68,8 +68,8 @@ class Bench:
         """The file of a folder's pairs."""
         return self.out / f"{folder.name}.pairs.npz"
 
-    def quarry(self, command, *arguments):
-        return run(QUARRY, *command.split(), *arguments, "--threads", self.threads, "--json")
+    def quarry(self, command, *arguments, env=None):
+        return run(QUARRY, *command.split(), *arguments, "--threads", self.threads, "--json", env=env)
 
     def mine(self, folder, engine, *flags):
         return self.quarry("mine", folder, "-o", self.negatives(engine), "--force", "--split", "all", "--engine", engine, *flags)
@@ -133,24 +133,24 @@ def table(found):
 
 
 def share(speed, peak):
-    return f"{100 * speed / peak:.0f} %" if peak else "-"
+    return f"{100 * speed / peak:.0f} %" if speed and peak else "-"
 
 
 def roofline(bench, found):
     """Of each row, what it comes to where nothing is left out, and how much of the machine that would take."""
     product, copy = bench.peaks["matrix product"], bench.peaks["copy"]
     sandbox = bench.threads * max((v for k, v in bench.peaks["peak"].items() if k.endswith("/wat")), default=0)
-    own = bench.threads * max((v for k, v in bench.peaks["peak"].items() if not k.endswith(("/wat", "/go"))), default=0)
-    print(f"\nPeaks, {bench.threads} threads, billions a second: {figure(product)} float32 multiply-adds in NumPy's matrix product; {figure(sandbox)} in Wasm's "
-          f"registers; {figure(own) if own else 'none known'} in registers by the instructions of the best native kernel; {figure(copy)} bytes copied.\n")
-    header("work", "multiply-adds, billions", "bytes, GB", "rival: billions a second, share of the matrix product", "Wasm", "share of Wasm's registers", "native",
-           "share of the best kernel's registers", "bytes: Wasm, share of a copy")
+    own = {kind: bench.threads * max((v for k, v in bench.peaks["peak"].items() if k.startswith(f"{kind}/") and not k.endswith(("/wat", "/go"))), default=0)
+           for kind in ("project", "screen")}
+    print(f"\nPeaks of {bench.threads} threads, billions a second: {figure(product)} multiply-adds in NumPy's matrix product; in registers alone {figure(sandbox)} in "
+          f"Wasm, {figure(own['project'])} by the native kernels' float32 instructions, {figure(own['screen'])} by those on pairs of 16 bits; {figure(copy)} bytes copied.\n")
+    header("work", "multiply-adds, billions", "bytes, GB", "rival: billions a second", "share of the matrix product", "Wasm", "share of Wasm's registers", "native",
+           "share of its kernel's registers", "bytes: Wasm, share of a copy")
     for r in found:
-        if not r.operations:
-            continue
-        rate = lambda who, peak: (figure(r.operations / r.median(who)), share(r.operations / r.median(who), peak)) if r.median(who) else ("-", "-")
-        bytes_share = share(r.bytes / r.median("wasm"), copy) if r.median("wasm") else "-"
-        row(r.work, figure(r.operations), figure(r.bytes), ", ".join(rate("rival", product)), *rate("wasm", sandbox), *rate("native", own), bytes_share)
+        if r.operations:
+            speeds = [(r.operations / m if (m := r.median(who)) else 0, peak) for who, peak in (("rival", product), ("wasm", sandbox), ("native", own[r.kernel]))]
+            cells = [cell for speed, peak in speeds for cell in (figure(speed) if speed else "-", share(speed, peak))]
+            row(r.work, figure(r.operations), figure(r.bytes), *cells, share(r.bytes / r.median("wasm"), copy) if r.median("wasm") else "-")
     print("\nKernels on one core, billions of multiply-adds a second, and the share of their instructions' registers:\n")
     header("kernel", "Gmadd/s", "share")
     for name, speed in bench.peaks["kernel"].items():
