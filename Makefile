@@ -9,9 +9,9 @@ VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 # What the tests and the demo of jobs run.
 LAMBDA := bin/versitygw bin/template.json bin/local/bootstrap
 # ./... leaves testdata out.
-PACKAGES := ./... ./testdata/demo
+PACKAGES := ./... ./testdata/demo ./testdata/bench/scan
 
-.PHONY: asm asm-check build demo test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench clean
+.PHONY: asm asm-check build demo test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
@@ -142,11 +142,29 @@ vulncheck:
 
 QUARRY_DATA ?= ../shared/data
 
-bench: build $(VENV)/ready $(LAMBDA) ## kernels and sharded jobs; then, where there is real data, mining beside NumPy, wide fits, scans of many documents
-	go test -run '^$$' -bench . ./plugin/kernel
+bench: build $(VENV)/ready $(LAMBDA) ## quarry alone: kernels, products, scan, projection, feeding, fits, start-up, sharded jobs; where there is real data, many documents
+	go test -run '^$$' -bench . ./plugin/kernel ./host/matrix ./host/engine ./host/mining ./host/fit
+	go test -run '^$$' -bench Start ./host/cmd/quarry
 	go test -run '^TestColdStart$$' -v -bench Job -benchtime 1x ./lambda
-	@[ -d "$(QUARRY_DATA)/cloud-docs" ] || { echo "no data in QUARRY_DATA=$(QUARRY_DATA): only the kernels were timed"; exit 0; }; \
-		for what in mine fit scan; do $(VENV)/bin/python testdata/bench/bench.py $$what "$(QUARRY_DATA)/cloud-docs" || exit 1; done
+	@[ -d "$(QUARRY_DATA)/cloud-docs" ] || { echo "no data in QUARRY_DATA=$(QUARRY_DATA): many documents were not timed"; exit 0; }; \
+		$(VENV)/bin/python testdata/bench/many.py "$(QUARRY_DATA)/cloud-docs"
+
+# The rivals have an environment of their own, since they are large.
+BENCH_VENV := .venv-bench
+PEERS ?=
+
+$(BENCH_VENV)/ready: testdata/bench/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r testdata/bench/requirements.txt
+	touch $@
+
+bench-peers: build $(BENCH_VENV)/ready ## quarry beside scikit-learn, FAISS, NumPy and sentence-transformers, in turn; PEERS='--only fit --rounds 1' does less
+	go build -o bin/bench-scan ./testdata/bench/scan
+	go test -c -o bin/bench-kernels ./plugin/kernel
+	QUARRY_DATA="$(QUARRY_DATA)" $(BENCH_VENV)/bin/python testdata/bench/peers.py $(PEERS)
+
+bench-tiny: ## all of bench-peers on a few small vectors, to see that it works
+	$(MAKE) bench-peers PEERS='--tiny --rounds 1'
 
 clean:
-	rm -rf bin $(VENV)
+	rm -rf bin $(VENV) $(BENCH_VENV)

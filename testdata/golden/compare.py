@@ -7,16 +7,10 @@ NumPy's float64 matrix product, as a program without canonical arithmetic would,
 each pair whose negatives differ: which comparisons came out the other way, and how near to equal
 their canonical sides are. Exit code 0 where the lines are identical and no such comparison is
 further than 1e-12 from equality.
-
-    python compare.py DIR --projection FILE --time-only [options]
-
-times the rule in NumPy alone, at its fastest: float32, blocked, matrix products.
 """
 
 import argparse
 import json
-import os
-import resource
 import sys
 import time
 from itertools import combinations, zip_longest
@@ -24,13 +18,10 @@ from itertools import combinations, zip_longest
 import numpy as np
 
 import reference
-from dataset import open_vectors, read_lines
+from dataset import read_lines
 
 EXPLAINED = 1e-12
 SHOWN = 5           # differing lines printed
-READ_BLOCK = 4096   # rows fused and projected at once by --time-only
-PAIR_BLOCK = 128    # pairs scanned at once by --time-only
-EQ6_BLOCK = 256     # documents that Eq. 6 is asked of first by --time-only
 
 
 # ---------------------------------------------------------------- lines
@@ -159,124 +150,11 @@ def compare(options):
     return 0 if identical and not matrix["unexplained_pairs"] else 1
 
 
-# ---------------------------------------------------------------- NumPy at its fastest
-
-def fast_rows(projection, vectors):
-    """Fused, projected and of length 1, in float32."""
-    parts = []
-    for model, raw in zip(projection.models, vectors, strict=True):
-        x = raw.astype(np.float32)
-        factor = np.float32(model["weight"])
-        if projection.normalize:
-            factor = factor / np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
-        x *= factor
-        parts.append(x)
-    rows = np.concatenate(parts, axis=1)
-    if projection.components is not None:
-        rows -= projection.mean
-        rows = rows @ projection.components.T
-    rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    return rows
-
-
-def fast_space(options, projection, kind, count, rows=None):
-    files = [open_vectors(options.folder, model["name"], kind, count, model["width"])
-             for model in projection.models]
-    blocks = [slice(start, start + READ_BLOCK) for start in range(0, count, READ_BLOCK)]
-    if rows is not None:
-        blocks = [rows]
-    return np.concatenate([fast_rows(projection, [file[block] for file in files])
-                           for block in blocks])
-
-
-def best_first(positions, scores):
-    """Positions in blocks, by score descending; sorts no more than it has to."""
-    size = EQ6_BLOCK
-    while len(positions) > 4 * size:
-        order = np.argpartition(scores, len(scores) - size)
-        best, rest = order[-size:], order[:-size]
-        best = best[reference.first_by_score(positions[best], scores[best], size)]
-        yield positions[best]
-        positions, scores, size = positions[rest], scores[rest], 8 * size
-    if len(positions):
-        yield positions[reference.first_by_score(positions, scores, len(positions))]
-
-
-def fast_pair(rule, top, docs, group, excluded, scores):
-    """Positions of one pair's negatives. Eq. 6 is asked best first, and only until m are found."""
-    floor, cap = rule.bounds(scores[group])
-    window = scores > floor
-    if rule.cap:
-        window &= scores <= cap
-    window[excluded] = False
-    inside = np.flatnonzero(window)
-    inside_scores = scores[inside]
-    if not rule.eq6:
-        if len(inside) > top:
-            best = np.argpartition(inside_scores, len(inside) - top)[len(inside) - top :]
-            inside, inside_scores = inside[best], inside_scores[best]
-        return inside[reference.first_by_score(inside, inside_scores, top)]
-    found = []
-    for block in best_first(inside, inside_scores):
-        meets = (docs[block] @ docs[group].T < scores[block][:, None]).all(axis=1)
-        found.extend(block[meets])
-        if len(found) >= top:
-            break
-    return np.array(found[:top], dtype=np.int64)
-
-
-def fast_mine(problem, docs, queries, used, rule, top, together):
-    """Positions of each pair's negatives. `used` has the query rows that `queries` holds, sorted."""
-    found = []
-    for first in range(0, len(problem.pairs), PAIR_BLOCK):
-        pairs = problem.pairs[first : first + PAIR_BLOCK]
-        block, row_of_pair = np.unique([query for query, _ in pairs], return_inverse=True)
-        by_query = queries[np.searchsorted(used, block)] @ docs.T
-        for pair, row in zip(pairs, row_of_pair):
-            group = reference.group_of(problem, pair, together)
-            found.append(fast_pair(rule, top, docs, group, problem.excluded[pair[0]],
-                                   by_query[row]))
-    return found
-
-
-def time_only(options):
-    problem = reference.problem_of(options)
-    projection = reference.load_projection(options.projection)
-    rule = reference.named_rule(options.rule, options.margin, options.perc)
-    used = np.unique([query for query, _ in problem.pairs])
-
-    begun = time.perf_counter()
-    docs = fast_space(options, projection, "docs", len(problem.doc_ids))
-    queries = fast_space(options, projection, "queries", len(problem.query_ids), used)
-    projected = time.perf_counter()
-    peak_projected = peak_mib()
-    found = fast_mine(problem, docs, queries, used, rule, options.top,
-                      options.positives == "all")
-    scanned = time.perf_counter()
-    print(json.dumps({
-        "pairs": len(problem.pairs), "documents": len(docs),
-        "negatives": sum(map(len, found)),
-        "threads": os.environ.get("OPENBLAS_NUM_THREADS", f"default of {os.cpu_count()} cores"),
-        "fuse_project": {"seconds": round(projected - begun, 3), "peak_mib": peak_projected},
-        "scan": {"seconds": round(scanned - projected, 3), "peak_mib": peak_mib()},
-    }))
-    return 0
-
-
-def peak_mib():
-    """The process's peak resident set so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     reference.add_options(parser)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--negatives", metavar="FILE", help="the file to compare")
-    what.add_argument("--time-only", action="store_true")
-    options = parser.parse_args()
-    return time_only(options) if options.time_only else compare(options)
+    parser.add_argument("--negatives", metavar="FILE", required=True, help="the file to compare")
+    return compare(parser.parse_args())
 
 
 if __name__ == "__main__":
