@@ -23,11 +23,16 @@ from dataset import read_ids, read_lines, read_problem  # noqa: E402
 from reference import load_projection, named_rule  # noqa: E402
 
 
+def rows_of(problem):
+    """Pairs, as rows of the query and of its positive, and for each pair the rows of the documents that are no negatives of it."""
+    widest = max(len(e) for e in problem.excluded.values())
+    excluded = [np.pad(problem.excluded[q], (0, widest - len(problem.excluded[q])), mode="edge") for q, _ in problem.pairs]
+    return {"pairs": np.array(problem.pairs), "excluded": np.array(excluded)}
+
+
 def pairs(o):
     problem = read_problem(str(o.files[0]), "all")
-    widest = max(len(e) for e in problem.excluded.values())
-    excluded = np.array([np.pad(problem.excluded[q], (0, widest - len(problem.excluded[q])), mode="edge") for q, _ in problem.pairs])
-    np.savez(o.files[1], pairs=np.array(problem.pairs), excluded=excluded)
+    np.savez(o.files[1], **rows_of(problem))
     columns = sum(np.load(m / "docs.npy", mmap_mode="r").shape[1] for m in (o.files[0] / "vectors").iterdir())
     return {"good": True, "text": f"{len(problem.pairs)} pairs", "pairs": len(problem.pairs), "documents": len(problem.doc_ids), "columns": columns}
 

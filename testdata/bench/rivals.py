@@ -82,11 +82,16 @@ def scan_faiss(docs, queries, pairs, excluded):
 
     index = faiss.IndexFlatIP(docs.shape[1])
     index.add(docs)
+    return by_search(index.search, docs, queries, pairs, excluded)
+
+
+def by_search(search, docs, queries, pairs, excluded):
+    """The exact rule by an index that gives the k nearest documents of queries, as scores and rows."""
     negatives, todo, k = np.full((len(pairs), TOP), -1), np.arange(len(pairs)), FIRST_K
     floor = dots(queries[pairs[:, 0]], docs[pairs[:, 1]])
     while len(todo):
         k = min(k, len(docs))
-        scores, found = index.search(queries[pairs[todo, 0]], k)
+        scores, found = search(queries[pairs[todo, 0]], k)
         is_negative, count = by_rule(scores, found, floor[todo], excluded[todo], pairs[todo, 1], docs)
         settled = (count >= TOP) | (scores[:, -1] <= floor[todo]) | (k == len(docs))
         negatives[todo[settled]] = first(is_negative[settled], found[settled])

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import struct
+import sys
 import tempfile
 import unittest
 from unittest import mock
@@ -21,6 +22,10 @@ import dataset
 import reference
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, os.pardir, "bench"))
+
+import answers  # noqa: E402
+import rivals  # noqa: E402
 
 
 # ---------------------------------------------------------------- one number at a time
@@ -293,23 +298,28 @@ class CommittedCases(unittest.TestCase):
                     self.assertGreater(summary["flipped_comparisons"], 0)
                     self.assertEqual(summary["unexplained_pairs"] > 0, code == 1)
 
-    def test_fast_numpy_finds_the_same_away_from_ties(self):
+    def test_rivals_of_benchmarks_find_the_same_away_from_ties(self):
+        def nearest(queries, k):
+            scores = queries @ docs.T
+            found = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            return np.take_along_axis(scores, found, axis=1), found
+
         for case in committed_cases():
-            if case["folder"] in ("wide", "several"):
-                options, problem, projection, _, _ = load_case(case)
-                used = np.unique([query for query, _ in problem.pairs])
-                rule = reference.named_rule(options.rule, options.margin, options.perc)
-                with mock.patch.object(compare, "EQ6_BLOCK", 2):
-                    found = compare.fast_mine(
-                        problem,
-                        compare.fast_space(options, projection, "docs", len(problem.doc_ids)),
-                        compare.fast_space(options, projection, "queries", len(problem.query_ids),
-                                           used),
-                        used, rule, options.top, options.positives == "all")
-                want = [[n["id"] for n in json.loads(line)["negatives"]]
-                        for line in expected_lines(case)]
-                with self.subTest(case["name"]):
-                    self.assertEqual([[problem.doc_ids[p] for p in row] for row in found], want)
+            options, problem, projection, _, _ = load_case(case)
+            if case["folder"] not in ("wide", "several") or options.rule != "dual" or options.positives == "all":
+                continue
+            space = reference.load_space(options.folder, projection, problem)
+            docs = rivals.normalise(space.docs.copy())
+            queries = np.zeros((len(problem.query_ids), docs.shape[1]), np.float32)
+            queries[list(space.query_row)] = rivals.normalise(space.queries.copy())
+            rows = answers.rows_of(problem)
+            want = [[n["id"] for n in json.loads(line)["negatives"]] for line in expected_lines(case)]
+            # So few at a time that every loop is gone through more than once.
+            with mock.patch.multiple(rivals, TOP=options.top, FIRST_K=2, AT_A_TIME=1, QUERY_BLOCK=2):
+                for name, found in (("NumPy", rivals.scan_numpy(docs, queries, **rows)),
+                                    ("search", rivals.by_search(nearest, docs, queries, **rows))):
+                    with self.subTest(case["name"], by=name):
+                        self.assertEqual([[problem.doc_ids[p] for p in row if p >= 0] for row in found], want)
 
 
 class Mistakes(unittest.TestCase):
