@@ -115,7 +115,7 @@ type computeFlags struct {
 }
 
 func (f *computeFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.engine, "engine", "wasm", "what computes: wasm (the plugin, sandboxed) or native (the same code, in process); the result is the same")
+	flags.StringVar(&f.engine, "engine", "wasm", "what computes: wasm (the plugin, in a sandbox) or native (the same code in this process, faster on amd64); the result is the same")
 	f.addThreads(flags)
 	f.addMemory(flags)
 }
