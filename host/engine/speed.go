@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -65,24 +66,33 @@ func measureSpeed(ctx context.Context, e Engine) (perSecond float64, err error) 
 	if err := client.LoadProjection(ctx, file); err != nil {
 		return 0, fmt.Errorf("measure the engine's speed: %w", err)
 	}
-	// The first calls find the processor's caches cold, so the best of several calls counts. Each sends more rows than the one before, until one
-	// takes long enough for the clock.
-	const enough = 500 * time.Microsecond
+	// The first calls find the processor's caches cold, so the best of all counts. Each size is greater than the one before, until a call takes
+	// long enough for the clock. Where it does, the thread may only have lost its core, so the call is made again.
+	const enough, tries = 500 * time.Microsecond, 5
 	for rows := 1; ; rows = min(4*rows, speedRows) {
-		x := safetensors.OfFloat32("", values(rows*speedColumns))
-		m := &message.Transform{Documents: message.Vectors{Rows: rows, Raw: []message.Raw{{Model: p.Models[0].Name, Width: speedColumns, Raw: pca.Raw{DType: x.DType}}}}}
-		began := time.Now()
-		_, err := client.Transform(ctx, m, func(_ string, data []byte) error {
-			copy(data, x.Data)
-			return nil
-		})
-		if err != nil {
-			return 0, fmt.Errorf("measure the engine's speed: %w", err)
+		least := time.Duration(math.MaxInt64)
+		for try := 0; try < tries && least >= enough; try++ {
+			took, err := timeTransform(ctx, client, p, values(rows*speedColumns))
+			if err != nil {
+				return 0, fmt.Errorf("measure the engine's speed: %w", err)
+			}
+			least = min(least, took)
 		}
-		took := time.Since(began)
-		perSecond = max(perSecond, float64(rows*speedColumns*speedComponents)/max(took.Seconds(), 1e-9))
-		if took >= enough || rows == speedRows {
+		perSecond = max(perSecond, float64(rows*speedColumns*speedComponents)/max(least.Seconds(), 1e-9))
+		if least >= enough || rows == speedRows {
 			return perSecond, nil
 		}
 	}
+}
+
+// timeTransform projects rows of speedColumns values, and says how long that took.
+func timeTransform(ctx context.Context, c Client, p *pca.Projection, rows []float32) (time.Duration, error) {
+	x := safetensors.OfFloat32("", rows)
+	raw := message.Raw{Model: p.Models[0].Name, Width: speedColumns, Raw: pca.Raw{DType: x.DType}}
+	began := time.Now()
+	_, err := c.Transform(ctx, &message.Transform{Documents: message.Vectors{Rows: len(rows) / speedColumns, Raw: []message.Raw{raw}}}, func(_ string, data []byte) error {
+		copy(data, x.Data)
+		return nil
+	})
+	return time.Since(began), err
 }

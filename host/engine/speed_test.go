@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
 )
@@ -23,6 +24,34 @@ func (c *counting) Open(ctx context.Context) (Instance, error) {
 type countingInstance struct {
 	Instance
 	of *counting
+}
+
+// slowAtFirst is an engine whose first call takes long, as where another thread has the core.
+type slowAtFirst struct{ counting }
+
+func (s *slowAtFirst) Open(ctx context.Context) (Instance, error) {
+	i, err := s.counting.Open(ctx)
+	return &slowInstance{i, s}, err
+}
+
+type slowInstance struct {
+	Instance
+	of *slowAtFirst
+}
+
+func (i *slowInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
+	if op == abi.OpTransform && i.of.transforms == 0 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	return i.Instance.Call(ctx, op, n)
+}
+
+// TestSpeedOfALostCore: one call that takes long is not the engine's speed. It would put one document in each call.
+func TestSpeedOfALostCore(t *testing.T) {
+	s := &slowAtFirst{counting{Engine: Native(Options{})}}
+	if _, err := measureSpeed(t.Context(), s); err != nil || s.transforms < 2 {
+		t.Errorf("%v: the speed is that of %d call", err, s.transforms)
+	}
 }
 
 func (i *countingInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {

@@ -183,8 +183,8 @@ func (s *Scanner) Push(first int64, documents []float32) (skipped int, err error
 }
 
 // scanBlock scans a block of documents, the first of them at position first, for some queries at a time. It screens the
-// documents in steps, each with the bounds that the one before has raised. Then it decides for each query on what is left,
-// best first: the bound that one document raises rules others out.
+// documents in steps, each with the bounds that the one before has raised. What the block leaves is decided on together: so
+// few documents enter the negatives that better ones of the block throw out again.
 func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 	s.screen.load(documents, norms)
 	for number := range s.screen.runs() {
@@ -192,21 +192,35 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 		s.seeds.restart()
 		for at := 0; at < len(norms); {
 			end := s.screen.stepEnd(at, len(norms))
-			s.seed(first, s.screen.step(at, norms[at:end]))
+			left := s.screen.step(at, norms[at:end])
+			switch {
+			case s.seeds.top > 0:
+				s.seed(first, left)
+			case s.screen.blocks == 1 && end <= stepDocuments: // only scores raise the bounds
+				s.decideLeft(first, documents, norms)
+			}
 			at = end
 		}
-		for query, left := range s.screen.survivors() {
-			for len(left) > 0 {
-				i, score := s.screen.best(query, left)
-				if score < s.screen.low[query] {
-					break
-				}
-				if document := int(left[i]); score <= s.screen.high[query] {
-					s.decide(query, first+int64(document), s.row(documents, document), norms[document])
-				}
-				left[i] = left[len(left)-1]
-				left = left[:len(left)-1]
+		s.decideLeft(first, documents, norms)
+	}
+}
+
+// decideLeft decides on the survivors, for each query best first: the bound that one document raises rules others out.
+func (s *Scanner) decideLeft(first int64, documents []float32, norms []float64) {
+	for query, left := range s.screen.survivors() {
+		for len(left) > 0 {
+			i, score := 0, float32(math.Inf(1))
+			if !s.options.Counts { // otherwise all are decided on, in any order
+				i, score = s.screen.best(query, left)
 			}
+			if score < s.screen.low[query] {
+				break
+			}
+			if document := int(left[i]); score <= s.screen.high[query] || s.options.Counts {
+				s.decide(query, first+int64(document), s.row(documents, document), norms[document])
+			}
+			left[i] = left[len(left)-1]
+			left = left[:len(left)-1]
 		}
 	}
 }

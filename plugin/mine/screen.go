@@ -263,8 +263,8 @@ func (s *screen) step(at int, norms []float64) []survivor {
 	return s.left[before:]
 }
 
-// survivors yields the queries of the run that documents are left for, with the documents' numbers in the block. It looks at
-// the bounds once more: later steps have raised them.
+// survivors yields the queries of the run that documents are left for, with the documents' numbers in the block, and forgets
+// them. It looks at the bounds once more: later steps have raised them.
 func (s *screen) survivors() iter.Seq2[int, []uint16] {
 	return func(yield func(query int, documents []uint16) bool) {
 		clear(s.ends)
@@ -283,6 +283,7 @@ func (s *screen) survivors() iter.Seq2[int, []uint16] {
 			s.documents[s.ends[l.query()]] = uint16(l.document())
 			s.ends[l.query()]++
 		}
+		s.left = s.left[:0]
 		begin := 0
 		for i, end := range s.ends[:s.run.n] {
 			if begin < end && !yield(s.run.first+i, s.documents[begin:end]) {

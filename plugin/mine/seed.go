@@ -40,9 +40,6 @@ func (s *seeds) add(query int, score int32) {
 
 // seed raises bounds by what a step of a run left. first is the position of the block's first document.
 func (s *Scanner) seed(first int64, left []survivor) {
-	if s.seeds.top == 0 {
-		return
-	}
 	slack, run := screenSlack(s.pairs.Width), s.screen.run
 	for _, l := range left {
 		score := s.screen.scores[l.document()*run.n+l.query()]

@@ -33,7 +33,7 @@ func TestWork(t *testing.T) {
 		{"topk", 117, 0.043, 4.22, 0.00466},
 		{"margin", 118, 0.0637, 6.15, 0.00468},
 		{"perc", 113, 0.0581, 5.58, 0.00471},
-		{"capped", 160, 0.0544, 5.89, 0.00965},
+		{"capped", 160, 0.0546, 5.86, 0.0131},
 	} {
 		rule, err := NewRule(bound.rule, nil)
 		if err != nil {
