@@ -3,7 +3,6 @@ package mine
 import (
 	"math"
 	"slices"
-	"sort"
 
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/kernel"
@@ -29,6 +28,7 @@ type Scanner struct {
 	queryNorms    []float64
 	positiveNorms []float64
 	screen        screen
+	positiveRows  []int32 // the positives' unit vectors in 16 bits, as screen.rows; nil where no approximate score of theirs is of use
 
 	sQPD       []float64 // of each pair: s(Q,PD)
 	floor, cap []float64 // of each pair: its window
@@ -92,6 +92,9 @@ func (c *Checked) Scanner() *Scanner {
 	}
 	s.screen = newScreen(c.kernel, pairs.Queries, s.queryNorms, pairs.Width)
 	s.seeds = newSeeds(options)
+	if options.Rule.Eq6 && !options.Counts {
+		s.positiveRows = s.screen.unitRows(pairs.Positives, s.positiveNorms)
+	}
 	s.queryPairs = make([][]int32, q)
 	s.sQPD, s.floor, s.cap = make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range n {
@@ -192,13 +195,7 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 		s.seeds.restart()
 		for at := 0; at < len(norms); {
 			end := s.screen.stepEnd(at, len(norms))
-			left := s.screen.step(at, norms[at:end])
-			switch {
-			case s.seeds.top > 0:
-				s.seed(first, left)
-			case s.screen.blocks == 1 && end <= stepDocuments: // only scores raise the bounds
-				s.decideLeft(first, documents, norms)
-			}
+			s.seed(first, s.screen.step(at, norms[at:end]))
 			at = end
 		}
 		s.decideLeft(first, documents, norms)
@@ -217,7 +214,7 @@ func (s *Scanner) decideLeft(first int64, documents []float32, norms []float64) 
 				break
 			}
 			if document := int(left[i]); score <= s.screen.high[query] || s.options.Counts {
-				s.decide(query, first+int64(document), s.row(documents, document), norms[document])
+				s.decide(query, first, document, s.row(documents, document), norms[document])
 			}
 			left[i] = left[len(left)-1]
 			left = left[:len(left)-1]
@@ -225,9 +222,14 @@ func (s *Scanner) decideLeft(first int64, documents []float32, norms []float64) 
 	}
 }
 
-// decide scores a document that screening did not rule out, in canonical arithmetic, for all pairs of a query.
-func (s *Scanner) decide(query int, position int64, document []float32, norm float64) {
+// decide scores a document of the block that screening did not rule out, in canonical arithmetic, for all pairs of a query.
+// first is the position of the block's first document.
+func (s *Scanner) decide(query int, first int64, number int, document []float32, norm float64) {
+	position := first + int64(number)
 	if s.excluded(query, position) {
+		return
+	}
+	if s.positiveRows != nil && s.surelyFailsEq6(query, number, s.screen.score(query, number)) {
 		return
 	}
 	s.screen.work.Scored++
@@ -259,12 +261,19 @@ func (s *Scanner) decide(query int, position int64, document []float32, norm flo
 		if !enters {
 			continue
 		}
-		at := sort.Search(len(found), func(i int) bool { return new.before(found[i]) })
-		if full {
-			found = found[:len(found)-1]
+		if found == nil {
+			found = make([]Negative, 0, min(s.options.Top, 16))
 		}
-		s.found[pair] = slices.Insert(found, at, new)
-		changed = changed || len(s.found[pair]) == s.options.Top
+		if !full {
+			found = append(found, new)
+		}
+		at := len(found) - 1
+		for ; at > 0 && new.before(found[at-1]); at-- {
+			found[at] = found[at-1]
+		}
+		found[at] = new
+		s.found[pair] = found
+		changed = changed || len(found) == s.options.Top
 	}
 	if changed {
 		s.setBounds(query)
@@ -272,8 +281,18 @@ func (s *Scanner) decide(query int, position int64, document []float32, norm flo
 }
 
 func (s *Scanner) excluded(query int, position int64) bool {
-	_, excluded := slices.BinarySearch(list(s.pairs.ExcludeOffsets, s.pairs.Exclude, query), position)
-	return excluded
+	positions := list(s.pairs.ExcludeOffsets, s.pairs.Exclude, query)
+	const few = 8
+	if len(positions) > few {
+		_, excluded := slices.BinarySearch(positions, position)
+		return excluded
+	}
+	for _, p := range positions {
+		if p == position {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Scanner) scorePositive(positive int, document []float32, norm float64) float64 {

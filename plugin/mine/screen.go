@@ -65,6 +65,7 @@ type screen struct {
 	// lies below low, or above high, is ruled out for every pair of the query. There are as many as panels has rows once
 	// packed.
 	low, high []float32
+	slack     float64 // see screenSlack
 
 	stops  []int                                 // numbers of columns at which the bound is looked at, ascending; the last is all columns
 	tails  [][]float32                           // of each stop: the norms of the queries' remaining columns times Unit, as many as low
@@ -139,7 +140,7 @@ func stopsOf(k int) (stops []int) {
 
 // newScreen makes a screen for queries of those norms, of width values each. Its bounds rule nothing out.
 func newScreen(k kernel.Kernel, queries []float32, norms []float64, width int) screen {
-	s := screen{kernel: k, width: width, stops: stopsOf(width), unit: make([]float32, width), above: make([]int32, blockQueries), ends: make([]int, blockQueries+1)}
+	s := screen{kernel: k, width: width, slack: screenSlack(width), stops: stopsOf(width), unit: make([]float32, width), above: make([]int32, blockQueries), ends: make([]int, blockQueries+1)}
 	q, stride := len(norms), Stride(width)
 	s.rows = make([]int32, q*stride)
 	s.low, s.high = make([]float32, kernel.PackedRows(q)), make([]float32, q)
@@ -162,8 +163,7 @@ func newScreen(k kernel.Kernel, queries []float32, norms []float64, width int) s
 
 // bound sets the bounds of a query whose pairs want scores from low to high: the slack further apart, rounded outwards.
 func (s *screen) bound(query int, low, high float64) {
-	slack := screenSlack(s.width)
-	s.low[query], s.high[query] = roundDown((low-slack)*unitSquare), roundUp((high+slack)*unitSquare)
+	s.low[query], s.high[query] = roundDown((low-s.slack)*unitSquare), roundUp((high+s.slack)*unitSquare)
 }
 
 // quantize writes a vector's unit vector in 16 bits, and the norm of its remaining columns at each stop to tails[stop][i].
@@ -176,6 +176,17 @@ func (s *screen) quantize(words []int32, x []float32, norm float64, tails [][]fl
 		square += s.kernel.Dot(part, part)
 		tails[stop][i] = kernel.Unit * roundUp(math.Sqrt(square)*(1+0x1p-40))
 	}
+}
+
+// unitRows is the unit vectors of rows of those norms in 16 bits, in rows as those of the queries.
+func (s *screen) unitRows(x []float32, norms []float64) []int32 {
+	stride := s.panels.Columns
+	rows := make([]int32, len(norms)*stride)
+	for i, norm := range norms {
+		s.kernel.Scale(s.unit, x[i*s.width:(i+1)*s.width], 1/norm)
+		s.kernel.Quantize(rows[i*stride:][:kernel.Words(s.width)], s.unit)
+	}
+	return rows
 }
 
 // load takes the documents of a block, with their norms. A document of norm 0 is left out.
@@ -292,6 +303,11 @@ func (s *screen) survivors() iter.Seq2[int, []uint16] {
 			begin = end
 		}
 	}
+}
+
+// score is the approximate score of a query of the run with a document of the block that is left for it.
+func (s *screen) score(query, document int) float64 {
+	return float64(s.scores[document*s.run.n+query-s.run.first]) / unitSquare
 }
 
 // best returns which of some documents of the block has the best score of all with a query of the run, and that score.

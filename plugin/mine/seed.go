@@ -1,9 +1,11 @@
 package mine
 
+import "math"
+
 // seeds raise the bounds of queries before anything is scored. Where the approximate scores of m documents of a block are
-// surely in the window of every pair of a query, the m-th best of them, less the screening error, is a score that the query's
-// m-th best negative will have at least: these documents are scored before the block is done. There are no seeds where all
-// is counted, or where Eq. 6 may still rule a document out.
+// surely wanted by every pair of a query, the m-th best of them, less the screening error, is a score that the query's m-th
+// best negative will have at least: these documents are scored before the block is done. There are no seeds where all is
+// counted.
 type seeds struct {
 	top    int     // m; 0 where there are no seeds
 	scores []int32 // of each query of a run: up to m scores, descending
@@ -12,7 +14,7 @@ type seeds struct {
 }
 
 func newSeeds(o Options) seeds {
-	if o.Counts || o.Rule.Eq6 || o.Top > blockDocuments {
+	if o.Counts || o.Top > blockDocuments {
 		return seeds{}
 	}
 	return seeds{top: o.Top, scores: make([]int32, blockQueries*o.Top), n: make([]int, blockQueries), raised: make([]bool, blockQueries)}
@@ -40,31 +42,78 @@ func (s *seeds) add(query int, score int32) {
 
 // seed raises bounds by what a step of a run left. first is the position of the block's first document.
 func (s *Scanner) seed(first int64, left []survivor) {
-	slack, run := screenSlack(s.pairs.Width), s.screen.run
+	if s.seeds.top == 0 {
+		return
+	}
+	run := s.screen.run
 	for _, l := range left {
 		score := s.screen.scores[l.document()*run.n+l.query()]
 		if scores := s.seeds.of(l.query()); len(scores) == s.seeds.top && score <= scores[len(scores)-1] {
 			continue
 		}
-		if query := run.first + l.query(); s.surelyWanted(query, float64(score)/unitSquare, slack) && !s.excluded(query, first+int64(l.document())) {
+		if query := run.first + l.query(); !s.excluded(query, first+int64(l.document())) && s.surelyWanted(query, l.document(), float64(score)/unitSquare) {
 			s.seeds.add(l.query(), score)
 		}
 	}
 	for i, raised := range s.seeds.raised {
 		if raised {
 			least := float64(s.seeds.of(i)[s.seeds.top-1])
-			s.screen.low[run.first+i] = max(s.screen.low[run.first+i], roundDown(least-float64(2*slack*unitSquare)))
+			s.screen.low[run.first+i] = max(s.screen.low[run.first+i], roundDown(least-float64(2*s.screen.slack*unitSquare)))
 			s.seeds.raised[i] = false
 		}
 	}
 }
 
-// surelyWanted reports whether all scores within slack of a score are in the window of every pair of a query.
-func (s *Scanner) surelyWanted(query int, score, slack float64) bool {
+// surelyWanted reports whether every pair of a query would take a document of the block as a negative, whose approximate
+// score is given.
+func (s *Scanner) surelyWanted(query, document int, score float64) bool {
+	slack := s.screen.slack
 	for _, pair := range s.queryPairs[query] {
 		if !(score-slack > s.floor[pair] && score+slack <= s.cap[pair]) {
 			return false
 		}
+		if s.options.Rule.Eq6 && !(s.eq6Margin(query, pair, document, score) > 2*slack) {
+			return false
+		}
 	}
 	return true
+}
+
+// surelyFailsEq6 reports whether Eq. 6 rules a document of the block out for every pair of a query, without canonical scores.
+// The document must be surely in the windows of these pairs, which it then tells them.
+func (s *Scanner) surelyFailsEq6(query, document int, score float64) bool {
+	slack := s.screen.slack
+	for _, pair := range s.queryPairs[query] {
+		if !(score-slack > s.floor[pair] && score+slack <= s.cap[pair]) || !(s.eq6Margin(query, pair, document, score) < -2*slack) {
+			return false
+		}
+	}
+	for _, pair := range s.queryPairs[query] {
+		s.window[pair] = true
+	}
+	return true
+}
+
+// eq6Margin is how far a document's score with the query is above those with the pair's positive, or with all positives that
+// go together, by approximate scores: two of them, so it may be off by twice the slack.
+func (s *Scanner) eq6Margin(query int, pair int32, document int, score float64) float64 {
+	together := list(s.pairs.TogetherOffsets, s.pairs.Together, query)
+	if len(together) == 0 {
+		return score - s.approximate(s.pairs.PairPositive[pair], document)
+	}
+	margin := math.Inf(1)
+	for _, positive := range together {
+		margin = min(margin, score-s.approximate(positive, document))
+	}
+	return margin
+}
+
+// approximate is the approximate score of a positive with a document of the block.
+func (s *Scanner) approximate(positive int64, document int) float64 {
+	stride := s.screen.panels.Columns
+	kept, sums, floor, tails := [1]int32{}, [1]int32{}, [1]float32{}, [1]float32{}
+	s.kernel.Extend(kept[:], sums[:], s.positiveRows[int(positive)*stride:], stride, s.screen.words[document*stride:(document+1)*stride], floor[:], tails[:], 0)
+	s.screen.work.Extended++
+	s.screen.work.ExtendedColumns += int64(s.pairs.Width)
+	return float64(sums[0]) / unitSquare
 }
