@@ -28,7 +28,7 @@ type Scanner struct {
 	queryNorms    []float64
 	positiveNorms []float64
 	screen        screen
-	positiveRows  []int32 // the positives' unit vectors in 16 bits, as screen.rows; nil where no approximate score of theirs is of use
+	eq6           eq6
 
 	sQPD       []float64 // of each pair: s(Q,PD)
 	floor, cap []float64 // of each pair: its window
@@ -92,9 +92,6 @@ func (c *Checked) Scanner() *Scanner {
 	}
 	s.screen = newScreen(c.kernel, pairs.Queries, s.queryNorms, pairs.Width)
 	s.seeds = newSeeds(options)
-	if options.Rule.Eq6 && !options.Counts {
-		s.positiveRows = s.screen.unitRows(pairs.Positives, s.positiveNorms)
-	}
 	s.queryPairs = make([][]int32, q)
 	s.sQPD, s.floor, s.cap = make([]float64, n), make([]float64, n), make([]float64, n)
 	for i := range n {
@@ -110,6 +107,9 @@ func (c *Checked) Scanner() *Scanner {
 			}
 			s.floor[i], s.cap[i] = max(s.floor[i], floor), min(s.cap[i], ceiling)
 		}
+	}
+	if options.Rule.Eq6 && !options.Counts {
+		s.eq6 = newEq6(s)
 	}
 	s.reset()
 	return s
@@ -190,12 +190,13 @@ func (s *Scanner) Push(first int64, documents []float32) (skipped int, err error
 // few documents enter the negatives that better ones of the block throw out again.
 func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 	s.screen.load(documents, norms)
+	drop := func(document int, queries []int32) []int32 { return s.dropEq6(first, document, queries) }
 	for number := range s.screen.runs() {
 		s.screen.begin(number)
 		s.seeds.restart()
 		for at := 0; at < len(norms); {
 			end := s.screen.stepEnd(at, len(norms))
-			s.seed(first, s.screen.step(at, norms[at:end]))
+			s.seed(first, s.screen.step(at, norms[at:end], drop))
 			at = end
 		}
 		s.decideLeft(first, documents, norms)
@@ -214,7 +215,7 @@ func (s *Scanner) decideLeft(first int64, documents []float32, norms []float64) 
 				break
 			}
 			if document := int(left[i]); score <= s.screen.high[query] || s.options.Counts {
-				s.decide(query, first, document, s.row(documents, document), norms[document])
+				s.decide(query, first+int64(document), s.row(documents, document), norms[document])
 			}
 			left[i] = left[len(left)-1]
 			left = left[:len(left)-1]
@@ -222,14 +223,9 @@ func (s *Scanner) decideLeft(first int64, documents []float32, norms []float64) 
 	}
 }
 
-// decide scores a document of the block that screening did not rule out, in canonical arithmetic, for all pairs of a query.
-// first is the position of the block's first document.
-func (s *Scanner) decide(query int, first int64, number int, document []float32, norm float64) {
-	position := first + int64(number)
+// decide scores a document that screening did not rule out, in canonical arithmetic, for all pairs of a query.
+func (s *Scanner) decide(query int, position int64, document []float32, norm float64) {
 	if s.excluded(query, position) {
-		return
-	}
-	if s.positiveRows != nil && s.surelyFailsEq6(query, number, s.screen.score(query, number)) {
 		return
 	}
 	s.screen.work.Scored++

@@ -178,17 +178,6 @@ func (s *screen) quantize(words []int32, x []float32, norm float64, tails [][]fl
 	}
 }
 
-// unitRows is the unit vectors of rows of those norms in 16 bits, in rows as those of the queries.
-func (s *screen) unitRows(x []float32, norms []float64) []int32 {
-	stride := s.panels.Columns
-	rows := make([]int32, len(norms)*stride)
-	for i, norm := range norms {
-		s.kernel.Scale(s.unit, x[i*s.width:(i+1)*s.width], 1/norm)
-		s.kernel.Quantize(rows[i*stride:][:kernel.Words(s.width)], s.unit)
-	}
-	return rows
-}
-
 // load takes the documents of a block, with their norms. A document of norm 0 is left out.
 func (s *screen) load(documents []float32, norms []float64) {
 	stride := s.panels.Columns
@@ -241,8 +230,9 @@ func (s *screen) stepEnd(at, n int) int {
 	return min(at/stepDocuments*stepDocuments+stepDocuments, n)
 }
 
-// step screens documents from number at on, of those norms, for the queries of the run. It returns what it leaves.
-func (s *screen) step(at int, norms []float64) []survivor {
+// step screens documents from number at on, of those norms, for the queries of the run. drop takes further queries out, by
+// their number in the run, of those that a document is left for. step returns what it leaves.
+func (s *screen) step(at int, norms []float64, drop func(document int, queries []int32) []int32) []survivor {
 	route := &s.routes[at/stepDocuments]
 	if s.sampled && route.due(max(1, sampleEvery/s.runs())) {
 		s.sample(route, at, len(norms))
@@ -267,7 +257,7 @@ func (s *screen) step(at int, norms []float64) []survivor {
 			above = above[:s.kernel.Extend(above, scores, s.rows[first*stride+s.wordsTo(from):], stride, x[s.wordsTo(from):s.wordsTo(stop)],
 				low, s.tails[stop][first:first+n], s.tailNorms[stop][at+i])]
 		}
-		for _, query := range above {
+		for _, query := range drop(at+i, above) {
 			s.left = append(s.left, newSurvivor(int(query), at+i))
 		}
 	}

@@ -32,7 +32,7 @@ func TestScreenRulesNothingOutThatIsWanted(t *testing.T) {
 				route.next[i] = min(i+1+r.IntN(3), len(screen.stops)-1)
 			}
 			screen.begin(0)
-			if left := screen.step(0, []float64{nx}); len(left) != 1 || left[0] != 0 {
+			if left := screen.step(0, []float64{nx}, func(_ int, queries []int32) []int32 { return queries }); len(left) != 1 || left[0] != 0 {
 				t.Fatalf("width %d, first pass of %d columns: s %v was ruled out", width, screen.stops[stop], s)
 			}
 			if score := float32(screen.scores[0]); score > screen.high[0] {

@@ -1,7 +1,5 @@
 package mine
 
-import "math"
-
 // seeds raise the bounds of queries before anything is scored. Where the approximate scores of m documents of a block are
 // surely wanted by every pair of a query, the m-th best of them, less the screening error, is a score that the query's m-th
 // best negative will have at least: these documents are scored before the block is done. There are no seeds where all is
@@ -67,53 +65,18 @@ func (s *Scanner) seed(first int64, left []survivor) {
 // surelyWanted reports whether every pair of a query would take a document of the block as a negative, whose approximate
 // score is given.
 func (s *Scanner) surelyWanted(query, document int, score float64) bool {
-	slack := s.screen.slack
+	if s.options.Rule.Eq6 && s.eq6.surely(s.screen, query, document) <= 0 {
+		return false
+	}
 	for _, pair := range s.queryPairs[query] {
-		if !(score-slack > s.floor[pair] && score+slack <= s.cap[pair]) {
-			return false
-		}
-		if s.options.Rule.Eq6 && !(s.eq6Margin(query, pair, document, score) > 2*slack) {
+		if !s.surelyInWindow(pair, score) {
 			return false
 		}
 	}
 	return true
 }
 
-// surelyFailsEq6 reports whether Eq. 6 rules a document of the block out for every pair of a query, without canonical scores.
-// The document must be surely in the windows of these pairs, which it then tells them.
-func (s *Scanner) surelyFailsEq6(query, document int, score float64) bool {
-	slack := s.screen.slack
-	for _, pair := range s.queryPairs[query] {
-		if !(score-slack > s.floor[pair] && score+slack <= s.cap[pair]) || !(s.eq6Margin(query, pair, document, score) < -2*slack) {
-			return false
-		}
-	}
-	for _, pair := range s.queryPairs[query] {
-		s.window[pair] = true
-	}
-	return true
-}
-
-// eq6Margin is how far a document's score with the query is above those with the pair's positive, or with all positives that
-// go together, by approximate scores: two of them, so it may be off by twice the slack.
-func (s *Scanner) eq6Margin(query int, pair int32, document int, score float64) float64 {
-	together := list(s.pairs.TogetherOffsets, s.pairs.Together, query)
-	if len(together) == 0 {
-		return score - s.approximate(s.pairs.PairPositive[pair], document)
-	}
-	margin := math.Inf(1)
-	for _, positive := range together {
-		margin = min(margin, score-s.approximate(positive, document))
-	}
-	return margin
-}
-
-// approximate is the approximate score of a positive with a document of the block.
-func (s *Scanner) approximate(positive int64, document int) float64 {
-	stride := s.screen.panels.Columns
-	kept, sums, floor, tails := [1]int32{}, [1]int32{}, [1]float32{}, [1]float32{}
-	s.kernel.Extend(kept[:], sums[:], s.positiveRows[int(positive)*stride:], stride, s.screen.words[document*stride:(document+1)*stride], floor[:], tails[:], 0)
-	s.screen.work.Extended++
-	s.screen.work.ExtendedColumns += int64(s.pairs.Width)
-	return float64(sums[0]) / unitSquare
+// surelyInWindow reports whether all scores within the slack of an approximate one are in a pair's window.
+func (s *Scanner) surelyInWindow(pair int32, score float64) bool {
+	return score-s.screen.slack > s.floor[pair] && score+s.screen.slack <= s.cap[pair]
 }

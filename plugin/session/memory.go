@@ -80,15 +80,16 @@ func ShapeOfPairs(b *message.Begin) PairsShape {
 // Held is what begin takes and keeps: a scanner, and what finish will take, so that finish always has it.
 func (s PairsShape) Held() int64 { return s.Scanner() + s.Finish() }
 
-// Scanner is what a scanner of the pairs holds: projected queries and positives, both as unit vectors in 16 bits, the queries
-// in panels too, the norms of their tails at each stop, indices, bounds, and as many negatives as there may be.
+// Scanner is what a scanner of the pairs holds: projected queries and positives, unit queries in 16 bits in rows and in
+// panels, a unit positive for each query, the norms of tails at each stop, indices, bounds, and as many negatives as there
+// may be.
 func (s PairsShape) Scanner() int64 {
 	k, q, p, stride := int64(s.Width), int64(s.Queries), int64(s.Positives), mine.Stride(s.Width)
 	perPair := 80 + negativeBytes*int64(s.Top)
 	if s.Counts {
 		perPair += 16
 	}
-	words := (q+p)*int64(stride) + int64(kernel.PackedLen(s.Queries, stride)) + int64(kernel.PackedRows(s.Queries)*mine.Stops(s.Width))
+	words := 2*q*int64(stride) + int64(kernel.PackedLen(s.Queries, stride)) + int64(kernel.PackedRows(s.Queries)*mine.Stops(s.Width))
 	return 4*k*(q+p) + 4*words + 8*int64(s.Excluded+s.Together) + 96*q + 16*p + int64(s.Pairs)*perPair
 }
 
