@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/quarry-hn/quarry/host/internal/offheap"
 	"github.com/quarry-hn/quarry/host/internal/parallel"
 	"github.com/quarry-hn/quarry/plugin/kernel"
 )
@@ -80,7 +81,9 @@ func (m *Machine) take(bytes int) (address int) {
 
 func (m *Machine) floats(n int) []float32 {
 	at := m.take(4 * n)
-	return unsafe.Slice((*float32)(unsafe.Pointer(&m.memory[at])), n) // 64-aligned; Wasm and the machines that run it are little endian
+	x := unsafe.Slice((*float32)(unsafe.Pointer(&m.memory[at])), n) // 64-aligned; Wasm and the machines that run it are little endian
+	offheap.Populate(x)
+	return x
 }
 
 // Panels is a matrix of Rows x Columns, 16 columns in a panel: element (r, c) is Data[((c/16)*Rows+r)*16 + c%16]. Columns past the last are
@@ -150,7 +153,11 @@ func GramBytes(n int) int { return 8 * kernel.PackedRows(n) * kernel.PackedRows(
 func (m *Machine) Gram(n int) Gram {
 	stride := kernel.PackedRows(n)
 	at := m.take(GramBytes(n))
-	return Gram{n, stride, unsafe.Slice((*float64)(unsafe.Pointer(&m.memory[at])), stride*stride)}
+	g := Gram{n, stride, unsafe.Slice((*float64)(unsafe.Pointer(&m.memory[at])), stride*stride)}
+	for r := range stride {
+		offheap.Populate(g.Data[r*stride+r : (r+1)*stride]) // the upper triangle; what lies below is not touched
+	}
+	return g
 }
 
 // FirstColumns is what the square has of the first n columns: a matrix of n rows or somewhat more that shares its memory.

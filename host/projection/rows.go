@@ -14,6 +14,7 @@ import (
 	"github.com/quarry-hn/quarry/host/fit"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/kernel"
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
@@ -158,7 +159,7 @@ func (r *fitRows) readRange(dst []float32, xs []dataset.Matrix, first, n int) ([
 	if err != nil {
 		return nil, err
 	}
-	skip, err := r.projection.Fuse(dst, rows, n, r.zero, func(model string) string { return model })
+	skip, err := r.projection.FuseWith(kernel.Fastest(), dst, rows, n, r.zero, func(model string) string { return model })
 	if e := (*abi.Error)(nil); errors.As(err, &e) {
 		for i, m := range r.projection.Models {
 			if m.Name == e.Tensor {

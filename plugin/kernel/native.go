@@ -31,6 +31,14 @@ func (n *Native) Name() string { return n.name }
 // New returns a kernel of these loops, for one goroutine at a time.
 func (n *Native) New() Kernel { return &native{Native: n} }
 
+// Fastest returns the fastest kernel that this process can run, for one goroutine at a time.
+func Fastest() Kernel {
+	if natives := Natives(); len(natives) > 0 {
+		return natives[0].New()
+	}
+	return Plain
+}
+
 // Sizes of values, in bytes.
 const (
 	wordSize   = 4

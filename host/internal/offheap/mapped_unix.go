@@ -28,7 +28,7 @@ func (m *mapped) Reallocate(size uint64) []byte {
 		return nil
 	}
 	if m.size > 0 && size > m.size {
-		populate(m.reserved[m.size:size])
+		Populate(m.reserved[m.size:size])
 	}
 	m.size = size
 	return m.reserved[:size:size]

@@ -7,6 +7,7 @@ package offheap
 
 import (
 	"context"
+	"unsafe"
 
 	"github.com/tetratelabs/wazero/experimental"
 )
@@ -20,4 +21,12 @@ func WithAllocator(ctx context.Context) context.Context {
 func Allocate(bytes int) (memory []byte, free func()) {
 	m := newMemory(uint64(bytes))
 	return m.Reallocate(uint64(bytes)), m.Free
+}
+
+// Populate gives memory that is about to be written its pages, all at once. It is an advice: what it does not do happens page
+// by page later, where a page that is read before it is written is mapped twice, and the second time interrupts all cores.
+func Populate[T any](memory []T) {
+	if len(memory) > 0 {
+		populate(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(memory))), uintptr(len(memory))*unsafe.Sizeof(memory[0])))
+	}
 }

@@ -1,10 +1,15 @@
 package offheap
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+	"unsafe"
+)
 
-// populate gives memory that is about to be written its pages, all at once. Otherwise each page that a program reads before
-// it writes is mapped twice, and the second time interrupts all cores. Kernels before 5.14 cannot do it, and lose nothing else.
+// populate asks for all pages that the memory lies on. Kernels before 5.14 refuse, and nothing is lost.
 func populate(memory []byte) {
 	const populateWrite = 23 // MADV_POPULATE_WRITE
-	_ = syscall.Madvise(memory, populateWrite)
+	before := uintptr(unsafe.Pointer(unsafe.SliceData(memory))) & uintptr(os.Getpagesize()-1)
+	first := unsafe.Add(unsafe.Pointer(unsafe.SliceData(memory)), -int(before))
+	_ = syscall.Madvise(unsafe.Slice((*byte)(first), uintptr(len(memory))+before), populateWrite)
 }
