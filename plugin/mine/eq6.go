@@ -21,7 +21,7 @@ type eq6 struct {
 // newEq6 prepares for a rule that has Eq. 6 and counts nothing.
 func newEq6(s *Scanner) eq6 {
 	q, stride := len(s.queryNorms), s.screen.panels.Columns
-	e := eq6{pair: make([]int32, q), rows: make([]int32, q*stride), floor: make([]float32, blockQueries), tails: make([]float32, blockQueries), queries: make([]int32, blockQueries)}
+	e := eq6{pair: make([]int32, q), rows: make([]int32, q*stride), floor: make([]float32, mostQueries), tails: make([]float32, mostQueries), queries: make([]int32, mostQueries)}
 	for i := range e.floor {
 		e.floor[i] = float32(math.Inf(-1))
 	}

@@ -178,9 +178,10 @@ func (s *Scanner) Push(first int64, documents []float32) (skipped int, err error
 		return 0, err
 	}
 	s.skipped += int64(skipped)
-	for i := 0; i < n; i += blockDocuments {
-		end := min(i+blockDocuments, n)
+	for i := 0; i < n; {
+		end := min(i+s.screen.next().documents, n)
 		s.scanBlock(first+int64(i), documents[i*k:end*k], s.norms[i:end])
+		i = end
 	}
 	return skipped, nil
 }

@@ -67,15 +67,16 @@ type screen struct {
 	low, high []float32
 	slack     float64 // see screenSlack
 
-	stops  []int                                 // numbers of columns at which the bound is looked at, ascending; the last is all columns
-	tails  [][]float32                           // of each stop: the norms of the queries' remaining columns times Unit, as many as low
-	routes [blockDocuments / stepDocuments]route // of the steps of a block
-	blocks int                                   // since the beginning
+	stops  []int                                // numbers of columns at which the bound is looked at, ascending; the last is all columns
+	tails  [][]float32                          // of each stop: the norms of the queries' remaining columns times Unit, as many as low
+	routes [mostDocuments / stepDocuments]route // of the steps of a block
+	blocks int                                  // since the beginning
 	work   Work
 
 	// The block that is screened, and the run of queries that it is screened for.
 	words     []int32     // the documents' unit vectors in 16 bits
 	tailNorms [][]float32 // of each stop: the norms of the documents' remaining columns times Unit
+	shape     shape
 	run       queryRun
 	sampled   bool       // the run is the block's first
 	scores    []int32    // approximate scores: of document i and query run.first+j at i*run.n+j
@@ -92,11 +93,11 @@ type screen struct {
 type queryRun struct{ first, n int }
 
 // survivor is a document of a block and a query of a run that screening leaves for each other.
-type survivor uint16
+type survivor uint32
 
-func newSurvivor(query, document int) survivor { return survivor(query*blockDocuments + document) }
-func (s survivor) query() int                  { return int(s / blockDocuments) }
-func (s survivor) document() int               { return int(s % blockDocuments) }
+func newSurvivor(query, document int) survivor { return survivor(query<<documentBits | document) }
+func (s survivor) query() int                  { return int(s >> documentBits) }
+func (s survivor) document() int               { return int(s & (mostDocuments - 1)) }
 
 // Work counts what a scan does. It depends on nothing but the pairs and the documents, block by block.
 type Work struct {
@@ -108,13 +109,19 @@ type Work struct {
 }
 
 // The scan goes block by block of documents, and in it run by run of queries, and in that step by step of the block. Vectors
-// and scores stay in the cache.
+// and scores stay in the cache. The first block has many documents and its runs few queries, since what is decided on together
+// is worth the most there. Later runs have many queries, so that there are few of them.
 const (
-	blockDocuments = 512
-	blockQueries   = 128
+	documentBits   = 9
+	mostDocuments  = 1 << documentBits
+	mostQueries    = 512
 	stepDocuments  = 64
 	firstDocuments = 16 // of the first step of all, which has no bounds yet
 )
+
+type shape struct{ documents, queries int }
+
+var firstShape, laterShape = shape{mostDocuments, 128}, shape{128, mostQueries}
 
 // Stride is how many pairs of 16-bit numbers a row of k columns takes in screening: a multiple of four.
 func Stride(k int) int { return (kernel.Words(k) + 3) &^ 3 }
@@ -140,13 +147,13 @@ func stopsOf(k int) (stops []int) {
 
 // newScreen makes a screen for queries of those norms, of width values each. Its bounds rule nothing out.
 func newScreen(k kernel.Kernel, queries []float32, norms []float64, width int) screen {
-	s := screen{kernel: k, width: width, slack: screenSlack(width), stops: stopsOf(width), unit: make([]float32, width), above: make([]int32, blockQueries), ends: make([]int, blockQueries+1)}
+	s := screen{kernel: k, width: width, slack: screenSlack(width), stops: stopsOf(width), unit: make([]float32, width), above: make([]int32, mostQueries), ends: make([]int, mostQueries+1)}
 	q, stride := len(norms), Stride(width)
 	s.rows = make([]int32, q*stride)
 	s.low, s.high = make([]float32, kernel.PackedRows(q)), make([]float32, q)
 	s.tails, s.tailNorms = make([][]float32, len(s.stops)), make([][]float32, len(s.stops))
 	for i := range s.stops {
-		s.tails[i], s.tailNorms[i] = make([]float32, len(s.low)), make([]float32, blockDocuments)
+		s.tails[i], s.tailNorms[i] = make([]float32, len(s.low)), make([]float32, mostDocuments)
 	}
 	for i, norm := range norms {
 		s.quantize(s.rows[i*stride:(i+1)*stride], queries[i*width:(i+1)*width], norm, s.tails, i)
@@ -190,8 +197,9 @@ func (s *screen) load(documents []float32, norms []float64) {
 		}
 		s.quantize(words, documents[i*s.width:(i+1)*s.width], norm, s.tailNorms, i)
 	}
-	s.scores = grow(s.scores, len(norms)*min(blockQueries, len(s.low)))
+	s.shape = s.next()
 	s.blocks++
+	s.scores = grow(s.scores, len(norms)*min(s.shape.queries, len(s.low)))
 }
 
 // grow returns a slice of n values. What was in it may be lost.
@@ -210,14 +218,22 @@ func (s *screen) restart() {
 	}
 }
 
+// next is the shape of the next block.
+func (s *screen) next() shape {
+	if s.blocks == 0 {
+		return firstShape
+	}
+	return laterShape
+}
+
 // runs is how many runs of queries there are.
-func (s *screen) runs() int { return (len(s.low) + blockQueries - 1) / blockQueries }
+func (s *screen) runs() int { return (len(s.low) + s.shape.queries - 1) / s.shape.queries }
 
 // begin begins a run of a block: of all runs, number by number. Each block begins with another run: it is the one that is
 // sampled.
 func (s *screen) begin(number int) {
-	first := (s.blocks + number) % s.runs() * blockQueries
-	s.run = queryRun{first, min(blockQueries, len(s.low)-first)}
+	first := (s.blocks + number) % s.runs() * s.shape.queries
+	s.run = queryRun{first, min(s.shape.queries, len(s.low)-first)}
 	s.left = s.left[:0]
 	s.sampled = number == 0
 }

@@ -12,10 +12,11 @@ type seeds struct {
 }
 
 func newSeeds(o Options) seeds {
-	if o.Counts || o.Top > blockDocuments {
+	if o.Counts || o.Top > mostDocuments {
 		return seeds{}
 	}
-	return seeds{top: o.Top, scores: make([]int32, blockQueries*o.Top), n: make([]int, blockQueries), raised: make([]bool, blockQueries)}
+	room := max(firstShape.queries*min(o.Top, firstShape.documents), laterShape.queries*min(o.Top, laterShape.documents))
+	return seeds{top: o.Top, scores: make([]int32, room), n: make([]int, mostQueries), raised: make([]bool, mostQueries)}
 }
 
 // restart forgets the scores of the run before.
@@ -40,7 +41,7 @@ func (s *seeds) add(query int, score int32) {
 
 // seed raises bounds by what a step of a run left. first is the position of the block's first document.
 func (s *Scanner) seed(first int64, left []survivor) {
-	if s.seeds.top == 0 {
+	if s.seeds.top == 0 || s.seeds.top > s.screen.shape.documents {
 		return
 	}
 	run := s.screen.run

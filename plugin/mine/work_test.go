@@ -29,11 +29,11 @@ func TestWork(t *testing.T) {
 		rule                                       string
 		columns, extended, extendedColumns, scored float64
 	}{
-		{"dual", 35.9, 0.104, 5.31, 0.000646},
-		{"topk", 117, 0.043, 4.22, 0.00466},
-		{"margin", 118, 0.0637, 6.15, 0.00468},
-		{"perc", 113, 0.0581, 5.58, 0.00471},
-		{"capped", 156, 0.0848, 15, 0.00475},
+		{"dual", 35.9, 0.105, 5.11, 0.000646},
+		{"topk", 114, 0.0359, 4, 0.00489},
+		{"margin", 118, 0.054, 5.71, 0.00497},
+		{"perc", 114, 0.049, 5.42, 0.00498},
+		{"capped", 157, 0.074, 14.3, 0.00501},
 	} {
 		rule, err := NewRule(bound.rule, nil)
 		if err != nil {

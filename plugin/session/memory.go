@@ -150,7 +150,7 @@ type BlockShape struct {
 // Push is what push takes for a call, beside its message: rows fused and projected, unit vectors and scores of a block,
 // and what grows with the rows.
 func (s BlockShape) Push(p ProjectionShape, width int) int64 {
-	bytes := int64(s.Rows)*(4*int64(width)+32) + 1<<20
+	bytes := int64(s.Rows)*(4*int64(width)+32) + 2<<20
 	if s.Raw > 0 {
 		bytes += p.Fuse(s.Rows)
 	}
