@@ -55,6 +55,12 @@ var Features = []Feature{
 	{"coverage_margin", func(s Signals) float64 { return s.Coverage - s.PositiveCoverage }},
 	{"shared", func(s Signals) float64 { return min(1, float64(s.SharedQueries)) }},
 	{"s_q_q", func(s Signals) float64 { return s.NearQuery }},
+	{"judged_elsewhere", func(s Signals) float64 {
+		if s.NearQuery > 0 {
+			return 1
+		}
+		return 0
+	}},
 	{"log2_chosen_for", func(s Signals) float64 { return math.Log2(float64(max(1, s.ChosenFor))) }},
 }
 

@@ -100,20 +100,25 @@ func minimize(x [][]float64, examples []example) []float64 {
 	return w.RawVector().Data
 }
 
-// printTable prints how well the score finds the hidden positives of the half that was not fitted on.
-func printTable(w io.Writer, examples []example) {
-	held := best(slices.DeleteFunc(slices.Clone(examples), func(e example) bool { return e.fitted }))
-	fitted := best(slices.DeleteFunc(slices.Clone(examples), func(e example) bool { return !e.fitted }))
-	limit, _ := deepest(fitted)
+// allRules stands for the examples of all rules together.
+const allRules = "all"
+
+// printTable prints how well the score finds the hidden positives of the half that was not fitted on. swapped are the examples scored by
+// coefficients of the other half, so that it is the first half's turn to be held out.
+func printTable(w io.Writer, examples, swapped []example) {
+	held, turned := ofHalf(examples, false), ofHalf(swapped, true)
+	limit, _ := deepest(ofHalf(examples, true))
 	fmt.Fprintf(w, "limit %.3f: the lowest score that has 50 %% precision on the half that was fitted on\n\n", limit)
-	fmt.Fprintln(w, "| rule | negatives | hidden positives | recall at 50 % precision | recall at the limit | precision there | recall above 0.8 | precision there | ranked right (AUC) |")
-	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
-	for _, rule := range append([]string{"all"}, mine.RuleNames()...) {
-		of := slices.DeleteFunc(slices.Clone(held), func(e example) bool { return rule != "all" && e.rule != rule })
+	fmt.Fprintln(w, "| rule | negatives | hidden positives | recall at 50 % precision | the same, halves swapped | recall at the limit | precision there | recall from 0.8 | precision there | ranked right (AUC) |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
+	for _, rule := range append([]string{allRules}, mine.RuleNames()...) {
+		of := ofRule(held, rule)
 		_, recall := deepest(of)
+		_, other := deepest(ofRule(turned, rule))
 		p, r := above(of, limit)
 		p8, r8 := above(of, 0.8)
-		fmt.Fprintf(w, "| %s | %d | %d | %.0f %% | %.0f %% | %.0f %% | %.0f %% | %.0f %% | %.3f |\n", rule, len(of), count(of), 100*recall, 100*r, 100*p, 100*r8, 100*p8, auc(of))
+		fmt.Fprintf(w, "| %s | %d | %d | %.0f %% | %.0f %% | %.0f %% | %.0f %% | %.0f %% | %.0f %% | %.3f |\n", rule, len(of), count(of), 100*recall, 100*other, 100*r, 100*p,
+			100*r8, 100*p8, auc(of))
 	}
 	printBins(w, held)
 	printReasons(w, held)

@@ -92,13 +92,10 @@ func calibrate(ctx context.Context, dir, output string, draws int, seed uint64) 
 		}
 		fmt.Fprintf(os.Stderr, "draw %d: %d negatives of queries with a hidden positive so far\n", draw+1, len(examples))
 	}
-	c := fit(slices.DeleteFunc(slices.Clone(examples), func(e example) bool { return !e.fitted }))
+	c := fit(ofHalf(examples, true))
 	c.On = fmt.Sprintf("hidden positives of half of the queries of %s that have several (draws: %d, seed %d, top 5 of %v)", filepath.Base(dir), draws, seed, mine.RuleNames())
 	c.Command = fmt.Sprintf("go run ./host/audit/calibrate -draws %d -seed %d DIR", draws, seed)
-	for i := range examples {
-		examples[i].score = c.Probability(examples[i].signals)
-	}
-	printTable(os.Stdout, examples)
+	printTable(os.Stdout, scored(examples, c), scored(examples, fit(ofHalf(examples, false))))
 	b, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err
@@ -209,17 +206,35 @@ func examplesOf(ctx context.Context, visible *dataset.Dataset, pairs []negatives
 	return examples, nil
 }
 
-// best keeps each query's document once for each draw and rule: with its highest score.
+// ofHalf are the examples of the half that the coefficients come from, or of the other.
+func ofHalf(examples []example, fitted bool) []example {
+	return slices.DeleteFunc(slices.Clone(examples), func(e example) bool { return e.fitted != fitted })
+}
+
+// ofRule are the examples of one rule, or of all.
+func ofRule(examples []example, rule string) []example {
+	return slices.DeleteFunc(slices.Clone(examples), func(e example) bool { return rule != allRules && e.rule != rule })
+}
+
+// scored are the examples with their scores, those with the highest first, and each query's document once for each draw and rule.
+func scored(examples []example, c *audit.Calibration) []example {
+	examples = slices.Clone(examples)
+	for i := range examples {
+		examples[i].score = c.Probability(examples[i].signals)
+	}
+	return best(examples)
+}
+
+// best keeps each query's document once for each draw and rule, with its highest score, and sorts by score.
 func best(examples []example) []example {
 	type key struct {
 		draw            int
 		rule            string
 		query, document string
 	}
-	sorted := slices.Clone(examples)
-	slices.SortStableFunc(sorted, func(a, b example) int { return cmp.Compare(b.score, a.score) })
+	slices.SortStableFunc(examples, func(a, b example) int { return cmp.Compare(b.score, a.score) })
 	seen := map[key]bool{}
-	return slices.DeleteFunc(sorted, func(e example) bool {
+	return slices.DeleteFunc(examples, func(e example) bool {
 		k := key{e.draw, e.rule, e.query, e.document}
 		was := seen[k]
 		seen[k] = true
