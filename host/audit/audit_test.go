@@ -134,7 +134,7 @@ func run(t *testing.T, m made, pairs ...negatives.Pair) *Report {
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	want := []struct{ id, reason, says string }{
-		{"near", "near_positive", "nearer to the positive (cosine 1.00) than 0.70, the default, since the data has only 1 pairs"},
+		{"near", "near_positive", "nearer to the positive (cosine 1.00) than 0.70, the default where fewer than 20 pairs"},
 		{"twin", "near_duplicate", "share 100 % of their runs of three words"},
 		{"preferred", "all_models", "Every one of the 2 models prefers it to the positive, by 0.07 on average"},
 		{"half preferred", "", ""},
@@ -243,6 +243,16 @@ func TestChosenOften(t *testing.T) {
 	}
 	if n := r.Reasons["chosen_often"]; n != 22 || r.Thresholds.ChosenFor != 10 {
 		t.Errorf("%d, %+v", n, r.Thresholds)
+	}
+}
+
+// TestDuplicateOfAnotherPositive has the text of a positive that is not the pair's, and that no pair names.
+func TestDuplicateOfAnotherPositive(t *testing.T) {
+	t.Parallel()
+	m := small()
+	m.documents = append(m.documents, madeText{"copy", "Nothing in common.", "", [2]float64{-90, -90}})
+	if f := run(t, m, pair("q2", "p1", "copy")).Findings[0]; !slices.Equal(f.ReasonNames, []string{"near_duplicate"}) || f.Score < duplicateScore {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -112,7 +112,7 @@ func (t Thresholds) reasons(s Signals) (names, reasons []string) {
 	}
 	usual := fmt.Sprintf("half of the positives of one query are to each other (%.2f)", t.ToPositive)
 	if t.PositivePairs < minPositivePairs {
-		usual = fmt.Sprintf("%.2f, the default, since the data has only %d pairs of positives of one query", t.ToPositive, t.PositivePairs)
+		usual = fmt.Sprintf("%.2f, the default where fewer than %d pairs of positives of one query are known", t.ToPositive, minPositivePairs)
 	}
 	add("near_positive", s.ToPositive > t.ToPositive, "It is nearer to the positive (cosine %.2f) than %s.", s.ToPositive, usual)
 	add("near_duplicate", s.Jaccard >= t.Jaccard, "Its text is nearly that of a positive: they share %.0f %% of their runs of three words.", 100*s.Jaccard)
