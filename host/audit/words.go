@@ -84,11 +84,12 @@ func compareShingles(a, b [3]int32) int {
 	return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1]), cmp.Compare(a[2], b[2]))
 }
 
-// signals fills in the signals that come from words. Positives that the data set lacks are passed over.
+// signals fills in the signals that come from words. Positives that the data set lacks are passed over, and so is the document itself where it has
+// been judged relevant since.
 func (w *words) signals(s *Signals, p negatives.Pair, id string, positives []string) {
 	s.Coverage, s.PositiveCoverage = w.coverage(p.QueryID, id), w.coverage(p.QueryID, p.PositiveID)
 	for _, positive := range positives {
-		if d, ok := w.documents[positive]; ok {
+		if d, ok := w.documents[positive]; ok && positive != id {
 			s.Jaccard = max(s.Jaccard, jaccard(d.shingles, w.documents[id].shingles))
 		}
 	}

@@ -77,16 +77,16 @@ are not probabilities there. A document that is judged for the query has 1 or 0,
 			return c.do(a, cmd, args[0], args[1])
 		},
 	}
-	cmd.Flags().Float64Var(&c.above, "drop-above", 0.8, "leave out negatives whose score is above this, from 0 to 1; with --output")
-	cmd.Flags().StringVarP(&c.output, "output", "o", "kept.jsonl", "file to write what is kept to; with --drop-above")
+	cmd.Flags().Float64Var(&c.above, "drop-above", 0, "write --output without the negatives whose score is above this, from 0 to 1 (default: write nothing)")
+	cmd.Flags().StringVarP(&c.output, "output", "o", "kept.jsonl", "file to write, with --drop-above")
 	cmd.Flags().BoolVar(&c.force, "force", false, "replace the output where it exists")
 	return cmd
 }
 
 func (c *auditCommand) check(output bool) error {
 	switch {
-	case c.drops != output:
-		return usageError{errors.New("--drop-above and --output are given together, or neither is")}
+	case output && !c.drops:
+		return usageError{errors.New("--output is what --drop-above keeps: give --drop-above too")}
 	case !(c.above >= 0 && c.above <= 1):
 		return usageError{fmt.Errorf("--drop-above is %v; it goes from 0 to 1", c.above)}
 	case !c.drops:
