@@ -64,6 +64,10 @@ type Options struct {
 	Batch       int      // of in-batch: pairs in a batch; 0 means DefaultBatch
 	K1          *float64 // of bm25: how soon further occurrences of a term count for less; nil means DefaultK1
 	B           *float64 // of bm25: how much the length of a document counts, from 0 to 1; nil means DefaultB
+
+	// Scores are what KeepScores returned for the same data, projection and options: window rules take documents out of them, and nothing is
+	// scanned. nil means to scan.
+	Scores *mine.Part
 }
 
 func (o Options) withDefaults() Options {
@@ -95,6 +99,9 @@ func Names() (names []string) {
 // Is reports whether a rule needs this package: a sampler, or a sum of rules. Whether the rule is sound, Validate says.
 func Is(rule string) bool { return slices.Contains(Names(), rule) || strings.Contains(rule, "+") }
 
+// Draws reports whether a sampler draws by Options.Seed.
+func Draws(name string) bool { return name == random || name == star || name == inBatch }
+
 // Validate reports all that is wrong with the options. m.Rule is the name of a sampler or of a window rule, or several of them, joined by "+":
 // a pair gets the negatives of each.
 func (o Options) Validate(m mining.Options) error {
@@ -116,8 +123,8 @@ func (o Options) Validate(m mining.Options) error {
 	}
 	has := func(term string) bool { return slices.Contains(terms, term) }
 	sampler := len(windows) < len(terms)
-	errs.Check(!m.Counts, "counts are of one window rule without ranks, and the rule is %s", excerpt.Quote(m.Rule))
-	errs.Check(!sampler || m.Positives != mining.PositivesAll, "positives is %s, which is for window rules", mining.PositivesAll)
+	errs.Check(!m.Counts, "counts are of a scan by one window rule, without ranks and kept scores")
+	errs.Check(m.Positives != mining.PositivesAll || !sampler && o.Scores == nil, "positives is %s, which is for scans by window rules", mining.PositivesAll)
 	errs.Check(o.Ranks == Ranks{} || len(windows) > 0, "ranks are of a window rule, and the rule is %s", excerpt.Quote(m.Rule))
 	errs.Check(o.Ranks == Ranks{} || 1 <= o.Ranks.First && o.Ranks.First <= o.Ranks.Last && o.Ranks.Last <= abi.MaxTop,
 		"ranks go from %d to %d; they go from 1 to %d, the first one first", o.Ranks.First, o.Ranks.Last, abi.MaxTop)

@@ -43,25 +43,48 @@ func Sample(ctx context.Context, data *dataset.Dataset, p *projection.Projection
 	s := &sampling{o: o, mine: m, data: data, projection: p}
 	terms := termsOf(m.Rule)
 	parts := make([]*mine.Part, len(terms))
-	// Each scan has a plan of its own, which is closed before the next is made: their memory is not taken at once.
+	planned := m.Top
+	if o.Scores == nil {
+		// Each scan has a plan of its own, which is closed before the next is made: their memory is not taken at once.
+		if err := s.scans(ctx, terms, parts); err != nil {
+			return nil, err
+		}
+	} else {
+		planned = o.Scores.Top
+	}
+	if s.plan, err = s.newPlan(ctx, "topk", planned); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.plan.Close(ctx)) }()
+	if o.Scores != nil {
+		if err := s.checkScores(); err != nil {
+			return nil, err
+		}
+		if err := s.scans(ctx, terms, parts); err != nil {
+			return nil, err
+		}
+	}
+	if slices.ContainsFunc(terms, func(term string) bool { return slices.Contains(Names(), term) }) {
+		if s.zero, err = s.plan.ZeroDocuments(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s.result(ctx, terms, parts)
+}
+
+// scans fills in the parts of those terms that scans, or kept scores, give.
+func (s *sampling) scans(ctx context.Context, terms []string, parts []*mine.Part) (err error) {
 	for i, term := range terms {
 		if mine.LookupRule(term) != nil {
 			parts[i], err = s.window(ctx, term)
 		} else if term == star {
-			parts[i], err = s.scan(ctx, "topk", StarPool)
+			parts[i], err = s.nearest(ctx, "topk", StarPool)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if s.plan, err = s.newPlan(ctx, "topk", m.Top); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.plan.Close(ctx)) }()
-	if s.zero, err = s.plan.ZeroDocuments(ctx); err != nil {
-		return nil, err
-	}
-	return s.result(ctx, terms, parts)
+	return nil
 }
 
 // result draws what needs no scan, and puts the parts of all terms together.
@@ -90,14 +113,14 @@ func (s *sampling) result(ctx context.Context, terms []string, parts []*mine.Par
 		if err != nil {
 			return nil, err
 		}
+		parts[i].Skipped = int64(len(s.zero))
 	}
 	manifest := s.plan.Manifest()
-	manifest.Rule = s.manifestRule(terms)
+	manifest.Rule, manifest.Top = s.manifestRule(terms), s.mine.Top
 	if terms[0] == inBatch {
 		manifest.Top = s.o.Batch - 1
 	}
 	sum := add(parts)
-	sum.Skipped = int64(len(s.zero))
 	return s.plan.Result(sum, manifest, edit)
 }
 
@@ -108,9 +131,21 @@ func (s *sampling) newPlan(ctx context.Context, rule string, top int) (*mining.P
 	return mining.NewPlan(ctx, s.data, s.projection, o)
 }
 
-// scan mines the nearest documents by a window rule, from the first rank to that of last.
-func (s *sampling) scan(ctx context.Context, rule string, last int) (part *mine.Part, err error) {
-	plan, err := s.newPlan(ctx, rule, last)
+// nearest is the nearest documents by a window rule, from the first rank to that of last: out of the kept scores, or of a scan.
+func (s *sampling) nearest(ctx context.Context, rule string, last int) (*mine.Part, error) {
+	if s.o.Scores == nil {
+		return s.mined(ctx, rule, last)
+	}
+	window, err := mine.NewRule(rule, s.mine.Parameters)
+	if err != nil {
+		return nil, err
+	}
+	return applied(s.o.Scores, window, last)
+}
+
+// mined scans all documents by a window rule.
+func (s *sampling) mined(ctx context.Context, rule string, top int) (part *mine.Part, err error) {
+	plan, err := s.newPlan(ctx, rule, top)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +159,7 @@ func (s *sampling) window(ctx context.Context, rule string) (*mine.Part, error) 
 	if s.o.Ranks.Last > 0 {
 		last = s.o.Ranks.Last
 	}
-	part, err := s.scan(ctx, rule, last)
+	part, err := s.nearest(ctx, rule, last)
 	if err != nil || s.o.Ranks.Last == 0 {
 		return part, err
 	}

@@ -44,6 +44,8 @@ on: the same manifest means the same negatives, on any machine, with any engine 
   quarry mine mydata --rule perc --ranks 11-50 --seed 7       # a sample of those ranks
   quarry mine mydata --rule dual+perc+random --seed 7         # the negatives of each rule
   quarry mine mydata --rule bm25 -o bm25.jsonl
+  quarry mine mydata --rule topk --keep-scores scores.safetensors
+  quarry mine mydata --projection projection.safetensors --scores scores.safetensors --rule perc -o perc.jsonl  # without a scan
   quarry mine mydata --json | jq .tallies`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.data = args[0]
@@ -126,7 +128,7 @@ func (c *mineCommand) run(flags *pflag.FlagSet) (r run.Run, err error) {
 		return r, err
 	}
 	r.Outputs, r.Resume = run.OutputsBeside(c.output, c.projection == "", c.force), c.resume
-	return r, checkDistinct(append(r.Outputs.Paths(), c.stats))
+	return r, checkDistinct(append(c.written(r.Outputs), c.stats))
 }
 
 // checkOutputs fails where an output may not be written, before there is work to lose.
@@ -137,6 +139,11 @@ func (c *mineCommand) checkOutputs(outputs run.Outputs) error {
 			check = outputs.CheckAnew
 		}
 		if err := check(); err != nil {
+			return err
+		}
+	}
+	if c.sampler.keepScores != "" {
+		if err := atomicfile.Check(c.sampler.keepScores, c.force); err != nil {
 			return err
 		}
 	}

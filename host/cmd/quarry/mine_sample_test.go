@@ -34,10 +34,20 @@ func TestSamplerUsage(t *testing.T) {
 		{" --ranks 0-5", []string{`--ranks is "0-5"`}},
 		{" --ranks 6-5", []string{"ranks go from 6 to 5"}},
 		{" --ranks 1-5000", []string{"1 to 4096"}},
-		{" --rule random --counts", []string{"counts", "random"}},
+		{" --rule random --counts", []string{"counts", "one window rule"}},
 		{" --rule random --positives all", []string{"positives is all"}},
 		{" --rule random --resume", []string{"--resume"}},
 		{" --rule random --part-documents 5", []string{"--part-documents"}},
+		{" --keep 5", []string{"--keep is for --keep-scores"}},
+		{" --keep-scores ./out/s --keep 0", []string{"--keep is 0", "1 to 4096"}},
+		{" --keep-scores=", []string{"empty"}},
+		{" --scores=", []string{"empty"}},
+		{" --scores ./out/s", []string{"--scores needs --projection"}},
+		{" --scores ./out/s --keep-scores ./out/k", []string{"choose one"}},
+		{" --keep-scores ./out/n.jsonl", []string{"out/n.jsonl", "twice"}},
+		{" --keep-scores ./out/s --resume", []string{"--resume"}},
+		{" --keep-scores ./out/s --counts", []string{"counts"}},
+		{" --keep-scores ./out/s --positives all", []string{"positives is all"}},
 		{" --rule random --top 5000", []string{"top is 5000"}},
 	} {
 		failure{line: mineLine + row.line, code: exitUsage, says: row.says}.run(t, w)
@@ -93,4 +103,31 @@ func TestMineBySampler(t *testing.T) {
 	if all := w.tree(t); all["out/bare.jsonl"] != all["out/again.jsonl"] {
 		t.Error("the negatives differ from those of the folder with texts")
 	}
+}
+
+// TestKeepScores keeps scores, and applies rules to them from the command line: what is written is what mining writes.
+func TestKeepScores(t *testing.T) {
+	t.Parallel()
+	w := workFolder(t, sample())
+	if out := w.mustRun(t, mineLine+" --rule capped --keep-scores ./out/s --keep 100"); !strings.Contains(out, "out/s") {
+		t.Errorf("the summary does not name the file:\n%s", out)
+	}
+	const line = "mine ./data --engine native --projection ./out/projection.safetensors "
+	w.mustRun(t, line+"-o ./out/capped.jsonl --rule capped")
+	w.mustRun(t, line+"-o ./out/dual.jsonl")
+	w.mustRun(t, line+"-o ./out/again.jsonl --scores ./out/s")
+	w.mustRun(t, line+"-o ./out/sum.jsonl --scores ./out/s --rule dual+capped+random")
+	all := w.tree(t)
+	for kept, mined := range map[string]string{"n": "capped", "again": "dual"} {
+		for _, end := range []string{".jsonl", ".manifest.json"} {
+			if all["out/"+kept+end] == "" || all["out/"+kept+end] != all["out/"+mined+end] {
+				t.Errorf("out/%s%s is not what a scan gives", kept, end)
+			}
+		}
+	}
+	failure{line: line + "-o ./out/x.jsonl --scores ./out/s --split test", code: exitUsage, says: []string{"of another run", "keep them again"}}.run(t, w)
+	failure{line: line + "-o ./out/x.jsonl --scores ./out/n.jsonl", says: []string{"out/n.jsonl", "not kept scores"}}.run(t, w)
+	failure{line: line + "-o ./out/x.jsonl --scores ./out/absent", says: []string{"out/absent", "--keep-scores"}}.run(t, w)
+	failure{line: line + "-o ./out/x.jsonl --keep-scores ./out/s", code: exitExists, says: []string{"out/s", "--force"}}.run(t, w)
+	failure{line: line + "-o ./out/x.jsonl --keep-scores ./out/few --keep 1 --rule topk", code: exitUsage, says: []string{"1 documents", "do not settle rule topk", "--keep"}}.run(t, w)
 }
