@@ -31,6 +31,7 @@ type Quantiles struct {
 }
 
 // NewQuantiles sorts the values. It returns nil where there are none.
+// NewQuantiles describes cosine distances, or what is made of them. It sorts the values, and returns nil where there are none.
 func NewQuantiles(values []float64) *Quantiles {
 	if len(values) == 0 {
 		return nil
