@@ -30,7 +30,6 @@ type Quantiles struct {
 	Max    float64 `json:"max"`
 }
 
-// NewQuantiles sorts the values. It returns nil where there are none.
 // NewQuantiles describes cosine distances, or what is made of them. It sorts the values, and returns nil where there are none.
 func NewQuantiles(values []float64) *Quantiles {
 	if len(values) == 0 {
