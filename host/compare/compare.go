@@ -143,7 +143,7 @@ func Compare(ctx context.Context, data *dataset.Dataset, o Options) (_ *Report, 
 	defer func() { err = errors.Join(err, pool.Close(context.WithoutCancel(ctx))) }()
 	sources := make([]Source, len(rules))
 	for i, r := range rules {
-		r.projection, r.options.Engine, r.place = p, pool, fmt.Sprintf("%d of %d", i+1, len(rules))
+		r.projection, r.options.Engine, r.place, r.rules = p, pool, i, len(rules)
 		sources[i] = r
 	}
 	return compare(ctx, data, sources, o)
