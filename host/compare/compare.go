@@ -66,7 +66,7 @@ type Options struct {
 	Projection *projection.Projection // nil to fit one
 	Fit        projection.FitOptions  // where it is fitted
 
-	Rules   []string // each as ParseRule reads it; empty means all of mine.Rules
+	Rules   []string // each a name in mine.Rules, or with the value of its parameter: "perc=0.9"; empty means all
 	Split   string   // a qrels file's name without .tsv, or "all"; empty means "all"
 	Top     int      // negatives of a pair at most; 0 means message.DefaultTop, 5
 	Draws   int      // of the test of hidden positives; 0 means DefaultDraws
