@@ -66,7 +66,7 @@ type Options struct {
 	Projection *projection.Projection // nil to fit one
 	Fit        projection.FitOptions  // where it is fitted
 
-	Rules   []string // each as ParseRule reads it; empty means all of mine.Rules
+	Rules   []string // each a name in mine.Rules, or with the value of its parameter: "perc=0.9"; empty means all
 	Split   string   // a qrels file's name without .tsv, or "all"; empty means "all"
 	Top     int      // negatives of a pair at most; 0 means message.DefaultTop, 5
 	Draws   int      // of the test of hidden positives; 0 means DefaultDraws
@@ -143,7 +143,7 @@ func Compare(ctx context.Context, data *dataset.Dataset, o Options) (_ *Report, 
 	defer func() { err = errors.Join(err, pool.Close(context.WithoutCancel(ctx))) }()
 	sources := make([]Source, len(rules))
 	for i, r := range rules {
-		r.projection, r.options.Engine, r.place = p, pool, fmt.Sprintf("%d of %d", i+1, len(rules))
+		r.projection, r.options.Engine, r.place, r.rules = p, pool, i, len(rules)
 		sources[i] = r
 	}
 	return compare(ctx, data, sources, o)

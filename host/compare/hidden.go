@@ -34,6 +34,10 @@ type HiddenPositives struct {
 	FirstInterval [2]float64 `json:"first_interval"`
 	TakenOfDraws  []float64  `json:"taken_of_draws"`
 	FirstOfDraws  []float64  `json:"first_of_draws"`
+
+	// OfNegatives is the share of the negatives of these queries' pairs, of all draws, that are hidden positives. It
+	// tells a rule that takes few negatives from one that takes few relevant ones. Nil where there are no negatives.
+	OfNegatives *float64 `json:"share_of_negatives"`
 }
 
 // hiddenTest is the test of hidden positives: what each draw hides.
@@ -156,8 +160,17 @@ func (t *hiddenTest) measure(ctx context.Context, s Source) (*HiddenPositives, e
 		number[query] = i
 		hidden[i] = float64(len(t.draws) * len(t.draws[0].hidden[query]))
 	}
+	all, relevant := 0, 0 // negatives of all draws, and those of them that are hidden positives
 	for i, d := range t.draws {
 		inTop, atFirst := d.taken(draws[i])
+		for _, c := range draws[i] {
+			all += len(c.negatives)
+			for _, id := range c.negatives {
+				if d.hides(c.query, id) {
+					relevant++
+				}
+			}
+		}
 		h.TakenOfDraws = append(h.TakenOfDraws, float64(len(inTop))/float64(t.hidden))
 		h.FirstOfDraws = append(h.FirstOfDraws, float64(len(atFirst))/float64(t.hidden))
 		for pair := range inTop {
@@ -167,6 +180,7 @@ func (t *hiddenTest) measure(ctx context.Context, s Source) (*HiddenPositives, e
 			first[number[pair[0]]]++
 		}
 	}
+	h.OfNegatives = share(relevant, all)
 	h.TakenShare, h.TakenSD = meanAndSD(h.TakenOfDraws)
 	h.FirstShare, h.FirstSD = meanAndSD(h.FirstOfDraws)
 	h.TakenInterval, h.FirstInterval = bootstrap(taken, hidden, t.seed), bootstrap(first, hidden, t.seed)

@@ -1,13 +1,17 @@
 package compare
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
@@ -84,7 +88,7 @@ func TestHiddenByBruteForce(t *testing.T) {
 		if h.Draws != 3 || len(h.TakenOfDraws) != 3 {
 			t.Fatalf("%s: %+v", of.Rule, h)
 		}
-		sum := 0.0
+		sum, all, relevant := 0.0, 0, 0
 		for i, d := range test.draws {
 			b := brute{s, s.judgedBut(d.hidden), 5}
 			taken, first := map[string]bool{}, map[string]bool{}
@@ -93,7 +97,9 @@ func TestHiddenByBruteForce(t *testing.T) {
 					continue
 				}
 				for rank, n := range b.negatives(of.Rule, p.query, p.positive) {
+					all++
 					if d.hidden[p.query][n.id] {
+						relevant++
 						taken[p.query+n.id] = true
 						if rank == 0 {
 							first[p.query+n.id] = true
@@ -107,6 +113,9 @@ func TestHiddenByBruteForce(t *testing.T) {
 			sum += h.TakenOfDraws[i] / 3
 			some = some || len(first) > 0
 		}
+		if *h.OfNegatives != float64(relevant)/float64(all) {
+			t.Errorf("%s: %v of the negatives are hidden positives, expected %d of %d", of.Rule, *h.OfNegatives, relevant, all)
+		}
 		if math.Abs(h.TakenShare-sum) > 1e-12 || h.TakenInterval[0] > h.TakenShare || h.TakenInterval[1] < h.TakenShare {
 			t.Errorf("%s: %+v, and the mean is %v", of.Rule, h, sum)
 		}
@@ -114,6 +123,29 @@ func TestHiddenByBruteForce(t *testing.T) {
 	if !some {
 		t.Error("no rule takes a hidden positive: the data show nothing")
 	}
+}
+
+// counting is an engine that counts the scans that its instances finish.
+type counting struct {
+	engine.Engine
+	scans *int
+}
+
+type countingInstance struct {
+	engine.Instance
+	scans *int
+}
+
+func (c counting) Open(ctx context.Context) (engine.Instance, error) {
+	i, err := c.Engine.Open(ctx)
+	return countingInstance{i, c.scans}, err
+}
+
+func (c countingInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, error) {
+	if op == abi.OpFinish {
+		*c.scans++
+	}
+	return c.Instance.Call(ctx, op, n)
 }
 
 // TestDrawsAtOnce: what one scan gives for all draws is what mining gives for each draw's own data set. It is so where a
@@ -128,12 +160,13 @@ func TestDrawsAtOnce(t *testing.T) {
 		change func(*small)
 		o      Options
 		kept   int
+		scans  int // of topk
 	}{
-		{"all", nil, Options{Draws: 3}, 4096},
-		{"a split", nil, Options{Draws: 3, Split: "train", Top: 2}, 4096},
-		{"zero vectors and missing documents", zeros, Options{Draws: 3, Zero: "skip", Missing: "skip"}, 4096},
-		{"few are kept", nil, Options{Draws: 3}, 7},
-		{"no more than Top are kept", nil, Options{Draws: 3}, 1},
+		{"all", nil, Options{Draws: 3}, 4096, 1},
+		{"a split", nil, Options{Draws: 3, Split: "train", Top: 2}, 4096, 1},
+		{"zero vectors and missing documents", zeros, Options{Draws: 3, Zero: "skip", Missing: "skip"}, 4096, 1},
+		{"few are kept", nil, Options{Draws: 3}, 7, 4},
+		{"no more than Top are kept", nil, Options{Draws: 3}, 1, 4},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			defer func(n int) { mostKept = n }(mostKept)
@@ -146,9 +179,14 @@ func TestDrawsAtOnce(t *testing.T) {
 			for _, name := range mine.RuleNames() {
 				r := ruleOf(t, data, name, row.o)
 				test := testOf(t, data, r, row.o)
+				scans := 0
+				r.options.Engine, r.options.Threads = counting{shared, &scans}, 1
 				got, err := r.ofDraws(t.Context(), test)
 				if err != nil {
 					t.Fatal(err)
+				}
+				if name == "topk" && scans != row.scans {
+					t.Errorf("%d scans, expected %d", scans, row.scans)
 				}
 				for i, d := range test.draws {
 					result, err := r.Negatives(t.Context(), d.data)
@@ -219,5 +257,27 @@ func TestBootstrap(t *testing.T) {
 		if again := bootstrap(counts, sizes, 1); again != got {
 			t.Errorf("the same seed gives %v", again)
 		}
+	}
+}
+
+// TestProgress: both stages go up, for all rules together, and end where all is done.
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	last, ends := map[string]int64{}, map[string]int64{}
+	var mutex sync.Mutex
+	o := Options{Rules: []string{"topk", "dual", "perc"}, Draws: 2}
+	o.Threads = 1
+	o.Progress = func(stage string, done, total int64) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		if done < last[stage] || ends[stage] != 0 && ends[stage] != total {
+			t.Errorf("%s is at %d of %d, after %d of %d", stage, done, total, last[stage], ends[stage])
+		}
+		last[stage], ends[stage] = done, total
+	}
+	compareSmall(t, newSmall(), o)
+	want := map[string]int64{"mine": 3 * 60, "hide positives": 3 * 60}
+	if !reflect.DeepEqual(last, want) || !reflect.DeepEqual(ends, want) {
+		t.Errorf("the stages end at %v of %v, expected %v", last, ends, want)
 	}
 }

@@ -27,7 +27,8 @@ var (
 // rule is a rule of mine.Rules as a source of negatives.
 type rule struct {
 	name       string // as it was given: "perc" or "perc=0.9"
-	place      string // among the rules that are compared, for progress: "2 of 5"
+	place      int    // among the rules that are compared, from 0, for progress
+	rules      int    // that are compared
 	projection *projection.Projection
 	options    mining.Options
 }
@@ -64,18 +65,18 @@ func (r *rule) Name() string { return r.name }
 
 // Negatives mines the rule: the result is that of quarry mine.
 func (r *rule) Negatives(ctx context.Context, data *dataset.Dataset) (*negatives.Result, error) {
-	return mining.Mine(ctx, data, r.projection, r.inStage("mine", r.options))
+	o := r.options
+	o.Progress = r.progress("mine", 0, 1)
+	return mining.Mine(ctx, data, r.projection, o)
 }
 
-// inStage names the rule in the progress of mining.
-func (r *rule) inStage(what string, o mining.Options) mining.Options {
-	report := o.Progress
-	o.Progress = func(stage string, done, total int64) {
-		if stage == "mine" {
-			report.Report(what+" "+r.name+", "+r.place, done, total)
+// progress is that of mining one of the rule's steps, told as a stage that all rules share.
+func (r *rule) progress(stage string, step, steps int) option.Progress {
+	return func(own string, done, total int64) {
+		if own == "mine" {
+			r.options.Progress.Report(stage, int64(r.place*steps+step)*total+done, int64(r.rules*steps)*total)
 		}
 	}
-	return o
 }
 
 // mostKept is how many negatives of a pair a scan can keep. It is a variable so that tests can lower it.
@@ -86,7 +87,8 @@ var mostKept = abi.MaxTop
 // excludes, has the negatives of every draw in it: those that the draw does not exclude, the first Top of them. Where
 // a query has more positives than a scan can keep, a draw that this does not settle is mined by itself.
 func (r *rule) ofDraws(ctx context.Context, test *hiddenTest) (draws [][]choice, err error) {
-	wide := r.inStage("hide positives of", r.options)
+	wide := r.options
+	wide.Progress = nil
 	wide.Top = max(wide.Top, min(wide.Top+test.mostExcluded(), mostKept))
 	wide.Memory = wide.Memory.OrDefault().Share(2) // the plan's instances project pairs, and the miner's mine them
 	found, err := r.scan(ctx, test, wide)
@@ -107,7 +109,9 @@ func (r *rule) ofDraws(ctx context.Context, test *hiddenTest) (draws [][]choice,
 			own = append(own, choice{pair.query, pair.positive, left[:min(len(left), r.options.Top)]})
 		}
 		if !settled {
-			result, err := mining.Mine(ctx, draw.data, r.projection, r.inStage("hide positives of", r.options))
+			exact := r.options
+			exact.Progress = nil
+			result, err := mining.Mine(ctx, draw.data, r.projection, exact)
 			if err != nil {
 				return nil, err
 			}
@@ -143,7 +147,7 @@ func (r *rule) scan(ctx context.Context, test *hiddenTest, o mining.Options) (fo
 		if err := miner.Begin(ctx, group); err != nil {
 			return nil, err
 		}
-		part, err := miner.Mine(ctx, group.ID, plan.Matrices(), 0, o.Progress)
+		part, err := miner.Mine(ctx, group.ID, plan.Matrices(), 0, r.progress("hide positives", number, plan.Groups()))
 		if err != nil {
 			return nil, err
 		}

@@ -166,13 +166,13 @@ func writeHidden(w io.Writer, t *tabwriter.Writer, r *compare.Report) error {
 		_, err := fmt.Fprintf(w, "\nhidden positives: %s\n", r.Unmeasured)
 		return err
 	}
-	fmt.Fprintf(w, "\nhidden positives: %d of %d queries that have two judged positives or more, in each of %d draws\n", r.HiddenPositives, r.MultiPositiveQueries,
+	fmt.Fprintf(w, "\nhidden positives: %d, of %d queries that have two judged positives or more, in each of %d draws\n", r.HiddenPositives, r.MultiPositiveQueries,
 		r.Rules[0].HiddenPositives.Draws)
-	fmt.Fprintf(t, "rule\ttaken in the top %d\tsd\t95 %% interval\ttaken first\tsd\t95 %% interval\t\n", r.Top)
+	fmt.Fprintf(t, "rule\ttaken in the top %d\tsd\t95 %% interval\ttaken first\tsd\t95 %% interval\tof negatives\t\n", r.Top)
 	for _, of := range r.Rules {
 		h := of.HiddenPositives
-		fmt.Fprintf(t, "%s\t%.1f %%\t%s\t%s\t%.1f %%\t%s\t%s\t\n", of.Rule, 100*h.TakenShare, shareText(h.TakenSD), intervalText(h.TakenInterval),
-			100*h.FirstShare, shareText(h.FirstSD), intervalText(h.FirstInterval))
+		fmt.Fprintf(t, "%s\t%.1f %%\t%s\t%s\t%.1f %%\t%s\t%s\t%s\t\n", of.Rule, 100*h.TakenShare, shareText(h.TakenSD), intervalText(h.TakenInterval),
+			100*h.FirstShare, shareText(h.FirstSD), intervalText(h.FirstInterval), shareText(h.OfNegatives))
 	}
 	return t.Flush()
 }

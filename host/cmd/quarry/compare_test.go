@@ -47,7 +47,7 @@ func TestCompare(t *testing.T) {
 		}
 	}
 	table := w.mustRun(t, compareLine+" --force --rules dual,perc=0.9")
-	for _, part := range []string{"5 pairs of split all, 4 queries, 8 documents", "perc=0.9", "hidden positives: 1 of 1 queries", "10 draws", "taken in the top 5", "written: out/c.json"} {
+	for _, part := range []string{"5 pairs of split all, 4 queries, 8 documents", "perc=0.9", "hidden positives: 1, of 1 queries", "10 draws", "taken in the top 5", "written: out/c.json"} {
 		if !strings.Contains(table, part) {
 			t.Errorf("the tables lack %q:\n%s", part, table)
 		}
