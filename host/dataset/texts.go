@@ -5,6 +5,8 @@ type Text struct {
 	ID    string `json:"_id"`
 	Title string `json:"title"` // may be empty
 	Text  string `json:"text"`
+
+	Source Source `json:"metadata,omitzero"`
 }
 
 // Texts are the texts of one side.

@@ -14,6 +14,8 @@ import (
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
+const readHint = "give a file that quarry mine wrote"
+
 // Read reads a negatives.jsonl file and checks each line. name is for errors.
 func Read(r io.Reader, name string) ([]Pair, error) {
 	var pairs []Pair
@@ -24,7 +26,7 @@ func Read(r io.Reader, name string) ([]Pair, error) {
 		d := json.NewDecoder(strings.NewReader(scanner.Text()))
 		d.DisallowUnknownFields()
 		bad := func(format string, args ...any) error {
-			return &dataset.Error{Path: name, Line: line, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: "give a file that quarry mine wrote"}
+			return &dataset.Error{Path: name, Line: line, Row: -1, Problem: fmt.Sprintf(format, args...), Hint: readHint}
 		}
 		if err := d.Decode(&p); err != nil {
 			return nil, bad("not a pair with negatives: %v", excerpt.Error(err))
@@ -68,7 +70,7 @@ func (p *Pair) unsound() string {
 func Load(path string) (_ []Pair, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, dataset.ReadError(path, err)
+		return nil, dataset.ReadError(path, err, readHint)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return Read(f, path)

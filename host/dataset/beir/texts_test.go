@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"unicode/utf8"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -249,5 +250,37 @@ func TestTextsThatAreNotWanted(t *testing.T) {
 		if _, err := (&textFile{f, name, ids}).OfIDs(map[string]bool{"b": true}); err == nil {
 			t.Errorf("%s: line 2 has another id by now, and is given", name)
 		}
+	}
+}
+
+// TestSource reads metadata as corpora have it. What has no source that is a string gives none, and is no error.
+func TestSource(t *testing.T) {
+	fsys := fstest.MapFS{
+		"corpus.jsonl": {Data: []byte(`{"_id":"d1","text":"","metadata":{"source":"page.md#1","other":[1]}}
+{"_id":"d2","text":"","metadata":{"source":7}}
+{"_id":"d3","text":"","metadata":"page.md#1"}
+{"_id":"d4","text":"","metadata":null}
+{"_id":"d5","text":""}
+`)}}
+	f := &folder{fsys: fsys, root: "folder"}
+	ids, err := f.readIDs("corpus.jsonl", textID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts, err := (&textFile{f, "corpus.jsonl", ids}).OfIDs(map[string]bool{"d1": true, "d2": true, "d3": true, "d4": true, "d5": true})
+	if err != nil || len(texts) != 5 {
+		t.Fatalf("%v %v", texts, err)
+	}
+	for id, text := range texts {
+		if want := map[string]string{"d1": "page.md#1"}[id]; text.Source.Place != want {
+			t.Errorf("%s: %q, expected %q", id, text.Source.Place, want)
+		}
+	}
+	again, err := json.Marshal(texts["d1"])
+	if want := `{"_id":"d1","title":"","text":"","metadata":{"source":"page.md#1"}}`; err != nil || string(again) != want {
+		t.Errorf("%s %v", again, err)
+	}
+	if plain, err := json.Marshal(texts["d5"]); err != nil || strings.Contains(string(plain), "metadata") {
+		t.Errorf("%s %v", plain, err)
 	}
 }
