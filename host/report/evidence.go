@@ -13,6 +13,8 @@ import (
 type Comparison struct {
 	Rules    []RuleEvidence `json:"rules"`
 	Training *Training      `json:"training,omitempty"`
+
+	Unmeasured string `json:"hidden_positives_unmeasured,omitempty"` // why no rule has HiddenPositives
 }
 
 // RuleEvidence is what a comparison found of one rule without training.
@@ -28,6 +30,8 @@ type HiddenPositives struct {
 	TakenShare float64 `json:"taken_share"` // of the hidden positives
 	FirstShare float64 `json:"first_share"` // of the hidden positives, taken as the first negative
 	Draws      int     `json:"draws"`
+
+	TakenInterval *[2]float64 `json:"taken_interval,omitempty"` // 95 %, of TakenShare
 }
 
 // Training is the table of models that were trained with each rule's negatives.

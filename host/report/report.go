@@ -65,6 +65,7 @@ type Report struct {
 	Scree       *Scree                  `json:"scree,omitempty"`
 	Figure      *Figure                 `json:"figure,omitempty"`
 	Rules       []RuleEvidence          `json:"rules,omitempty"`
+	Unmeasured  string                  `json:"unmeasured,omitempty"` // why no rule has hidden positives
 	Training    *Training               `json:"training,omitempty"`
 	Cases       []Case                  `json:"cases"`
 	LeftOut     []string                `json:"left_out"` // what the page does not show and why, in sentences
@@ -184,7 +185,7 @@ func (r *Report) compare(c *Comparison) {
 		r.leaveOut("Rules beside one another: no comparison was given. quarry compare makes one, and --compare takes it.")
 		return
 	}
-	r.Rules, r.Training = c.Rules, c.Training
+	r.Rules, r.Unmeasured, r.Training = c.Rules, c.Unmeasured, c.Training
 	if c.Training == nil {
 		r.leaveOut("Training: the comparison trained no model.")
 	}

@@ -5,6 +5,7 @@ import {h} from "./dom.js";
 // after is called with the picture.
 export function figure(label, caption, draw, after) {
   const box = h("div", {class: "picture"});
+  box.style.minHeight = draw(640).height + "px"; // so that what follows moves little once the picture is there
   let width = 0;
   const redraw = () => {
     const picture = plot({className: "chart", width, marginLeft: 56, marginBottom: 42, ...draw(width)});

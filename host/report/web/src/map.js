@@ -51,17 +51,17 @@ export function map(data, cases) {
     return {
       height: Math.max(320, Math.min(560, width * 0.62)), marginLeft: 60, x: axis(0), y: axis(1), grid: true,
       marks: [
-        dot(sample, {x: (p) => p.at[0], y: (p) => p.at[1], fill: "var(--sample)", r: 2.2, ariaLabel: "sample"}),
+        dot(sample, {x: (p) => p.at[0], y: (p) => p.at[1], fill: "var(--sample)", r: 2.2, className: "sample"}),
         query ? link(places.filter((p) => p !== query), {x1: x(query), y1: y(query), x2: x, y2: y, stroke: (p) => `var(--${p.kind})`, strokeOpacity: 0.6}) : null,
-        dot(of("negative"), {...common, fill: "var(--negative)", r: 9, ariaLabel: "negative"}),
+        dot(of("negative"), {...common, fill: "var(--negative)", r: 9, className: "negative"}),
         text(of("negative"), {x, y, text: (p) => String(p.rank), fill: "var(--page)", pointerEvents: "none", fontWeight: 700}),
-        dot(of("positive"), {...common, fill: "var(--positive)", symbol: "square", r: 9, ariaLabel: "positive"}),
-        dot(of("query"), {...common, fill: "var(--ink)", symbol: "diamond", r: 9, ariaLabel: "query"}),
+        dot(of("positive"), {...common, fill: "var(--positive)", symbol: "square", r: 9, className: "positive"}),
+        dot(of("query"), {...common, fill: "var(--ink)", symbol: "diamond", r: 9, className: "query"}),
       ],
     };
   }, (picture, box) => {
     tip.hidden = true;
-    const marks = (label) => [...(picture.querySelector(`g[aria-label="${label}"]`)?.children ?? [])];
+    const marks = (label) => [...(picture.querySelector("g." + label)?.children ?? [])];
     marks("sample").forEach((mark, i) => listen(box, mark, sample[i].id, sample[i].label ?? ""));
     if (!picked) return;
     for (const kind of ["query", "positive", "negative"]) {

@@ -3,19 +3,22 @@ import {barX, dot, lineY, rectY, ruleX, ruleY, text} from "@observablehq/plot";
 import {figure} from "./chart.js";
 import {count, fixed, h, inNumbers, share, table} from "./dom.js";
 
+// halo keeps a label readable on top of what is drawn.
+const halo = {stroke: "var(--page)", strokeWidth: 4, fill: "currentColor"};
+
 // distribution draws a histogram with its median. at, where it is given, is a value that means something.
 export function distribution(title, label, what, d, at) {
   const binned = d.counts.map((n, i) => ({from: d.first + i * d.width, to: d.first + (i + 1) * d.width, n}));
   const q = d.quantiles;
   const {element} = figure(`Histogram of ${label}: median ${fixed(q.median)}, from ${fixed(q.min)} to ${fixed(q.max)}`, null, () => ({
-    height: 240, marginTop: 28,
+    height: 250, marginTop: 44,
     x: {label, labelAnchor: "center", labelArrow: "none", ticks: 6}, y: {label: "negatives", grid: true, ticks: 5, tickFormat: "~s"},
     marks: [
       rectY(binned, {x1: "from", x2: "to", y: "n", fill: "var(--negative)", inset: 0.5}),
       ruleY([0]),
       at == null ? null : ruleX([at], {stroke: "currentColor", strokeDasharray: "2,3"}),
       ruleX([q.median], {stroke: "currentColor", strokeWidth: 1.5}),
-      text([q.median], {x: (v) => v, text: (v) => "median " + fixed(v), frameAnchor: "top", dy: -16}),
+      text([q.median], {x: (v) => v, text: (v) => "median " + fixed(v), frameAnchor: "top", dy: -8}),
     ],
   }));
   return h("div", {}, h("h3", {}, title), element, h("p", {class: "note"}, what),
@@ -27,6 +30,16 @@ export function distribution(title, label, what, d, at) {
     ], binned));
 }
 
+// decades is 1, 2 and 5 times the powers of ten that lie among the shares, in percent.
+function decades(components) {
+  const shares = components.map((c) => 100 * c.share), low = Math.min(...shares), high = Math.max(...shares);
+  const ticks = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+    ticks.push(...[1, 2, 5].map((times) => times * 10 ** power).filter((v) => low <= v && v <= high));
+  }
+  return ticks.length > 8 ? ticks.filter((v) => Number.isInteger(Math.log10(v))) : ticks;
+}
+
 // scree draws what each component keeps, and what the first ones keep together, with the chosen number of them.
 export function scree(s) {
   let sum = 0;
@@ -36,7 +49,7 @@ export function scree(s) {
   const x = {label: "component", labelAnchor: "center", labelArrow: "none", ticks: 6};
   const each = figure(`Scree curve: the first component keeps ${share(components[0].share)} of the variance, the last, ${chosen.k}, ${share(chosen.share)}`,
     "What each component keeps, on a logarithmic scale.", () => ({
-      height: 260, x: {...x, domain: [1, Math.max(chosen.k, 2)]}, y: {type: "log", label: "% of the variance", grid: true, ticks: 4, tickFormat: "~g"},
+      height: 260, x: {...x, domain: [1, Math.max(chosen.k, 2)]}, y: {type: "log", label: "% of the variance", grid: true, ticks: decades(shown), tickFormat: "~r"},
       marks: [lineY(shown, {x: "k", y: (c) => 100 * c.share, stroke: "var(--positive)", strokeWidth: 2}),
         shown.length <= 30 ? dot(shown, {x: "k", y: (c) => 100 * c.share, fill: "var(--positive)", r: 3}) : null],
     }));
@@ -65,36 +78,37 @@ export function scree(s) {
 const ruleColumn = {name: "rule", value: (r) => h("code", {}, r.rule)};
 
 // bars draws a share of each rule, with its value behind the bar.
-function bars(label, rules, value, fill, ticks) {
+function bars(label, rules, value, fill, interval) {
   return figure(label + " by rule", label + ".", () => ({
     height: 44 + 30 * rules.length, marginLeft: 96, marginRight: 56, y: {label: null, domain: rules.map((r) => r.rule), tickSize: 0},
-    x: {label: "%", grid: true, ticks: 5, zero: true},
+    x: {label: "%", labelArrow: "none", grid: true, ticks: 5, zero: true},
     marks: [
       barX(rules, {y: "rule", x: (r) => 100 * value(r), fill, insetTop: 3, insetBottom: 3}),
-      ticks ? dot(rules, {y: "rule", x: (r) => 100 * ticks(r), fill: "currentColor", r: 4}) : null,
-      text(rules, {y: "rule", x: (r) => 100 * value(r), text: (r) => share(value(r)), textAnchor: "start", dx: 6}),
+      interval ? ruleY(rules.filter(interval), {y: "rule", x1: (r) => 100 * interval(r)[0], x2: (r) => 100 * interval(r)[1], strokeWidth: 2}) : null,
+      text(rules, {y: "rule", x: (r) => 100 * (interval?.(r)?.[1] ?? value(r)), text: (r) => share(value(r)), textAnchor: "start", dx: 8, ...halo}),
       ruleX([0]),
     ],
   })).element;
 }
 
-export function rules(all) {
+export function rules(all, unmeasured) {
   const measured = all.filter((r) => r.hidden_positives);
   const hidden = (r, value) => (r.hidden_positives ? value(r.hidden_positives) : "not measured");
   return h("div", {},
     h("div", {class: "pair"}, bars("Pairs that get a negative", all, (r) => r.yield, "var(--positive)"),
       measured.length === 0 ? null
-        : bars("Hidden positives that the rule takes for negatives; the dot is those it takes first", measured, (r) => r.hidden_positives.taken_share, "var(--negative)",
-          (r) => r.hidden_positives.first_share)),
+        : bars("Hidden positives that are taken for negatives, with 95\u00a0% intervals where there are any", measured, (r) => r.hidden_positives.taken_share, "var(--negative)",
+          (r) => r.hidden_positives.taken_interval)),
     table("Rules on this data", [
       ruleColumn,
       {name: "pairs with a negative", value: (r) => share(r.yield), numeric: true},
       {name: "negatives", value: (r) => count(r.negatives), numeric: true},
       {name: "hidden positives taken", value: (r) => hidden(r, (p) => share(p.taken_share)), numeric: true},
+      {name: "95\u00a0%", value: (r) => hidden(r, (p) => (p.taken_interval ? p.taken_interval.map(share).join(" to ") : "")), numeric: true},
       {name: "taken first", value: (r) => hidden(r, (p) => share(p.first_share)), numeric: true},
       {name: "draws", value: (r) => hidden(r, (p) => count(p.draws)), numeric: true},
     ], all),
-    measured.length === 0 ? h("p", {class: "note"}, "How often a rule takes a relevant document cannot be measured on this data: it takes queries with several positives.") : null);
+    measured.length === 0 ? h("p", {class: "note"}, `How often a rule takes a relevant document was not measured${unmeasured ? ": " + unmeasured : "."}`) : null);
 }
 
 export function training(t) {
