@@ -12,6 +12,7 @@ LAMBDA := bin/versitygw bin/template.json bin/local/bootstrap
 PACKAGES := ./... ./testdata/demo ./testdata/bench/scan
 
 .PHONY: asm asm-check build demo report-web report-check test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny clean
+.PHONY: asm asm-check build demo test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny train-env clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
@@ -175,5 +176,15 @@ bench-peers: build $(BENCH_VENV)/ready ## quarry beside scikit-learn, FAISS, Num
 bench-tiny: ## all of bench-peers on a few small vectors, to see that it works
 	$(MAKE) bench-peers PEERS='--tiny --rounds 1'
 
+# The trainer has an environment of its own, since torch is large.
+TRAIN_VENV := .venv-train
+
+train-env: $(TRAIN_VENV)/ready ## the Python that quarry compare --train finds
+
+$(TRAIN_VENV)/ready: host/train/python/requirements.txt
+	$(PYTHON) -m venv $(TRAIN_VENV)
+	$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r host/train/python/requirements.txt
+	touch $@
+
 clean:
-	rm -rf bin $(VENV) $(BENCH_VENV)
+	rm -rf bin $(VENV) $(BENCH_VENV) $(TRAIN_VENV)
