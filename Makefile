@@ -11,8 +11,7 @@ LAMBDA := bin/versitygw bin/template.json bin/local/bootstrap
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo ./testdata/bench/scan
 
-.PHONY: asm asm-check build demo report-web report-check test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny clean
-.PHONY: asm asm-check build demo test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny train-env clean
+.PHONY: asm asm-check build demo report-web report-check test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny train-env clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
