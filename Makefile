@@ -11,7 +11,7 @@ LAMBDA := bin/versitygw bin/template.json bin/local/bootstrap
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo ./testdata/bench/scan
 
-.PHONY: asm asm-check build demo test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny clean
+.PHONY: asm asm-check build demo report-web report-check test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny train-env clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
@@ -127,6 +127,15 @@ asm: ## the kernels in assembly, by their generator
 asm-check: ## the kernels in assembly are what their generator gives
 	cd plugin/kernel/asm && go vet . && go run . -check
 
+# The libraries' versions and hashes are in package-lock.json. npm ci installs those and no others, and runs none of their scripts.
+WEB := cd host/report/web && npm ci --silent && go vet . && go run .
+
+report-web: ## the report's script and style sheet, bundled from their sources and libraries; it needs npm
+	$(WEB)
+
+report-check: ## the report's script and style sheet are what their sources and libraries give, to the byte; it needs npm
+	$(WEB) -check
+
 # cfn-lint looks past a function that is SAM's, so it has what SAM makes of it too.
 template-check: $(VENV)/ready bin/template.json ## the template of the deployment: lint, and what linters do not see
 	$(VENV)/bin/cfn-lint --non-zero-exit-code informational --regions us-east-1 eu-central-1 -- lambda/deploy/template.yaml bin/translated.json
@@ -166,5 +175,15 @@ bench-peers: build $(BENCH_VENV)/ready ## quarry beside scikit-learn, FAISS, Num
 bench-tiny: ## all of bench-peers on a few small vectors, to see that it works
 	$(MAKE) bench-peers PEERS='--tiny --rounds 1'
 
+# The trainer has an environment of its own, since torch is large.
+TRAIN_VENV := .venv-train
+
+train-env: $(TRAIN_VENV)/ready ## the Python that quarry compare --train finds
+
+$(TRAIN_VENV)/ready: host/train/python/requirements.txt
+	$(PYTHON) -m venv $(TRAIN_VENV)
+	$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r host/train/python/requirements.txt
+	touch $@
+
 clean:
-	rm -rf bin $(VENV) $(BENCH_VENV)
+	rm -rf bin $(VENV) $(BENCH_VENV) $(TRAIN_VENV)

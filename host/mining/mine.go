@@ -21,9 +21,18 @@ func Mine(ctx context.Context, data *dataset.Dataset, p *projection.Projection, 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, plan.Close(ctx)) }()
-	merge := plan.NewMerge()
-	for _, piece := range plan.Pieces() {
-		part, err := plan.MinePiece(ctx, piece)
+	part, err := plan.Mine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Result(part, plan.manifest, nil)
+}
+
+// Mine mines all pieces, and returns the part of all pairs and all documents.
+func (p *Plan) Mine(ctx context.Context) (*mine.Part, error) {
+	merge := p.NewMerge()
+	for _, piece := range p.Pieces() {
+		part, err := p.MinePiece(ctx, piece)
 		if err == nil {
 			err = merge.Add(part)
 		}
@@ -31,7 +40,7 @@ func Mine(ctx context.Context, data *dataset.Dataset, p *projection.Projection, 
 			return nil, err
 		}
 	}
-	return merge.Result()
+	return merge.Part()
 }
 
 // Merge collects the parts of a plan, in any order, and holds one merged part for each group of pairs.
@@ -65,45 +74,64 @@ func mergeParts(sum, part *mine.Part) (*mine.Part, error) {
 	return merged, nil
 }
 
-// Result turns the parts into the pairs' negatives. It fails where they do not cover all documents for every group.
-func (m *Merge) Result() (*negatives.Result, error) {
+// Part is the parts of all groups as one, of all pairs in their order. It fails where they do not cover all documents for every group.
+func (m *Merge) Part() (*mine.Part, error) {
 	p := m.plan
+	all := &mine.Part{}
 	for g, part := range m.merged {
 		if part == nil || part.Documents() != int64(p.Documents()) {
 			return nil, fmt.Errorf("%w: the parts of pairs %d to %d do not cover all %d documents", option.ErrOption, p.groups[g].first, p.groups[g].end-1, p.Documents())
 		}
+		all.Options, all.Ranges, all.Skipped = part.Options, part.Ranges, part.Skipped // each group has seen all documents
+		all.SQPD, all.Window, all.Found = append(all.SQPD, part.SQPD...), append(all.Window, part.Window...), append(all.Found, part.Found...)
+		all.InWindow, all.Candidates = append(all.InWindow, part.InWindow...), append(all.Candidates, part.Candidates...)
 	}
-	queries, documents, err := m.ids()
+	all.PairsID = p.pairsID(span{0, len(p.selection.pairs)})
+	return all, nil
+}
+
+// Result turns the parts into the pairs' negatives. It fails where they do not cover all documents for every group.
+func (m *Merge) Result() (*negatives.Result, error) {
+	part, err := m.Part()
+	if err != nil {
+		return nil, err
+	}
+	return m.plan.Result(part, m.plan.manifest, nil)
+}
+
+// Result turns a part of all pairs and all documents into the pairs' negatives. manifest is that of the result, without tallies and the
+// fingerprint of the negatives. edit, which may be nil, is given each pair, with its number, before it is counted.
+func (p *Plan) Result(part *mine.Part, manifest negatives.Manifest, edit func(i int, pair *negatives.Pair)) (*negatives.Result, error) {
+	queries, documents, err := p.ids(part)
 	if err != nil {
 		return nil, err
 	}
 	var pairs []negatives.Pair
-	for g, part := range m.merged {
-		for i, pair := range p.selection.pairs[p.groups[g].first:p.groups[g].end] {
-			pairs = append(pairs, negatives.OfPart(part, i, queries[pair.query], documents[pair.positive],
-				func(position int64) string { return documents[int(position)] }))
+	for i, rows := range p.selection.pairs {
+		pair := negatives.OfPart(part, i, queries[rows.query], documents[rows.positive], func(position int64) string { return documents[int(position)] })
+		if edit != nil {
+			edit(i, &pair)
 		}
+		pairs = append(pairs, pair)
 	}
 	known := p.tallies()
-	known.ZeroDocuments = m.merged[0].Skipped // each group has seen all documents
-	return negatives.NewResult(pairs, known, p.manifest)
+	known.ZeroDocuments = part.Skipped
+	return negatives.NewResult(pairs, known, manifest)
 }
 
-// ids finds the ids of everything that the result names, by row.
-func (m *Merge) ids() (queries, documents map[int]string, err error) {
+// ids finds the ids of everything that a result names, by row.
+func (p *Plan) ids(part *mine.Part) (queries, documents map[int]string, err error) {
 	wantedQueries, wantedDocuments := map[int]bool{}, map[int]bool{}
-	for _, p := range m.plan.selection.pairs {
-		wantedQueries[p.query], wantedDocuments[p.positive] = true, true
+	for _, pair := range p.selection.pairs {
+		wantedQueries[pair.query], wantedDocuments[pair.positive] = true, true
 	}
-	for _, part := range m.merged {
-		for _, found := range part.Found {
-			for _, n := range found {
-				wantedDocuments[int(n.Position)] = true
-			}
+	for _, found := range part.Found {
+		for _, n := range found {
+			wantedDocuments[int(n.Position)] = true
 		}
 	}
-	if queries, err = m.plan.data.Queries.OfRows(wantedQueries); err == nil {
-		documents, err = m.plan.data.Documents.OfRows(wantedDocuments)
+	if queries, err = p.data.Queries.OfRows(wantedQueries); err == nil {
+		documents, err = p.data.Documents.OfRows(wantedDocuments)
 	}
 	return queries, documents, err
 }

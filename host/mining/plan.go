@@ -121,7 +121,7 @@ func (p *Plan) dropZeros(ctx context.Context) error {
 	if p.options.Zero != option.ZeroSkip {
 		return nil
 	}
-	step := max(64, min(1<<12, transformBytes/(8*p.projection.Width()))) // pairs whose vectors are held at a time
+	step := p.rowsHeld() // pairs whose vectors are held at a time
 	done := p.options.Progress.Count("look for zero vectors", len(p.selection.pairs))
 	queries, positives := map[int]bool{}, map[int]bool{} // rows that are zero vectors
 	for first := 0; first < len(p.selection.pairs); first += step {

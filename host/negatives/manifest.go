@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/option"
@@ -43,6 +44,21 @@ type ManifestRule struct {
 	Floor *[2]float64 `json:"floor,omitempty"` // s(Q,D) lies above
 	Cap   *[2]float64 `json:"cap,omitempty"`   // s(Q,D) is at most
 	Eq6   bool        `json:"eq6"`
+
+	*ManifestSampling // of a sampler; nil for a rule that is a window alone
+}
+
+// ManifestSampling is what a sampler (package sampler) depends on beside the window, if it has one. A member that it does not use is not there.
+type ManifestSampling struct {
+	Sampler string         `json:"sampler"`          // its name; "ranks" or "sum" of what a rule, or several, give
+	Seed    *uint64        `json:"seed,omitempty"`   // of its draws
+	Ranks   *[2]int        `json:"ranks,omitempty"`  // the first and the last rank, from 1, that negatives are taken from
+	Random  *int           `json:"random,omitempty"` // of star: how many of the negatives of a pair are drawn from all documents
+	Batch   *int           `json:"batch,omitempty"`  // of in-batch: pairs in a batch
+	K1      *float64       `json:"k1,omitempty"`     // of bm25
+	B       *float64       `json:"b,omitempty"`      // of bm25
+	Tokens  string         `json:"tokens,omitempty"` // of bm25: how texts become terms
+	Of      []ManifestRule `json:"of,omitempty"`     // of a sum: its rules, in their order
 }
 
 // ManifestProjection names the projection, and what it was made with.
@@ -74,7 +90,7 @@ type ManifestPlugin struct {
 func NewManifest(rule mine.Rule, p *pca.Projection, fingerprint string) Manifest {
 	m := Manifest{
 		Format: ManifestFormat,
-		Rule:   newManifestRule(rule),
+		Rule:   NewManifestRule(rule),
 		Projection: ManifestProjection{SHA256: fingerprint, Normalize: p.Normalize, PCA: p.PCA, Components: p.Width(), Center: p.Center, FitOn: p.FitOn,
 			Seed: p.Seed},
 		Plugin: ManifestPlugin{ABI: abi.Version, SHA256: plugin.SHA256()},
@@ -86,6 +102,7 @@ func NewManifest(rule mine.Rule, p *pca.Projection, fingerprint string) Manifest
 }
 
 // CheckRule fails where the rule is not the one of its name.
+// A sampler's rule is no such rule.
 func (m *Manifest) CheckRule() error {
 	_, err := m.MineOptions()
 	return err
@@ -93,6 +110,10 @@ func (m *Manifest) CheckRule() error {
 
 // MineOptions are the options that an instance mines with. They fail where the rule is not the one of its name. Pairs are named by the caller.
 func (m *Manifest) MineOptions() (mine.Options, error) {
+	if m.Rule.ManifestSampling != nil {
+		return mine.Options{}, fmt.Errorf("%w: rule %s is a sampler's, which no instance mines with; those of one are %s", option.ErrOption,
+			excerpt.Quote(m.Rule.Name), strings.Join(mine.RuleNames(), ", "))
+	}
 	rule, err := mine.RuleOf(m.Rule.Name, bound(m.Rule.Floor), bound(m.Rule.Cap), m.Rule.Eq6)
 	err = excerpt.Error(err)
 	if mine.LookupRule(m.Rule.Name) == nil {
@@ -128,7 +149,8 @@ func (m *Manifest) Unmined() *Manifest {
 	return &own
 }
 
-func newManifestRule(r mine.Rule) ManifestRule {
+// NewManifestRule is a rule as a manifest has it.
+func NewManifestRule(r mine.Rule) ManifestRule {
 	return ManifestRule{Name: r.Name, Floor: newManifestBound(r.Floor), Cap: newManifestBound(r.Cap), Eq6: r.Eq6}
 }
 

@@ -18,6 +18,7 @@ type Pair struct {
 	DQPD       float64    `json:"d_q_pd"`    // cosine distance 1 - s(Q,PD), Eq. 5
 	Negatives  []Negative `json:"negatives"` // nearest to the query first
 	None       string     `json:"none,omitempty"`
+	Batch      int        `json:"batch,omitempty"`      // of in-batch negatives: the number, from 1, of the batch that the pair is in
 	InWindow   *int64     `json:"in_window,omitempty"`  // with Counts: documents in the rule's window
 	Candidates *int64     `json:"candidates,omitempty"` // with Counts: those that meet Eq. 6 too, where the rule has it
 }

@@ -64,6 +64,22 @@ func (o Outputs) Check() error {
 	return nil
 }
 
+// CheckAnew is Check for a run that keeps no parts. It fails, too, where an earlier run was cut short and left some beside the outputs.
+func (o Outputs) CheckAnew() error {
+	if err := checkpointBeside(o.Negatives).mayBegin(false, o.Force); err != nil {
+		return err
+	}
+	return o.Check()
+}
+
+// Save writes a result that was made without Run, and removes what an earlier run left, which Force replaces.
+func (o Outputs) Save(r *negatives.Result, p *projection.Projection) error {
+	if err := o.save(r, p, nil); err != nil {
+		return err
+	}
+	return checkpointBeside(o.Negatives).remove()
+}
+
 // save writes a result. All files are complete on disk before the first gets its name; the manifest gets its name last. What is not complete yet
 // is in the checkpoint's folder, where there is a checkpoint.
 func (o Outputs) save(r *negatives.Result, p *projection.Projection, c *checkpoint) (err error) {

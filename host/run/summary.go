@@ -30,8 +30,8 @@ type Quantiles struct {
 	Max    float64 `json:"max"`
 }
 
-// newQuantiles sorts the values. It returns nil where there are none.
-func newQuantiles(values []float64) *Quantiles {
+// NewQuantiles describes cosine distances, or what is made of them. It sorts the values, and returns nil where there are none.
+func NewQuantiles(values []float64) *Quantiles {
 	if len(values) == 0 {
 		return nil
 	}
@@ -65,7 +65,7 @@ func Summarize(data *dataset.Dataset, p *projection.Projection, r *negatives.Res
 			}
 		}
 	}
-	s.Distances["d_q_pd"], s.Distances["d_q_d"], s.Distances["d_pd_d"] = newQuantiles(dQPD), newQuantiles(dQD), newQuantiles(dPDD)
+	s.Distances["d_q_pd"], s.Distances["d_q_d"], s.Distances["d_pd_d"] = NewQuantiles(dQPD), NewQuantiles(dQD), NewQuantiles(dPDD)
 	s.Examples = examples(data, with)
 	return s
 }

@@ -43,12 +43,12 @@ func newEq6(s *Scanner) eq6 {
 
 // surely is 1 where Eq. 6 surely lets a document of the block through for the one positive of a query, by scores that are
 // there, -1 where it surely refuses it, and otherwise 0. Both scores may be off by the slack.
-func (e *eq6) surely(s screen, query, document int) int {
+func (e *eq6) surely(s *screen, query, document int) int {
 	if len(e.pair) == 0 || e.pair[query] < 0 {
 		return 0
 	}
 	at := document*s.run.n + query - s.run.first
-	switch margin := float64(s.scores[at]-e.near[at]) / unitSquare; {
+	switch margin := (float64(s.scores[at]) - float64(e.near[at])) / unitSquare; {
 	case margin > 2*s.slack:
 		return 1
 	case margin < -2*s.slack:
@@ -76,7 +76,7 @@ func (s *Scanner) dropEq6(first int64, document int, queries []int32) []int32 {
 	kept := queries[:0]
 	for _, i := range queries {
 		query := run.first + int(i)
-		if pair := e.pair[query]; e.surely(s.screen, query, document) < 0 && s.surelyInWindow(pair, s.screen.score(query, document)) {
+		if pair := e.pair[query]; e.surely(&s.screen, query, document) < 0 && s.surelyInWindow(pair, s.screen.score(query, document)) {
 			s.window[pair] = s.window[pair] || !s.excluded(query, first+int64(document))
 			continue
 		}

@@ -234,6 +234,22 @@ func TestScanEqualsBruteForce(t *testing.T) {
 	}
 }
 
+// TestOppositeVectors has a document that is the query, and a positive that is its opposite. In 501 equal columns, 16 bits round
+// the unit vectors up: the difference of the two approximate scores is more than 32 bits hold.
+func TestOppositeVectors(t *testing.T) {
+	ones, opposite := make([]float32, 501), make([]float32, 501)
+	for i := range ones {
+		ones[i], opposite[i] = 1, -1
+	}
+	rule, _ := NewRule("dual", nil)
+	pairs := Pairs{Width: len(ones), Queries: ones, Positives: opposite, Indices: Indices{PairQuery: []int64{0}, PairPositive: []int64{0}}}
+	pr := problem{pairs: pairs, options: Options{Rule: rule, Top: 1}, documents: ones, n: 1}
+	want := pr.bruteForce().Found
+	if got := pr.scan(t, rand.New(rand.NewPCG(1, 1))).Found; len(want[0]) != 1 || !slices.Equal(got[0], want[0]) {
+		t.Errorf("got %v, expected %v", got, want)
+	}
+}
+
 func TestRoundOutwards(t *testing.T) {
 	for _, x := range []float64{0, 1, 1 + 1e-12, -1 - 1e-12, 0.1, -0.1, 1e-60, -1e-60, math.Inf(1), math.Inf(-1)} {
 		down, up := roundDown(x), roundUp(x)

@@ -66,7 +66,7 @@ func (s *Scanner) seed(first int64, left []survivor) {
 // surelyWanted reports whether every pair of a query would take a document of the block as a negative, whose approximate
 // score is given.
 func (s *Scanner) surelyWanted(query, document int, score float64) bool {
-	if s.options.Rule.Eq6 && s.eq6.surely(s.screen, query, document) <= 0 {
+	if s.options.Rule.Eq6 && s.eq6.surely(&s.screen, query, document) <= 0 {
 		return false
 	}
 	for _, pair := range s.queryPairs[query] {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/projection"
@@ -19,6 +21,7 @@ import (
 // mineCommand is a command line of mine.
 type mineCommand struct {
 	mine    mineFlags
+	sampler samplerFlags
 	fit     fitFlags
 	compute computeFlags
 
@@ -38,6 +41,11 @@ on: the same manifest means the same negatives, on any machine, with any engine 
   quarry mine mydata --split all --top 20 --counts
   quarry mine mydata --projection projection.safetensors --rule capped -o capped.jsonl
   quarry mine mydata --memory 1GiB --resume                   # in bounded memory; the same command goes on where it was cut short
+  quarry mine mydata --rule perc --ranks 11-50 --seed 7       # a sample of those ranks
+  quarry mine mydata --rule dual+perc+random --seed 7         # the negatives of each rule
+  quarry mine mydata --rule bm25 -o bm25.jsonl
+  quarry mine mydata --rule topk --keep-scores scores.safetensors
+  quarry mine mydata --projection projection.safetensors --scores scores.safetensors --rule perc -o perc.jsonl  # without a scan
   quarry mine mydata --json | jq .tallies`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.data = args[0]
@@ -46,6 +54,7 @@ on: the same manifest means the same negatives, on any machine, with any engine 
 	}
 	flags := cmd.Flags()
 	c.mine.add(flags)
+	c.sampler.add(flags)
 	c.fit.add(flags)
 	c.compute.add(flags)
 	flags.StringVar(&c.projection, "projection", "", "projection file to use (default: fit one)")
@@ -68,7 +77,7 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	}
 	r.Mine.PartDocuments = c.partDocuments
 	fitAsMined(&r.Fit, &r.Mine)
-	if err := errors.Join(r.Mine.Validate(), r.Fit.Validate()); err != nil {
+	if err := errors.Join(c.validate(r.Mine), r.Fit.Validate()); err != nil {
 		return err
 	}
 	if err := c.checkOutputs(r.Outputs); err != nil {
@@ -86,7 +95,11 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 			return err
 		}
 	}
-	done, err := r.Do(cmd.Context(), data)
+	do := r.Do
+	if c.samples() {
+		do = func(ctx context.Context, data *dataset.Dataset) (*run.Done, error) { return c.sample(ctx, data, r) }
+	}
+	done, err := do(cmd.Context(), data)
 	if err != nil {
 		return err
 	}
@@ -105,6 +118,9 @@ func (c *mineCommand) run(flags *pflag.FlagSet) (r run.Run, err error) {
 	if r.Mine, err = c.mine.options(flags); err != nil {
 		return r, err
 	}
+	if err := c.checkSampler(flags); err != nil {
+		return r, err
+	}
 	if r.Fit, err = c.fit.options(flags); err != nil {
 		return r, err
 	}
@@ -112,13 +128,22 @@ func (c *mineCommand) run(flags *pflag.FlagSet) (r run.Run, err error) {
 		return r, err
 	}
 	r.Outputs, r.Resume = run.OutputsBeside(c.output, c.projection == "", c.force), c.resume
-	return r, checkDistinct(append(r.Outputs.Paths(), c.stats))
+	return r, checkDistinct(append(c.written(r.Outputs), c.stats))
 }
 
 // checkOutputs fails where an output may not be written, before there is work to lose.
 func (c *mineCommand) checkOutputs(outputs run.Outputs) error {
 	if !c.resume {
-		if err := outputs.Check(); err != nil {
+		check := outputs.Check
+		if c.samples() {
+			check = outputs.CheckAnew
+		}
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	if c.sampler.keepScores != "" {
+		if err := atomicfile.Check(c.sampler.keepScores, c.force); err != nil {
 			return err
 		}
 	}

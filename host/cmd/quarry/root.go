@@ -115,7 +115,8 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the summary as JSON")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no summary and no progress")
-	root.AddCommand(a.mineCommand(), a.fitCommand(), a.transformCommand(), a.exportCommand(), a.inspectCommand(), a.evalCommand(), a.auditCommand(), a.demoCommand(), a.jobCommand(), a.versionCommand())
+	root.AddCommand(a.mineCommand(), a.fitCommand(), a.transformCommand(), a.exportCommand(), a.reportCommand(), a.inspectCommand(), a.compareCommand(), a.auditCommand(),
+		a.evalCommand(), a.trainCommand(), a.demoCommand(), a.jobCommand(), a.versionCommand())
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "help" { // Cobra's own check prints a line about an unknown topic, and succeeds

@@ -15,10 +15,10 @@ import (
 func writeSummary(w io.Writer, s *run.Summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	c := s.Tallies
-	fmt.Fprintf(t, "mined\t%d pairs of split %s against %d documents, rule %s, %d components\n", c.Pairs, s.Split, c.Documents, s.Rule.Name, s.Projection.Components)
+	fmt.Fprintf(t, "mined\t%d pairs of split %s against %d documents, rule %s, %d components\n", c.Pairs, s.Split, c.Documents, ruleText(s.Rule), s.Projection.Components)
 	fmt.Fprintf(t, "negatives\t%d, for %d pairs (%.1f %%)\n", c.Negatives, c.WithNegatives, percent(c.WithNegatives, c.Pairs))
 	if c.NoneWindow > 0 {
-		fmt.Fprintf(t, "none\t%d pairs: no document in the rule's window%s\n", c.NoneWindow, emptyWindowNote(s.Rule))
+		fmt.Fprintf(t, "none\t%d pairs: %s\n", c.NoneWindow, emptyWindowNote(s.Rule))
 	}
 	if c.NoneEq6 > 0 {
 		fmt.Fprintf(t, "none\t%d pairs: every document in the window is nearer to the positive (Eq. 6)\n", c.NoneEq6)
@@ -57,12 +57,23 @@ func writeSummary(w io.Writer, s *run.Summary) error {
 	return err
 }
 
-// emptyWindowNote says what an empty window means where the rule's floor is s(Q,PD), as that of the paper's rule is.
-func emptyWindowNote(r negatives.ManifestRule) string {
-	if r.Floor != nil && *r.Floor == [2]float64{1, 0} {
-		return " (none is nearer to the query than the positive, Eq. 5)"
+// ruleText names a rule, with the ranks that its negatives are of.
+func ruleText(r negatives.ManifestRule) string {
+	if r.ManifestSampling != nil && r.Ranks != nil {
+		return fmt.Sprintf("%s, ranks %d-%d", r.Name, r.Ranks[0], r.Ranks[1])
 	}
-	return ""
+	return r.Name
+}
+
+// emptyWindowNote says why pairs have no negatives. Where the rule's floor is s(Q,PD), as that of the paper's rule is, that is Eq. 5.
+func emptyWindowNote(r negatives.ManifestRule) string {
+	switch {
+	case r.ManifestSampling != nil:
+		return "there was no document to take"
+	case r.Floor != nil && *r.Floor == [2]float64{1, 0}:
+		return "no document in the rule's window (none is nearer to the query than the positive, Eq. 5)"
+	}
+	return "no document in the rule's window"
 }
 
 func percent(n, of int) float64 { return 100 * float64(n) / float64(max(of, 1)) }

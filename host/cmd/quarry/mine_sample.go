@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/run"
+	"github.com/quarry-hn/quarry/host/sampler"
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/mine"
+)
+
+// samplerFlags are the parameters of samplers, and of what --rule takes beside a window rule.
+type samplerFlags struct {
+	ranks       string
+	randomShare float64
+	batch       int
+	k1, b       float64
+
+	keepScores, scores string
+	keep               int
+
+	options sampler.Options // once checkSampler has read the flags
+}
+
+func (f *samplerFlags) add(flags *pflag.FlagSet) {
+	rule := flags.Lookup("rule")
+	rule.Usage += "; or a sampler: " + samplersHelp() + "; or several rules, as dual+perc: up to --top negatives of each"
+	flags.StringVar(&f.ranks, "ranks", "", "for window rules: take negatives of these ranks alone, as 11-50: the first, or with --seed a sample")
+	flags.Float64Var(&f.randomShare, "random-share", sampler.DefaultRandomShare, "for --rule star: share of the negatives that is drawn from all documents")
+	flags.IntVar(&f.batch, "batch-size", sampler.DefaultBatch, "for --rule in-batch: pairs in a batch; a pair has the other positives as its negatives, whatever --top")
+	flags.Float64Var(&f.k1, "k1", sampler.DefaultK1, "for --rule bm25: how soon further occurrences of a word count for less")
+	flags.Float64Var(&f.b, "b", sampler.DefaultB, "for --rule bm25: how much a document's length counts, from 0 to 1")
+	flags.StringVar(&f.keepScores, "keep-scores", "", "file to keep the scores of the nearest documents in, of one scan: --scores applies rules to them")
+	flags.IntVar(&f.keep, "keep", sampler.DefaultKeep, "for --keep-scores: documents of each pair, the nearest to the query")
+	flags.StringVar(&f.scores, "scores", "", "file of --keep-scores, and --projection the one it was made with: window rules take documents out of it and scan nothing")
+}
+
+// samplersHelp says what each sampler takes, and where it is from.
+func samplersHelp() string {
+	var samplers []string
+	for _, d := range sampler.Samplers {
+		samplers = append(samplers, fmt.Sprintf("%s (%s: %s)", d.Name, d.Source, d.Help))
+	}
+	return strings.Join(samplers, ", ")
+}
+
+// samples reports whether package sampler does what the flags ask for.
+func (c *mineCommand) samples() bool {
+	f := &c.sampler
+	return sampler.Is(c.mine.rule) || f.ranks != "" || f.keepScores != "" || f.scores != ""
+}
+
+// checkSampler reads the flags of samplers. It fails where one is not for the rule that is asked for.
+func (c *mineCommand) checkSampler(flags *pflag.FlagSet) error {
+	f := &c.sampler
+	terms := strings.Split(c.mine.rule, "+")
+	for _, own := range []struct{ flag, rule string }{{"random-share", "star"}, {"batch-size", "in-batch"}, {"k1", "bm25"}, {"b", "bm25"}} {
+		if flags.Changed(own.flag) && !slices.Contains(terms, own.rule) {
+			return usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", own.flag, own.rule, excerpt.Text(c.mine.rule))}
+		}
+	}
+	switch {
+	case flags.Changed("ranks") && f.ranks == "":
+		return usageError{errors.New("--ranks is empty; it names a range, as 11-50")}
+	case flags.Changed("scores") && f.scores == "", flags.Changed("keep-scores") && f.keepScores == "":
+		return usageError{errors.New("--scores or --keep-scores is empty; each names a file")}
+	case flags.Changed("keep") && f.keepScores == "":
+		return usageError{errors.New("--keep is for --keep-scores, which is not given")}
+	case f.keep < 1 || f.keep > abi.MaxTop:
+		return usageError{fmt.Errorf("--keep is %d; it goes from 1 to %d", f.keep, abi.MaxTop)}
+	case f.scores != "" && f.keepScores != "":
+		return usageError{errors.New("--scores and --keep-scores: choose one")}
+	case f.scores != "" && c.projection == "":
+		return usageError{errors.New("--scores needs --projection: the one that the scores were made with")}
+	case !c.samples():
+		return nil
+	}
+	for _, p := range mine.RuleParameters() {
+		takes := func(term string) bool { return slices.Contains(rulesWith(p), term) }
+		if flags.Changed(p.Name) && !slices.ContainsFunc(terms, takes) {
+			return usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", p.Name, strings.Join(rulesWith(p), " or "), excerpt.Text(c.mine.rule))}
+		}
+	}
+	switch {
+	case c.resume:
+		return usageError{errors.New("--resume is for one window rule without --ranks and kept scores: nothing else keeps parts to go on from")}
+	case c.partDocuments != 0:
+		return usageError{errors.New("--part-documents is for one window rule without --ranks and kept scores: nothing else keeps parts")}
+	case flags.Changed("top") && c.mine.rule == "in-batch":
+		return usageError{errors.New("--top is not for --rule in-batch: --batch-size says how many negatives there are")}
+	}
+	if f.ranks != "" || slices.ContainsFunc(terms, sampler.Draws) {
+		// What the seed of a sampler draws has nothing to do with fitting, so it may be given beside a fitted projection.
+		c.fit.names = slices.DeleteFunc(c.fit.names, func(name string) bool { return name == "seed" })
+	}
+	f.options = sampler.Options{Seed: c.fit.seed, Sampled: flags.Changed("seed"), RandomShare: &f.randomShare, Batch: f.batch, K1: &f.k1, B: &f.b}
+	if f.batch == 0 {
+		return usageError{fmt.Errorf("--batch-size is 0; it goes from 2 to %d", sampler.MaxBatch)}
+	}
+	if f.ranks == "" {
+		return nil
+	}
+	r := &f.options.Ranks
+	if n, err := fmt.Sscanf(f.ranks, "%d-%d", &r.First, &r.Last); n != 2 || err != nil || r.String() != f.ranks || r.First < 1 {
+		return usageError{fmt.Errorf("--ranks is %s; it is a range of ranks from 1, as 11-50", excerpt.Quote(f.ranks))}
+	}
+	return nil
+}
+
+// validate reports all that is wrong with what to mine.
+func (c *mineCommand) validate(o mining.Options) error {
+	if c.samples() {
+		return c.sampler.options.Validate(o)
+	}
+	err := o.Validate()
+	if mine.LookupRule(o.Rule) == nil {
+		err = errors.Join(err, fmt.Errorf("  hint: samplers are %s; several rules are joined by +", strings.Join(sampler.Names(), ", ")))
+	}
+	return err
+}
+
+// sample makes a run of a sampler: it fits a projection where none is given, draws, and writes the outputs.
+func (c *mineCommand) sample(ctx context.Context, data *dataset.Dataset, r run.Run) (done *run.Done, err error) {
+	done = &run.Done{Projection: r.Projection, Parts: 1}
+	if done.Projection == nil {
+		before := r.Mine
+		before.Rule = mine.Rules[0].Name
+		if err := mining.CheckBeforeFit(data, r.Fit, before); err != nil {
+			return nil, err
+		}
+		if done.Projection, err = projection.Fit(ctx, data, r.Fit); err != nil {
+			return nil, err
+		}
+	}
+	o := c.sampler.options
+	if c.sampler.scores != "" {
+		if o.Scores, err = sampler.LoadScores(c.sampler.scores); err != nil {
+			return nil, err
+		}
+	}
+	if c.sampler.keepScores != "" {
+		if o.Scores, err = sampler.KeepScores(ctx, data, done.Projection, r.Mine, c.sampler.keep); err != nil {
+			return nil, err
+		}
+	}
+	if done.Result, err = sampler.Sample(ctx, data, done.Projection, r.Mine, o); err != nil {
+		return nil, err
+	}
+	if r.Summarize {
+		done.Summary = run.Summarize(data, done.Projection, done.Result, c.written(r.Outputs))
+	}
+	return done, c.save(r.Outputs, done, o.Scores)
+}
+
+// written lists the files that a run writes.
+func (c *mineCommand) written(outputs run.Outputs) []string {
+	if c.sampler.keepScores == "" {
+		return outputs.Paths()
+	}
+	return append(outputs.Paths(), c.sampler.keepScores)
+}
+
+// save writes the outputs, and then gives the file of kept scores its name.
+func (c *mineCommand) save(outputs run.Outputs, done *run.Done, scores *mine.Part) (err error) {
+	if c.sampler.keepScores == "" {
+		return outputs.Save(done.Result, done.Projection)
+	}
+	file, err := scores.Marshal()
+	if err != nil {
+		return err
+	}
+	kept, err := atomicfile.Create(c.sampler.keepScores, c.force, func(w io.Writer) error {
+		_, err := w.Write(file)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kept.Discard()) }()
+	if err := outputs.Save(done.Result, done.Projection); err != nil {
+		return err
+	}
+	return kept.Commit()
+}

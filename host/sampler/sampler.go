@@ -1,0 +1,201 @@
+// Package sampler gives pairs negatives by other rules than a window on s(Q,D): documents drawn at random, by BM25, out of a range of ranks,
+// or out of a batch; and the sums of rules.
+//
+// Input: a data set, a projection, and the name of a sampler with its parameters. Output: what mining gives (package negatives). The negatives
+// of a pair are sorted by their distance from the query, and are scored as a scan scores them. A shortfall is never filled: a pair may have
+// fewer negatives than were asked for. No document is a pair's negative twice, and none that is judged relevant to the query is one at all.
+// What is drawn depends on the seed and on the inputs, never on the number of threads. The command line's quarry mine calls it.
+package sampler
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/plugin/message"
+	"github.com/quarry-hn/quarry/plugin/mine"
+)
+
+// sampling is a run of a sampler.
+type sampling struct {
+	o          Options
+	mine       mining.Options
+	data       *dataset.Dataset
+	projection *projection.Projection
+
+	plan *mining.Plan // for what needs no scan; open while it is used
+	zero []int64      // documents that are zero vectors and left out
+}
+
+// Sample gives the pairs of a data set the negatives that a rule says. m are the options of mining: Rule is the rule as Validate takes it.
+func Sample(ctx context.Context, data *dataset.Dataset, p *projection.Projection, m mining.Options, o Options) (result *negatives.Result, err error) {
+	if err := o.Validate(m); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	if m.Top == 0 {
+		m.Top = message.DefaultTop
+	}
+	s := &sampling{o: o, mine: m, data: data, projection: p}
+	terms := termsOf(m.Rule)
+	parts := make([]*mine.Part, len(terms))
+	planned := m.Top
+	if o.Scores == nil {
+		// Each scan has a plan of its own, which is closed before the next is made: their memory is not taken at once.
+		if err := s.scans(ctx, terms, parts); err != nil {
+			return nil, err
+		}
+	} else {
+		planned = o.Scores.Top
+	}
+	if s.plan, err = s.newPlan(ctx, "topk", planned); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.plan.Close(ctx)) }()
+	if o.Scores != nil {
+		if err := s.checkScores(); err != nil {
+			return nil, err
+		}
+		if err := s.scans(ctx, terms, parts); err != nil {
+			return nil, err
+		}
+	}
+	if slices.ContainsFunc(terms, func(term string) bool { return slices.Contains(Names(), term) }) {
+		if s.zero, err = s.plan.ZeroDocuments(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s.result(ctx, terms, parts)
+}
+
+// scans fills in the parts of those terms that scans, or kept scores, give.
+func (s *sampling) scans(ctx context.Context, terms []string, parts []*mine.Part) (err error) {
+	for i, term := range terms {
+		if mine.LookupRule(term) != nil {
+			parts[i], err = s.window(ctx, term)
+		} else if term == star {
+			parts[i], err = s.nearest(ctx, "topk", StarPool)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// result draws what needs no scan, and puts the parts of all terms together.
+func (s *sampling) result(ctx context.Context, terms []string, parts []*mine.Part) (*negatives.Result, error) {
+	var edit func(int, *negatives.Pair)
+	for i, term := range terms {
+		var chosen [][]int64
+		var err error
+		switch term {
+		case random:
+			chosen = s.random()
+		case star:
+			chosen = s.star(parts[i])
+		case bm25:
+			chosen, err = s.bm25(ctx)
+		case inBatch:
+			batches := deal(s.plan.PairRows(), s.o.Batch, s.o.Seed)
+			chosen = s.others(batches)
+			edit = func(i int, p *negatives.Pair) { p.Batch = batches[i] + 1 }
+		default:
+			continue // a window rule, whose part is there
+		}
+		if err == nil {
+			parts[i], err = s.plan.Score(ctx, chosen)
+		}
+		if err != nil {
+			return nil, err
+		}
+		parts[i].Skipped = int64(len(s.zero))
+	}
+	manifest := s.plan.Manifest()
+	manifest.Rule, manifest.Top = s.manifestRule(terms), s.mine.Top
+	if terms[0] == inBatch {
+		manifest.Top = s.o.Batch - 1
+	}
+	sum := add(parts)
+	return s.plan.Result(sum, manifest, edit)
+}
+
+// newPlan plans a window rule.
+func (s *sampling) newPlan(ctx context.Context, rule string, top int) (*mining.Plan, error) {
+	o := s.mine
+	o.Rule, o.Top = rule, top
+	return mining.NewPlan(ctx, s.data, s.projection, o)
+}
+
+// nearest is the nearest documents by a window rule, from the first rank to that of last: out of the kept scores, or of a scan.
+func (s *sampling) nearest(ctx context.Context, rule string, last int) (*mine.Part, error) {
+	if s.o.Scores == nil {
+		return s.mined(ctx, rule, last)
+	}
+	window, err := mine.NewRule(rule, s.mine.Parameters)
+	if err != nil {
+		return nil, err
+	}
+	return applied(s.o.Scores, window, last)
+}
+
+// mined scans all documents by a window rule.
+func (s *sampling) mined(ctx context.Context, rule string, top int) (part *mine.Part, err error) {
+	plan, err := s.newPlan(ctx, rule, top)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, plan.Close(ctx)) }()
+	return plan.Mine(ctx)
+}
+
+// window is a window rule's negatives: the nearest of all ranks, or those of Options.Ranks.
+func (s *sampling) window(ctx context.Context, rule string) (*mine.Part, error) {
+	last := s.mine.Top
+	if s.o.Ranks.Last > 0 {
+		last = s.o.Ranks.Last
+	}
+	part, err := s.nearest(ctx, rule, last)
+	if err != nil || s.o.Ranks.Last == 0 {
+		return part, err
+	}
+	for i, found := range part.Found {
+		if len(found) == 0 {
+			continue
+		}
+		part.Found[i] = s.ranked(rule, i, found[min(s.o.Ranks.First-1, len(found)):])
+		part.Window[i] = len(part.Found[i]) > 0
+	}
+	return part, nil
+}
+
+// ranked takes pair i's negatives of those whose ranks are in the range: the first of them, or a sample.
+func (s *sampling) ranked(rule string, i int, found []mine.Negative) []mine.Negative {
+	if !s.o.Sampled {
+		return found[:min(s.mine.Top, len(found))]
+	}
+	drawn := draw(stream(s.o.Seed, "ranks "+rule, i), len(found), s.mine.Top)
+	sample := make([]mine.Negative, len(drawn))
+	for j, at := range drawn {
+		sample[j] = found[at]
+	}
+	return sample
+}
+
+// add puts the parts of a sum together: of each pair the negatives of all of them, each document once, the nearest first.
+func add(parts []*mine.Part) *mine.Part {
+	sum := parts[0]
+	for _, part := range parts[1:] {
+		for i, found := range part.Found {
+			sum.Found[i] = append(slices.Clone(sum.Found[i]), found...)
+			slices.SortFunc(sum.Found[i], mining.Nearer)
+			sum.Found[i] = slices.CompactFunc(sum.Found[i], func(a, b mine.Negative) bool { return a.Position == b.Position })
+			sum.Window[i] = sum.Window[i] || part.Window[i]
+		}
+	}
+	return sum
+}

@@ -1,0 +1,87 @@
+package sampler
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
+	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/mine"
+)
+
+// DefaultKeep is how many of the nearest documents of each pair KeepScores keeps where nothing is said.
+const DefaultKeep = 1000
+
+// KeepScores scans all documents once, and returns the scores of the n nearest to the query of each pair: s(Q,D) and s(PD,D). They are a part by
+// rule topk, whose bytes are a file (docs/ABI.md). With them in Options.Scores, Sample applies window rules without a scan.
+func KeepScores(ctx context.Context, data *dataset.Dataset, p *projection.Projection, m mining.Options, n int) (*mine.Part, error) {
+	if n < 1 || n > abi.MaxTop {
+		return nil, fmt.Errorf("%w: %d documents to keep; it goes from 1 to %d", option.ErrOption, n, abi.MaxTop)
+	}
+	s := &sampling{mine: m, data: data, projection: p}
+	return s.mined(ctx, "topk", n)
+}
+
+// LoadScores reads a file of what KeepScores returned.
+func LoadScores(path string) (*mine.Part, error) {
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return nil, dataset.ReadError(path, err, "make it with quarry mine --keep-scores")
+	}
+	part, err := mine.ParsePart(file)
+	if err == nil && (part.Rule.Name != "topk" || part.Rule.Floor != nil || part.Rule.Cap != nil || part.Rule.Eq6) {
+		err = fmt.Errorf("a part by rule %s, and scores are by topk", excerpt.Quote(part.Rule.Name))
+	}
+	if err != nil {
+		return nil, &dataset.Error{Path: path, Row: -1, Problem: "not kept scores: " + excerpt.Error(err).Error(), Hint: "make it with quarry mine --keep-scores", Err: err}
+	}
+	return part, nil
+}
+
+// checkScores fails where the kept scores are not those of the plan's pairs and documents.
+func (s *sampling) checkScores() error {
+	err := s.plan.CheckAll(s.o.Scores)
+	if pairs := len(s.plan.PairRows()); err == nil && len(s.o.Scores.SQPD) != pairs {
+		err = fmt.Errorf("they are of %d pairs; expected %d", len(s.o.Scores.SQPD), pairs)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: the kept scores are of another run: %w\n  hint: give the data, the projection and the options that they were kept with, or keep them again",
+			option.ErrOption, err)
+	}
+	return nil
+}
+
+// applied takes the negatives of a window rule out of kept scores: what a scan by the rule would find. It fails where the documents that were
+// kept for a pair do not settle that.
+func applied(scores *mine.Part, rule mine.Rule, top int) (*mine.Part, error) {
+	n := len(scores.SQPD)
+	part := &mine.Part{Ranges: scores.Ranges, Skipped: scores.Skipped, SQPD: scores.SQPD, Window: make([]bool, n), Found: make([][]mine.Negative, n)}
+	unsettled := 0
+	for i, kept := range scores.Found {
+		sQPD := scores.SQPD[i]
+		for _, d := range kept {
+			if rule.Floor != nil && d.SQD <= rule.Floor.At(sQPD) || rule.Cap != nil && d.SQD > rule.Cap.At(sQPD) {
+				continue
+			}
+			part.Window[i] = true
+			if len(part.Found[i]) < top && (!rule.Eq6 || d.SQD > d.SPDD) {
+				part.Found[i] = append(part.Found[i], d)
+			}
+		}
+		all := len(kept) < scores.Top // no document is left that was not kept
+		below := !all && rule.Floor != nil && kept[len(kept)-1].SQD <= rule.Floor.At(sQPD)
+		if len(part.Found[i]) < top && !all && !below {
+			unsettled++
+		}
+	}
+	if unsettled > 0 {
+		return nil, fmt.Errorf("%w: the %d documents that were kept for each pair do not settle rule %s for %d of %d pairs: others may follow"+
+			"\n  hint: keep more with --keep, or mine without kept scores", option.ErrOption, scores.Top, rule.Name, unsettled, n)
+	}
+	return part, nil
+}
