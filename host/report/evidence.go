@@ -55,7 +55,7 @@ type Interval struct {
 	High *float64 `json:"high"`
 }
 
-// LoadComparison reads the JSON that quarry compare prints, with --train or without; what several files hold is put together. What the page
+// LoadComparison reads the JSON that quarry compare writes, with --train or without; what several files hold is put together. What the page
 // does not show is passed over.
 func LoadComparison(paths ...string) (*Comparison, error) {
 	all := &Comparison{}
@@ -75,7 +75,7 @@ func LoadComparison(paths ...string) (*Comparison, error) {
 }
 
 func loadComparison(path string) (*Comparison, error) {
-	const from = "quarry compare --json"
+	const from = "quarry compare"
 	var table Training
 	if err := load(path, from, &table); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func loadComparison(path string) (*Comparison, error) {
 		return nil, err
 	}
 	if len(c.Rules) == 0 {
-		return nil, dataset.FileError(path, "give what "+from+" printed", "there are no rules in it")
+		return nil, dataset.FileError(path, "give the file that "+from+" wrote", "there are no rules in it")
 	}
 	for i, rule := range c.Rules {
 		bad := rule.Rule == "" || !isShare(rule.Yield) || rule.Negatives < 0
@@ -96,7 +96,7 @@ func loadComparison(path string) (*Comparison, error) {
 			bad = bad || !isShare(h.TakenShare) || !isShare(h.FirstShare) || h.Draws < 0
 		}
 		if bad {
-			return nil, dataset.FileError(path, "give what "+from+" printed", "rule %d, %s, is not sound: it needs a name, and shares from 0 to 1", i+1, excerpt.Quote(rule.Rule))
+			return nil, dataset.FileError(path, "give the file that "+from+" wrote", "rule %d, %s, is not sound: it needs a name, and shares from 0 to 1", i+1, excerpt.Quote(rule.Rule))
 		}
 	}
 	return &c, nil
@@ -148,7 +148,7 @@ func load(path, from string, into any) error {
 		return dataset.ReadError(path, err, "make it with "+from)
 	}
 	if err := json.Unmarshal(file, into); err != nil {
-		return dataset.FileError(path, "give what "+from+" printed", "not such JSON: %v", excerpt.Error(err))
+		return dataset.FileError(path, "give the file that "+from+" wrote", "not such JSON: %v", excerpt.Error(err))
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func TestReportRefuses(t *testing.T) {
 		{line: "report ./out/n.jsonl ./data -o -", code: exitUsage, says: []string{"--output", "./-"}},
 		{line: reportLine + " --projection ./out/other.safetensors", says: []string{"other.safetensors", "another projection"}},
 		{line: reportLine + " --projection ./out/missing", says: []string{"out/missing", "quarry fit"}},
-		{line: reportLine + " --compare ./out/compare.json", says: []string{"compare.json", "no rules", "quarry compare --json"}},
+		{line: reportLine + " --compare ./out/compare.json", says: []string{"compare.json", "no rules", "quarry compare"}},
 		{line: reportLine + " --audit ./out/audit.json", says: []string{"audit.json", "quarry audit --json"}},
 		{line: "report ./out/broken.jsonl ./data -o ./out/report.html", says: []string{"broken.jsonl, line 1", "query_id"}},
 		{line: "report ./out/changed.jsonl ./data -o ./out/report.html", says: []string{"changed.manifest.json", "not of the negatives in"}},

@@ -18,7 +18,7 @@ export function distribution(title, label, what, d, at) {
       ruleY([0]),
       at == null ? null : ruleX([at], {stroke: "currentColor", strokeDasharray: "2,3"}),
       ruleX([q.median], {stroke: "currentColor", strokeWidth: 1.5}),
-      text([q.median], {x: (v) => v, text: (v) => "median " + fixed(v), frameAnchor: "top", dy: -8}),
+      text([q.median], {x: (v) => v, text: (v) => "median " + fixed(v), frameAnchor: "top", dy: -14}),
     ],
   }));
   return h("div", {}, h("h3", {}, title), element, h("p", {class: "note"}, what),
@@ -49,7 +49,7 @@ export function scree(s) {
   const x = {label: "component", labelAnchor: "center", labelArrow: "none", ticks: 6};
   const each = figure(`Scree curve: the first component keeps ${share(components[0].share)} of the variance, the last, ${chosen.k}, ${share(chosen.share)}`,
     "What each component keeps, on a logarithmic scale.", () => ({
-      height: 260, x: {...x, domain: [1, Math.max(chosen.k, 2)]}, y: {type: "log", label: "% of the variance", grid: true, ticks: decades(shown), tickFormat: "~r"},
+      height: 260, x: {...x, domain: [1, Math.max(chosen.k, 2)]}, y: {type: "log", label: "% of the variance", grid: true, ticks: decades(shown), tickFormat: (v) => String(Number(v.toPrecision(1)))},
       marks: [lineY(shown, {x: "k", y: (c) => 100 * c.share, stroke: "var(--positive)", strokeWidth: 2}),
         shown.length <= 30 ? dot(shown, {x: "k", y: (c) => 100 * c.share, fill: "var(--positive)", r: 3}) : null],
     }));
