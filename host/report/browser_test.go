@@ -173,7 +173,7 @@ func checkNumbers(t *testing.T, p *opened, r *Report) {
 		fmt.Sprintf("%d negatives for %d of %d pairs, from %d documents", r.Tallies.Negatives, r.Tallies.WithNegatives, r.Tallies.Pairs, r.Tallies.Documents),
 		fmt.Sprintf("Quartiles: %s, %s, %s; from %s to %s; %d negatives.", fixed(q.Q25), fixed(q.Median), fixed(q.Q75), fixed(q.Min), fixed(q.Max), q.Count),
 		"12 components of 384 columns", percent(r.Rules[0].Yield), percent(r.Rules[0].HiddenPositives.TakenShare), percent(r.Rules[1].HiddenPositives.FirstShare),
-		fixed(r.Training.Rows[0].Mean), fixed(r.Training.Rows[0].High), r.NegativesID,
+		fixed(r.Training.Rows[0].MRR10.Mean), fixed(*r.Training.Rows[0].MRR10.High), r.NegativesID,
 	} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the page does not say %q", part)

@@ -36,28 +36,59 @@ type HiddenPositives struct {
 
 // Training is the table of models that were trained with each rule's negatives.
 type Training struct {
-	Trainee string      `json:"trainee,omitempty"`
-	Metric  string      `json:"metric"` // what Gain and Low and High are of, such as MRR@10
-	Rows    []TrainedBy `json:"rows"`
+	Trainee string      `json:"trainee"` // bi-encoder or cross-encoder
+	Seeds   int         `json:"seeds"`
+	Rows    []TrainedBy `json:"rules"`
 }
 
 // TrainedBy is a row of the table.
 type TrainedBy struct {
-	Rule string  `json:"rule"`
-	Runs int     `json:"runs"`
-	Mean float64 `json:"mean"`
-	Low  float64 `json:"low"` // of the interval
-	High float64 `json:"high"`
+	Rule  string   `json:"rule"`
+	Pairs string   `json:"pairs,omitempty"` // which pairs the model was trained on
+	MRR10 Interval `json:"mrr_10"`
 }
 
-// LoadComparison reads the JSON that quarry compare prints. What the page does not show is passed over.
-func LoadComparison(path string) (*Comparison, error) {
+// Interval is a mean over queries and seeds; Low and High are nil where there is no interval.
+type Interval struct {
+	Mean float64  `json:"mean"`
+	Low  *float64 `json:"low"`
+	High *float64 `json:"high"`
+}
+
+// LoadComparison reads the JSON that quarry compare writes, with --train or without; what several files hold is put together. What the page
+// does not show is passed over.
+func LoadComparison(paths ...string) (*Comparison, error) {
+	all := &Comparison{}
+	for _, path := range paths {
+		c, err := loadComparison(path)
+		if err != nil {
+			return nil, err
+		}
+		if len(c.Rules) > 0 {
+			all.Rules, all.Unmeasured = c.Rules, c.Unmeasured
+		}
+		if c.Training != nil {
+			all.Training = c.Training
+		}
+	}
+	return all, nil
+}
+
+func loadComparison(path string) (*Comparison, error) {
+	const from = "quarry compare"
+	var table Training
+	if err := load(path, from, &table); err != nil {
+		return nil, err
+	}
+	if table.Trainee != "" { // the file is a table of trained models alone
+		return &Comparison{Training: &table}, nil
+	}
 	var c Comparison
-	if err := load(path, "quarry compare --json", &c); err != nil {
+	if err := load(path, from, &c); err != nil {
 		return nil, err
 	}
 	if len(c.Rules) == 0 {
-		return nil, dataset.FileError(path, "give what quarry compare --json printed", "there are no rules in it")
+		return nil, dataset.FileError(path, "give the file that "+from+" wrote", "there are no rules in it")
 	}
 	for i, rule := range c.Rules {
 		bad := rule.Rule == "" || !isShare(rule.Yield) || rule.Negatives < 0
@@ -65,8 +96,7 @@ func LoadComparison(path string) (*Comparison, error) {
 			bad = bad || !isShare(h.TakenShare) || !isShare(h.FirstShare) || h.Draws < 0
 		}
 		if bad {
-			return nil, dataset.FileError(path, "give what quarry compare --json printed",
-				"rule %d, %s, is not sound: it needs a name, and shares from 0 to 1", i+1, excerpt.Quote(rule.Rule))
+			return nil, dataset.FileError(path, "give the file that "+from+" wrote", "rule %d, %s, is not sound: it needs a name, and shares from 0 to 1", i+1, excerpt.Quote(rule.Rule))
 		}
 	}
 	return &c, nil
@@ -91,18 +121,21 @@ type Suspicion struct {
 // LoadAudit reads the JSON that quarry audit prints.
 func LoadAudit(path string) (*Audit, error) {
 	var file struct {
-		Negatives []struct {
+		Findings []struct {
 			QueryID    string `json:"query_id"`
 			PositiveID string `json:"positive_id"`
 			ID         string `json:"id"`
 			Suspicion
-		} `json:"negatives"`
+		} `json:"findings"`
 	}
 	if err := load(path, "quarry audit --json", &file); err != nil {
 		return nil, err
 	}
+	if file.Findings == nil {
+		return nil, dataset.FileError(path, "give what quarry audit --json printed", "there are no findings in it")
+	}
 	a := &Audit{map[judged]Suspicion{}}
-	for _, n := range file.Negatives {
+	for _, n := range file.Findings {
 		a.scores[judged{n.QueryID, n.PositiveID, n.ID}] = n.Suspicion
 	}
 	return a, nil
@@ -115,7 +148,7 @@ func load(path, from string, into any) error {
 		return dataset.ReadError(path, err, "make it with "+from)
 	}
 	if err := json.Unmarshal(file, into); err != nil {
-		return dataset.FileError(path, "give what "+from+" printed", "not such JSON: %v", excerpt.Error(err))
+		return dataset.FileError(path, "give the file that "+from+" wrote", "not such JSON: %v", excerpt.Error(err))
 	}
 	return nil
 }

@@ -186,8 +186,11 @@ func (r *Report) compare(c *Comparison) {
 		return
 	}
 	r.Rules, r.Unmeasured, r.Training = c.Rules, c.Unmeasured, c.Training
+	if len(c.Rules) == 0 {
+		r.leaveOut("What the rules give without training: the comparison is of trained models alone.")
+	}
 	if c.Training == nil {
-		r.leaveOut("Training: the comparison trained no model.")
+		r.leaveOut("Training: the comparison trained no model. quarry compare --train does, and a second --compare takes it.")
 	}
 }
 

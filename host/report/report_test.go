@@ -47,7 +47,7 @@ func mined(t *testing.T) Input {
 			{Rule: "dual", Yield: 0.833, Negatives: 139, HiddenPositives: &HiddenPositives{TakenShare: 0.239, FirstShare: 0.125, Draws: 10, TakenInterval: &[2]float64{0.2, 0.28}}},
 			{Rule: "capped", Yield: 0.981, Negatives: 250, HiddenPositives: &HiddenPositives{TakenShare: 0.056, FirstShare: 0.011, Draws: 10}},
 		},
-		Training: &Training{Metric: "MRR@10", Trainee: "bi-encoder", Rows: []TrainedBy{{Rule: "dual", Runs: 3, Mean: 0.512, Low: 0.487, High: 0.537}}},
+		Training: &Training{Trainee: "bi-encoder", Seeds: 3, Rows: []TrainedBy{{Rule: "dual", Pairs: "all", MRR10: Interval{0.512, new(0.487), new(0.537)}}}},
 	}
 	for i, pair := range result.Pairs {
 		for _, n := range pair.Negatives {
@@ -221,7 +221,7 @@ func hostilePage() *Report {
 	return &Report{Format: Format, Data: all, Split: all, Top: 1, Rule: &negatives.ManifestRule{Name: all}, LeftOut: hostile,
 		Tallies: negatives.Tallies{Pairs: 1, WithNegatives: 1, Negatives: 1},
 		Scree:   &Scree{Variances: []float64{2, 1}, Total: 4, Columns: 3, PCA: all}, Figure: &Figure{Sample: []Point{{ID: all, Label: all, At: [2]float64{1, 1}}}},
-		Rules: []RuleEvidence{{Rule: all}}, Training: &Training{Metric: all, Trainee: all, Rows: []TrainedBy{{Rule: all}}},
+		Rules: []RuleEvidence{{Rule: all}}, Training: &Training{Trainee: all, Rows: []TrainedBy{{Rule: all, Pairs: all}}},
 		Cases: []Case{{Query: text, Positive: text, Negatives: []Negative{{Text: text, Rank: 1, Suspicion: &Suspicion{Score: 0.5, Reasons: hostile}}}}}}
 }
 
@@ -284,7 +284,7 @@ func TestEvidence(t *testing.T) {
 	if err != nil || len(c.Rules) != 2 || c.Rules[0].HiddenPositives.TakenShare != 0.25 || c.Rules[1].HiddenPositives != nil {
 		t.Errorf("%+v, %v", c, err)
 	}
-	put(`{"negatives": [{"query_id": "q", "positive_id": "p", "id": "n", "score": 0.75, "reasons": ["It is a copy."]}]}`)
+	put(`{"findings": [{"query_id": "q", "positive_id": "p", "id": "n", "score": 0.75, "reasons": ["It is a copy."]}]}`)
 	pair := negatives.Pair{QueryID: "q", PositiveID: "p"}
 	if a, err := LoadAudit(path); err != nil || a.of(&pair, "n").Score != 0.75 || a.of(&pair, "other") != nil {
 		t.Errorf("%+v, %v", a, err)
@@ -295,6 +295,18 @@ func TestEvidence(t *testing.T) {
 		if _, err := LoadComparison(path); !isInputError(err) {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+	table := filepath.Join(filepath.Dir(path), "table.json")
+	put(`{"rules": [{"rule": "dual", "yield": 1, "negatives": 9}]}`)
+	if err := os.WriteFile(table, []byte(`{"trainee": "bi-encoder", "seeds": 3, "rules": [{"rule": "none", "mrr_10": {"mean": 0.5, "low": null, "high": null}}]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := LoadComparison(path, table); err != nil || c.Rules[0].Negatives != 9 || c.Training.Rows[0].MRR10.Mean != 0.5 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	put(`{}`)
+	if _, err := LoadAudit(path); !isInputError(err) {
+		t.Error(err)
 	}
 	put("no JSON")
 	if _, err := LoadAudit(path); !isInputError(err) {

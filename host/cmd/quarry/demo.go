@@ -19,6 +19,7 @@ import (
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/report"
 	"github.com/quarry-hn/quarry/host/run"
 )
 
@@ -34,8 +35,8 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Mine a small example that comes with quarry, and show it", Args: cobra.NoArgs,
 		Long: `Mine the embedded example: short passages about cloud services, many of them near misses of one another. The command shows queries,
-positives and negatives side by side. It writes the example's folder and its negatives, so that the other commands can be tried on
-them.`,
+positives and negatives side by side. It writes the example's folder, its negatives and a page of them, report.html, so that the
+other commands can be tried on them.`,
 		Example: `  quarry demo
   quarry demo -o example && quarry export example/negatives.jsonl example/data -o triplets.jsonl`,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.do(a, cmd) },
@@ -74,7 +75,11 @@ func (c *demoCommand) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	written, err := c.write(p, result)
+	page, err := report.New(cmd.Context(), report.Input{Data: folder, Pairs: result.Pairs, Manifest: &result.Manifest, Projection: p}, report.Options{})
+	if err != nil {
+		return err
+	}
+	written, err := c.write(p, result, page)
 	if err != nil {
 		return err
 	}
@@ -88,14 +93,15 @@ func (c *demoCommand) do(a *app, cmd *cobra.Command) error {
 
 // write writes the example's folder and what was mined, all of it or nothing. A file that is there already with the
 // same bytes stays. It returns what the summary names as written.
-func (c *demoCommand) write(p *projection.Projection, result *negatives.Result) (written []string, err error) {
+func (c *demoCommand) write(p *projection.Projection, result *negatives.Result, page *report.Report) (written []string, err error) {
 	outputs := run.OutputsBeside(filepath.Join(c.output, "negatives.jsonl"), true, c.force)
 	data := filepath.Join(c.output, "data")
 	contents, err := exampleFiles(data)
 	if err != nil {
 		return nil, err
 	}
-	for path, write := range map[string]func(io.Writer) error{outputs.Projection: p.Write, outputs.Negatives: result.WriteNegatives, outputs.Manifest: result.Manifest.Write} {
+	for path, write := range map[string]func(io.Writer) error{outputs.Projection: p.Write, outputs.Negatives: result.WriteNegatives,
+		outputs.Manifest: result.Manifest.Write, c.page(): page.Write} {
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
 			return nil, err
@@ -115,8 +121,11 @@ func (c *demoCommand) write(p *projection.Projection, result *negatives.Result) 
 			return nil, err
 		}
 	}
-	return append(outputs.Paths(), data), group.Commit()
+	return append(outputs.Paths(), c.page(), data), group.Commit()
 }
+
+// page is the file of the report.
+func (c *demoCommand) page() string { return filepath.Join(c.output, "report.html") }
 
 // exampleFiles returns the content of the example's files, by the paths they get in a folder.
 func exampleFiles(folder string) (map[string][]byte, error) {
@@ -158,6 +167,7 @@ func (c *demoCommand) show(w io.Writer, s *run.Summary, result *negatives.Result
 	if err := writeSummary(w, s); err != nil {
 		return err
 	}
+	fmt.Fprintf(w, "look:    open %s in a browser\n", shellWord(c.page()))
 	_, err := fmt.Fprintf(w, "next:    quarry mine %s --projection %s --rule capped -o %s\n",
 		shellWord(filepath.Join(c.output, "data")), shellWord(filepath.Join(c.output, "projection.safetensors")), shellWord(filepath.Join(c.output, "capped.jsonl")))
 	return err

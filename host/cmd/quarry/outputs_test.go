@@ -150,8 +150,8 @@ func TestDemoTwice(t *testing.T) {
 	const line = "demo -o ./d --engine native"
 	first := w.mustRun(t, line)
 	want := w.tree(t)
-	if len(want) != 11 {
-		t.Errorf("demo wrote %d files, expected 4 of texts and judgements, 4 of vectors and 3 of results", len(want))
+	if len(want) != 12 {
+		t.Errorf("demo wrote %d files, expected 4 of texts and judgements, 4 of vectors and 4 of results", len(want))
 	}
 	lines := []string{"demo -o ./d --engine wasm --threads 1", line + " --force", line}
 	names := []string{"d/data/corpus.jsonl", "d/negatives.jsonl", "d/projection.safetensors"}

@@ -21,10 +21,11 @@ import (
 
 // reportCommand is a command line of report.
 type reportCommand struct {
-	negatives, data                    string
-	output, projection, compare, audit string
-	options                            report.Options
-	force                              bool
+	negatives, data           string
+	output, projection, audit string
+	compare                   []string
+	options                   report.Options
+	force                     bool
 }
 
 func (a *app) reportCommand() *cobra.Command {
@@ -47,7 +48,7 @@ The manifest and the projection that stand beside the negatives are taken along.
 	flags := cmd.Flags()
 	flags.StringVarP(&c.output, "output", "o", "report.html", "file to write")
 	flags.StringVar(&c.projection, "projection", "", "projection file that the negatives were mined with (default: projection.safetensors beside them, where it is theirs)")
-	flags.StringVar(&c.compare, "compare", "", "what quarry compare --json printed")
+	flags.StringArrayVar(&c.compare, "compare", nil, "file that quarry compare wrote; a second one takes what it wrote with --train")
 	flags.StringVar(&c.audit, "audit", "", "what quarry audit --json printed")
 	flags.IntVar(&c.options.Cases, "cases", report.DefaultCases, "pairs to show with their texts")
 	flags.BoolVar(&c.force, "force", false, "replace the output where it exists")
@@ -101,8 +102,8 @@ func (c *reportCommand) input() (in report.Input, err error) {
 	if in.Projection, err = c.projectionOf(in.Manifest, beside.Projection); err != nil {
 		return in, err
 	}
-	if c.compare != "" {
-		if in.Comparison, err = report.LoadComparison(c.compare); err != nil {
+	if len(c.compare) > 0 {
+		if in.Comparison, err = report.LoadComparison(c.compare...); err != nil {
 			return in, err
 		}
 	}

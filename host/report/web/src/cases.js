@@ -1,5 +1,5 @@
 // Cases to page through, to filter and to mark.
-import {count, fixed, h, share, shorten} from "./dom.js";
+import {count, fixed, h} from "./dom.js";
 import {marked, wordsOf} from "./words.js";
 
 const whole = (t) => (t.title ? t.title + " " : "") + t.text;
@@ -74,7 +74,7 @@ export function cases(all, marks, onMap) {
       h("input", {type: "radio", name: `mark-${i}-${n.rank}`, value, checked: marks.get(c.query.id, n.id) === value, onchange: () => marks.set(c.query.id, n.id, value)}), name);
     return h("section", {class: "document negative"}, h("h4", {}, h("span", {class: "label"}, `Negative ${n.rank}`), " ", h("code", {}, n.id)),
       facts([["distance to the query", fixed(n.d_q_d)], ["to the positive", fixed(n.d_pd_d)], ["s(Q,D) \u2212 s(Q,PD)", fixed(c.d_q_pd - n.d_q_d)]]),
-      n.score == null ? null : h("div", {class: "doubt"}, h("p", {}, `The audit gives it ${share(n.score)} to be relevant.`), h("ul", {}, (n.reasons ?? []).map((r) => h("li", {}, r)))),
+      n.score == null ? null : h("div", {class: "doubt"}, h("p", {}, `The audit\u2019s score: ${fixed(n.score)}, where 1 is surely relevant.`), h("ul", {}, (n.reasons ?? []).map((r) => h("li", {}, r)))),
       textOf(n, query, positive),
       h("fieldset", {}, h("legend", {}, `Negative ${n.rank} is`), radio("", "not marked"), radio("good", "a good negative"), radio("false", "a false negative")));
   }
@@ -110,6 +110,7 @@ function exportOf(marks, refresh) {
   marks.listeners.push(update);
   update();
   return h("section", {class: "export"}, h("h3", {}, "Your marks"), h("p", {}, said),
-    h("p", {class: "note"}, "They are saved as judgements in BEIR\u2019s layout. A false negative is relevant, with score 1. A good negative is not, with score 0."),
+    h("p", {class: "note"}, "They are saved as judgements in BEIR\u2019s layout. A false negative is relevant, with score 1. A good negative is not, with score 0. " +
+      "Put into the folder qrels of the data set, the file keeps quarry mine from taking a false negative again."),
     h("div", {class: "tools"}, save, clear), h("details", {}, h("summary", {}, "The file as text"), lines));
 }

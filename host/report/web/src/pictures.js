@@ -18,7 +18,7 @@ export function distribution(title, label, what, d, at) {
       ruleY([0]),
       at == null ? null : ruleX([at], {stroke: "currentColor", strokeDasharray: "2,3"}),
       ruleX([q.median], {stroke: "currentColor", strokeWidth: 1.5}),
-      text([q.median], {x: (v) => v, text: (v) => "median " + fixed(v), frameAnchor: "top", dy: -8}),
+      text([q.median], {x: (v) => v, text: (v) => "median " + fixed(v), frameAnchor: "top", dy: -14}),
     ],
   }));
   return h("div", {}, h("h3", {}, title), element, h("p", {class: "note"}, what),
@@ -49,7 +49,7 @@ export function scree(s) {
   const x = {label: "component", labelAnchor: "center", labelArrow: "none", ticks: 6};
   const each = figure(`Scree curve: the first component keeps ${share(components[0].share)} of the variance, the last, ${chosen.k}, ${share(chosen.share)}`,
     "What each component keeps, on a logarithmic scale.", () => ({
-      height: 260, x: {...x, domain: [1, Math.max(chosen.k, 2)]}, y: {type: "log", label: "% of the variance", grid: true, ticks: decades(shown), tickFormat: "~r"},
+      height: 260, x: {...x, domain: [1, Math.max(chosen.k, 2)]}, y: {type: "log", label: "% of the variance", grid: true, ticks: decades(shown), tickFormat: (v) => String(Number(v.toPrecision(1)))},
       marks: [lineY(shown, {x: "k", y: (c) => 100 * c.share, stroke: "var(--positive)", strokeWidth: 2}),
         shown.length <= 30 ? dot(shown, {x: "k", y: (c) => 100 * c.share, fill: "var(--positive)", r: 3}) : null],
     }));
@@ -75,8 +75,6 @@ export function scree(s) {
     ], some));
 }
 
-const ruleColumn = {name: "rule", value: (r) => h("code", {}, r.rule)};
-
 // bars draws a share of each rule, with its value behind the bar.
 function bars(label, rules, value, fill, interval) {
   return figure(label + " by rule", label + ".", () => ({
@@ -100,7 +98,7 @@ export function rules(all, unmeasured) {
         : bars("Hidden positives that are taken for negatives, with 95\u00a0% intervals where there are any", measured, (r) => r.hidden_positives.taken_share, "var(--negative)",
           (r) => r.hidden_positives.taken_interval)),
     table("Rules on this data", [
-      ruleColumn,
+      {name: "rule", value: (r) => h("code", {}, r.rule)},
       {name: "pairs with a negative", value: (r) => share(r.yield), numeric: true},
       {name: "negatives", value: (r) => count(r.negatives), numeric: true},
       {name: "hidden positives taken", value: (r) => hidden(r, (p) => share(p.taken_share)), numeric: true},
@@ -112,17 +110,18 @@ export function rules(all, unmeasured) {
 }
 
 export function training(t) {
-  const {element} = figure(`${t.metric} by rule, with intervals`, `${t.metric}, with intervals.`, () => ({
-    height: 44 + 30 * t.rows.length, marginLeft: 120, y: {label: null, domain: t.rows.map((r) => r.rule), tickSize: 0},
-    x: {label: t.metric, grid: true, ticks: 5, nice: true},
-    marks: [ruleY(t.rows, {y: "rule", x1: "low", x2: "high", stroke: "var(--positive)", strokeWidth: 2}),
-      dot(t.rows, {y: "rule", x: "mean", fill: "var(--positive)", r: 4})],
+  const name = (r) => (r.pairs && t.rules.some((other) => other !== r && other.rule === r.rule) ? `${r.rule}, ${r.pairs} pairs` : r.rule);
+  const {element} = figure("MRR@10 by rule, with intervals", "MRR@10, with 95\u00a0% intervals where there are any.", () => ({
+    height: 44 + 30 * t.rules.length, marginLeft: 150, y: {label: null, domain: t.rules.map(name), tickSize: 0},
+    x: {label: "MRR@10", labelArrow: "none", grid: true, ticks: 5, nice: true},
+    marks: [ruleY(t.rules.filter((r) => r.mrr_10.low != null), {y: name, x1: (r) => r.mrr_10.low, x2: (r) => r.mrr_10.high, stroke: "var(--positive)", strokeWidth: 2}),
+      dot(t.rules, {y: name, x: (r) => r.mrr_10.mean, fill: "var(--positive)", r: 4})],
   }));
-  return h("div", {}, element, table(`${t.metric} of ${t.trainee || "the trained model"}`, [
-    ruleColumn,
-    {name: t.metric, value: (r) => fixed(r.mean), numeric: true},
-    {name: "from", value: (r) => fixed(r.low), numeric: true},
-    {name: "to", value: (r) => fixed(r.high), numeric: true},
-    {name: "runs", value: (r) => count(r.runs), numeric: true},
-  ], t.rows));
+  const bound = (v) => (v == null ? "" : fixed(v));
+  return h("div", {}, element, table(`MRR@10 of a ${t.trainee}, ${count(t.seeds)} seeds`, [
+    {name: "rule", value: (r) => h("code", {}, name(r))},
+    {name: "MRR@10", value: (r) => fixed(r.mrr_10.mean), numeric: true},
+    {name: "from", value: (r) => bound(r.mrr_10.low), numeric: true},
+    {name: "to", value: (r) => bound(r.mrr_10.high), numeric: true},
+  ], t.rules));
 }
