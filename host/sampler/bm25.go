@@ -132,6 +132,16 @@ func (s *sampling) bm25(ctx context.Context) ([][]int64, error) {
 	})
 }
 
+// CheckTexts fails where a rule needs texts and the data set has none. Call it before a fit, which may be long.
+func CheckTexts(data *dataset.Dataset, rule string) error {
+	if !slices.Contains(termsOf(rule), bm25) {
+		return nil
+	}
+	_, documents := data.Documents.Texts.OfIDs(nil)
+	_, queries := data.Queries.Texts.OfIDs(nil)
+	return cmp.Or(documents, queries)
+}
+
 // indexRows is how many documents' texts are held at a time while they are indexed.
 const indexRows = 1 << 16
 

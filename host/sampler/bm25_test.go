@@ -2,10 +2,14 @@ package sampler
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"slices"
 	"testing"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/demo"
 )
 
 // TestBM25AsBM25S compares the ten best documents of the demo, for each query, with those of bm25s (Python), which testdata/oracle/bm25s_top.py
@@ -95,5 +99,29 @@ func TestBM25ByHand(t *testing.T) {
 	}
 	if got := x.search([]string{"the"}, 5, 0, 0, nil, scores); len(got) != 1 || got[0].score != math.Log(1+4.5/1.5) {
 		t.Errorf("without saturation: %v", got)
+	}
+}
+
+// TestCheckTexts: BM25, alone and in a sum, needs the texts of both sides; other rules need none.
+func TestCheckTexts(t *testing.T) {
+	missing := errors.New("there are no texts")
+	for _, side := range []func(*dataset.Dataset) *dataset.Side{
+		func(d *dataset.Dataset) *dataset.Side { return &d.Documents },
+		func(d *dataset.Dataset) *dataset.Side { return &d.Queries },
+	} {
+		data, err := demo.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer data.Close()
+		if err := CheckTexts(data, "dual+bm25"); err != nil {
+			t.Errorf("with texts: %v", err)
+		}
+		side(data).Texts = dataset.NoTexts{Err: missing}
+		for rule, want := range map[string]error{"bm25": missing, "dual+bm25": missing, "dual+random": nil} {
+			if err := CheckTexts(data, rule); !errors.Is(err, want) {
+				t.Errorf("%s without texts: %v; expected %v", rule, err, want)
+			}
+		}
 	}
 }

@@ -133,6 +133,9 @@ func (c *mineCommand) validate(o mining.Options) error {
 
 // sample makes a run of a sampler: it fits a projection where none is given, draws, and writes the outputs.
 func (c *mineCommand) sample(ctx context.Context, data *dataset.Dataset, r run.Run) (done *run.Done, err error) {
+	if err := sampler.CheckTexts(data, r.Mine.Rule); err != nil {
+		return nil, err
+	}
 	done = &run.Done{Projection: r.Projection, Parts: 1}
 	if done.Projection == nil {
 		before := r.Mine
