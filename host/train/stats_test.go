@@ -9,6 +9,9 @@ import (
 // TestIntervalsCover simulates comparisons whose true gain is known: seeds that differ, components of one to four queries that go
 // together, and noise. Each seed tests a quarter of the components, as Cut chooses them anew.
 func TestIntervalsCover(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it simulates thousands of runs")
+	}
 	t.Parallel()
 	const gain, rounds = 0.02, 1500
 	for _, row := range []struct {
