@@ -2,9 +2,6 @@ package compare
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -89,7 +86,7 @@ func newHiddenTest(data *dataset.Dataset, pairs []choice, o Options) *hiddenTest
 			}
 		}
 	}
-	t.data = withJudgements(data, o.Split, func(query, document string) bool { return tested[[2]string{query, document}] })
+	t.data = data.WithJudgements(o.Split, func(j dataset.Judgement) bool { return tested[[2]string{j.Query, j.Document}] })
 	for number := range o.Draws {
 		d := &draw{hidden: map[string]map[string]bool{}}
 		random := rand.New(rand.NewPCG(o.Seed, uint64(number)))
@@ -100,7 +97,7 @@ func newHiddenTest(data *dataset.Dataset, pairs []choice, o Options) *hiddenTest
 				d.hidden[query][of[i]] = true
 			}
 		}
-		d.data = withJudgements(t.data, o.Split, func(query, document string) bool { return !d.hides(query, document) })
+		d.data = t.data.WithJudgements(o.Split, func(j dataset.Judgement) bool { return !d.hides(j.Query, j.Document) })
 		t.draws = append(t.draws, d)
 	}
 	return t
@@ -121,29 +118,6 @@ func (t *hiddenTest) mostExcluded() (most int) {
 		most = max(most, len(of)+1) // and the one of the query's own id
 	}
 	return most
-}
-
-// withJudgements is a data set with those judgements of a split alone that keep says; other splits have all of theirs.
-// It reads the vectors and texts of the data set that it is made of.
-func withJudgements(data *dataset.Dataset, split string, keep func(query, document string) bool) *dataset.Dataset {
-	own := *data
-	own.Qrels = slices.Clone(data.Qrels)
-	for i, q := range own.Qrels {
-		if split != "all" && split != q.Split {
-			continue
-		}
-		left := &dataset.Qrels{Split: q.Split, Path: q.Path}
-		sum := sha256.New()
-		for _, j := range q.Judgements {
-			if keep(j.Query, j.Document) {
-				left.Judgements = append(left.Judgements, j)
-				fmt.Fprintf(sum, "%s\t%s\t%v\n", j.Query, j.Document, j.Score)
-			}
-		}
-		left.SHA256 = hex.EncodeToString(sum.Sum(nil))
-		own.Qrels[i] = left
-	}
-	return &own
 }
 
 // measure counts the hidden positives that a source takes.

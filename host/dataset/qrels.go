@@ -1,7 +1,10 @@
 package dataset
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
@@ -60,6 +63,29 @@ func (p *JudgedPairs) Add(to *Qrels, j Judgement) error {
 	p.first[pair] = judgedAt{to.Path, j.Line}
 	to.Judgements = append(to.Judgements, j)
 	return nil
+}
+
+// WithJudgements returns a data set that has, of a split ("all" for every one), those judgements alone that keep says, and
+// all of the other splits. It reads the ids, vectors and texts of the data set that it is made of, which stays the one to close.
+func (d *Dataset) WithJudgements(split string, keep func(Judgement) bool) *Dataset {
+	own := *d
+	own.Qrels = slices.Clone(d.Qrels)
+	for i, q := range own.Qrels {
+		if split != "all" && split != q.Split {
+			continue
+		}
+		left := &Qrels{Split: q.Split, Path: q.Path}
+		sum := sha256.New()
+		for _, j := range q.Judgements {
+			if keep(j) {
+				left.Judgements = append(left.Judgements, j)
+				fmt.Fprintf(sum, "%s\t%s\t%v\n", j.Query, j.Document, j.Score)
+			}
+		}
+		left.SHA256 = hex.EncodeToString(sum.Sum(nil))
+		own.Qrels[i] = left
+	}
+	return &own
 }
 
 // compareSplits puts train first, then names in their order.

@@ -17,7 +17,7 @@ type Compute struct {
 	Engine engine.Engine
 	// Threads is the number of goroutines, and of plugin instances. 0 means all cores.
 	Threads int
-	// BlockRows is how many rows go to the plugin in one call. 0 means as many as take the engine about 10 ms. The context is looked at
+	// BlockRows is how many rows go to the plugin in one call. 0 means as many as take the engine about 50 ms. The context is looked at
 	// between calls.
 	BlockRows int
 	// PartDocuments is how many documents are mined for one part. 0 means as many as take about half a minute.

@@ -75,7 +75,7 @@ func calibrate(ctx context.Context, dir, output string, draws int, seed uint64) 
 	var examples []example
 	for draw := range draws {
 		hidden := hide(positivesOf(data), rand.New(rand.NewPCG(seed, uint64(draw+1))))
-		visible := without(data, hidden)
+		visible := data.WithJudgements("all", func(j dataset.Judgement) bool { return !hidden[[2]string{j.Query, j.Document}] })
 		for _, rule := range mine.RuleNames() {
 			mined, err := mining.Mine(ctx, visible, p, mining.Options{Split: "all", Rule: rule, Compute: mining.Compute{Engine: e}})
 			if err != nil {
@@ -173,18 +173,6 @@ func hide(positives map[string][]string, random *rand.Rand) map[[2]string]bool {
 		}
 	}
 	return hidden
-}
-
-// without is the data set as if the hidden positives had not been judged.
-func without(data *dataset.Dataset, hidden map[[2]string]bool) *dataset.Dataset {
-	visible := *data
-	visible.Qrels = nil
-	for _, split := range data.Qrels {
-		rest := *split
-		rest.Judgements = slices.DeleteFunc(slices.Clone(split.Judgements), func(j dataset.Judgement) bool { return hidden[[2]string{j.Query, j.Document}] })
-		visible.Qrels = append(visible.Qrels, &rest)
-	}
-	return &visible
 }
 
 // examplesOf audits pairs and returns the negatives of queries that have a hidden positive, each query's document once.
