@@ -1,7 +1,6 @@
 package mining
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -92,9 +91,15 @@ func (p *Plan) Score(ctx context.Context, chosen [][]int64) (part *mine.Part, er
 	return part, err
 }
 
-// Nearer orders documents as a result does: by s(Q,D), the greatest first, and by position where that is the same.
+// Nearer orders documents as a result does, for slices.SortFunc.
 func Nearer(a, b mine.Negative) int {
-	return cmp.Or(cmp.Compare(b.SQD, a.SQD), cmp.Compare(a.Position, b.Position))
+	switch {
+	case a.Before(b):
+		return -1
+	case b.Before(a):
+		return 1
+	}
+	return 0
 }
 
 // score scores the documents of pairs first to end-1.

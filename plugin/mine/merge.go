@@ -47,7 +47,7 @@ func Merge(a, b *Part) (*Part, error) {
 func mergeFound(a, b []Negative, top int) []Negative {
 	m := make([]Negative, 0, min(len(a)+len(b), top))
 	for len(m) < top && len(a)+len(b) > 0 {
-		if len(b) == 0 || len(a) > 0 && a[0].before(b[0]) {
+		if len(b) == 0 || len(a) > 0 && a[0].Before(b[0]) {
 			m, a = append(m, a[0]), a[1:]
 		} else {
 			m, b = append(m, b[0]), b[1:]

@@ -158,7 +158,7 @@ func (t *partTensors) negatives(i int, p *Part, covered ranges) ([]Negative, err
 	for j := t.offsets[i]; j < t.offsets[i+1]; j++ {
 		next := Negative{t.position[j], t.sQD[j], t.sPDD[j]}
 		sound := covered.contains(next.Position) && next.SQD-next.SQD == 0 && next.SPDD-next.SPDD == 0 && p.Window[i]
-		inOrder := len(found) == 0 || found[len(found)-1].before(next)
+		inOrder := len(found) == 0 || found[len(found)-1].Before(next)
 		if !sound || !inOrder || len(found) == p.Top {
 			return nil, abi.Errorf(abi.BadMessage, "pair %d has a negative out of order, out of the ranges, not finite or past the top %d", i, p.Top).
 				At(partPosition, int(j))

@@ -20,8 +20,8 @@ type Negative struct {
 	SQD, SPDD float64 // s(Q,D) and s(PD,D)
 }
 
-// before reports whether n ranks before o. The order is s(Q,D) descending, then position ascending.
-func (n Negative) before(o Negative) bool {
+// Before reports whether n ranks before o. The order is s(Q,D) descending, then position ascending.
+func (n Negative) Before(o Negative) bool {
 	return n.SQD > o.SQD || n.SQD == o.SQD && n.Position < o.Position
 }
 

@@ -204,19 +204,27 @@ func (s *Scanner) scanBlock(first int64, documents []float32, norms []float64) {
 	}
 }
 
-// decideLeft decides on the survivors, for each query best first: the bound that one document raises rules others out.
+// decideLeft decides on the survivors: on all of them where all is counted, and otherwise for each query best first, since the
+// bound that one document raises rules others out.
 func (s *Scanner) decideLeft(first int64, documents []float32, norms []float64) {
+	decide := func(query int, document uint16) {
+		i := int(document)
+		s.decide(query, first+int64(i), s.row(documents, i), norms[i])
+	}
 	for query, left := range s.screen.survivors() {
-		for len(left) > 0 {
-			i, score := 0, float32(math.Inf(1))
-			if !s.options.Counts { // otherwise all are decided on, in any order
-				i, score = s.screen.best(query, left)
+		if s.options.Counts {
+			for _, document := range left {
+				decide(query, document)
 			}
+			continue
+		}
+		for len(left) > 0 {
+			i, score := s.screen.best(query, left)
 			if score < s.screen.low[query] {
 				break
 			}
-			if document := int(left[i]); score <= s.screen.high[query] || s.options.Counts {
-				s.decide(query, first+int64(document), s.row(documents, document), norms[document])
+			if score <= s.screen.high[query] {
+				decide(query, left[i])
 			}
 			left[i] = left[len(left)-1]
 			left = left[:len(left)-1]
@@ -243,7 +251,7 @@ func (s *Scanner) decide(query int, position int64, document []float32, norm flo
 		new := Negative{Position: position, SQD: sQD}
 		found := s.found[pair]
 		full := len(found) == s.options.Top
-		enters := !full || new.before(found[len(found)-1])
+		enters := !full || new.Before(found[len(found)-1])
 		if !enters && !s.options.Counts {
 			continue
 		}
@@ -265,7 +273,7 @@ func (s *Scanner) decide(query int, position int64, document []float32, norm flo
 			found = append(found, new)
 		}
 		at := len(found) - 1
-		for ; at > 0 && new.before(found[at-1]); at-- {
+		for ; at > 0 && new.Before(found[at-1]); at-- {
 			found[at] = found[at-1]
 		}
 		found[at] = new
