@@ -37,40 +37,36 @@ func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 		return nil, err
 	}
 	positivesOf := map[string][]int{} // document rows, by query id
-	for _, q := range data.Qrels {
-		for _, j := range q.Judgements {
-			if row, ok := documents[j.Document]; ok && j.Score > 0 {
-				positivesOf[j.Query] = append(positivesOf[j.Query], row)
-			}
+	for _, j := range dataset.Judged(data.Qrels) {
+		if row, ok := documents[j.Document]; ok && j.Score > 0 {
+			positivesOf[j.Query] = append(positivesOf[j.Query], row)
 		}
 	}
 	s := &selection{path: splits[0].Path, exclude: map[int][]int64{}}
 	if o.Positives == PositivesAll {
 		s.together = map[int][]int{}
 	}
-	for _, q := range splits {
-		for _, j := range q.Judgements {
-			if j.Score <= 0 {
-				continue
+	for q, j := range dataset.Judged(splits) {
+		if j.Score <= 0 {
+			continue
+		}
+		query, okQuery := queries[j.Query]
+		positive, okPositive := documents[j.Document]
+		if !okQuery || !okPositive {
+			if o.Missing == MissingError {
+				return nil, missingError(data, q, j, okQuery)
 			}
-			query, okQuery := queries[j.Query]
-			positive, okPositive := documents[j.Document]
-			if !okQuery || !okPositive {
-				if o.Missing == MissingError {
-					return nil, missingError(data, q, j, okQuery)
-				}
-				s.missing++
-				continue
-			}
-			s.pairs = append(s.pairs, rowPair{query, positive})
-			if _, seen := s.exclude[query]; seen {
-				continue
-			}
-			self, isDocument := documents[j.Query]
-			s.exclude[query] = exclusions(positivesOf[j.Query], self, isDocument && o.Self == SelfExclude)
-			if s.together != nil {
-				s.together[query] = positivesOf[j.Query]
-			}
+			s.missing++
+			continue
+		}
+		s.pairs = append(s.pairs, rowPair{query, positive})
+		if _, seen := s.exclude[query]; seen {
+			continue
+		}
+		self, isDocument := documents[j.Query]
+		s.exclude[query] = exclusions(positivesOf[j.Query], self, isDocument && o.Self == SelfExclude)
+		if s.together != nil {
+			s.together[query] = positivesOf[j.Query]
 		}
 	}
 	if len(s.pairs) == 0 {

@@ -106,11 +106,9 @@ func calibrate(ctx context.Context, dir, output string, draws int, seed uint64) 
 // positivesOf are the positives of each query.
 func positivesOf(data *dataset.Dataset) map[string][]string {
 	positives := map[string][]string{}
-	for _, split := range data.Qrels {
-		for _, j := range split.Judgements {
-			if j.Score > 0 {
-				positives[j.Query] = append(positives[j.Query], j.Document)
-			}
+	for _, j := range dataset.Judged(data.Qrels) {
+		if j.Score > 0 {
+			positives[j.Query] = append(positives[j.Query], j.Document)
 		}
 	}
 	return positives

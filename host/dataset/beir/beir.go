@@ -18,6 +18,7 @@ import (
 	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
 	"github.com/quarry-hn/quarry/host/dataset/npy"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
@@ -82,6 +83,11 @@ type folder struct {
 
 // path is what messages call a file of the folder.
 func (f *folder) path(name string) string { return filepath.Join(f.root, filepath.FromSlash(name)) }
+
+// file is a text file of the folder.
+func (f *folder) file(name string) lines.File {
+	return lines.File{FS: f.fsys, Name: name, Path: f.path(name)}
+}
 
 // existing returns those of the names that are there.
 func (f *folder) existing(names ...string) (found []string) {

@@ -2,16 +2,14 @@ package beir
 
 import (
 	"io/fs"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
-	"github.com/quarry-hn/quarry/host/internal/excerpt"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
 )
 
-// readQrels reads all files of qrels/, in the order of their names. A pair given twice, in whichever files, is an
-// error.
+// readQrels reads all files of qrels/, in the order of their names. A pair that has two scores, in whichever files, is
+// an error.
 func (f *folder) readQrels() (qrels []*dataset.Qrels, err error) {
 	entries, err := fs.ReadDir(f.fsys, "qrels")
 	if err != nil {
@@ -25,10 +23,14 @@ func (f *folder) readQrels() (qrels []*dataset.Qrels, err error) {
 		}
 		name := "qrels/" + entry.Name()
 		q := &dataset.Qrels{Split: split, Path: f.path(name)}
-		q.SHA256, err = f.readLines(name, func(l *lineReader, line []byte) error {
-			j, header, err := parseJudgement(l, string(line))
-			if err != nil || header {
-				return err
+		var columns dataset.JudgementLines
+		q.SHA256, err = f.file(name).Read(func(l *lines.Reader, line []byte) error {
+			j, named, problem := columns.Parse(string(line), l.Number)
+			switch {
+			case problem != "":
+				return l.Errorf(dataset.JudgementHint, "%s", problem)
+			case named:
+				return nil
 			}
 			return judged.Add(q, j)
 		})
@@ -41,27 +43,4 @@ func (f *folder) readQrels() (qrels []*dataset.Qrels, err error) {
 		return nil, dataset.FileError(f.path("qrels"), qrelsHint, "there is no .tsv file")
 	}
 	return qrels, nil
-}
-
-// scoreHeadings are what a header calls the third column.
-var scoreHeadings = []string{"score", "relevance", "rel", "label"}
-
-// parseJudgement reads a line; the first may be a header.
-func parseJudgement(l *lineReader, line string) (j dataset.Judgement, header bool, err error) {
-	const hint = "a line is query-id, corpus-id and score, separated by tabs"
-	fields := strings.Split(line, "\t")
-	if len(fields) != 3 {
-		return j, false, l.errorf(hint, "%d fields separated by tabs; expected 3", len(fields))
-	}
-	score, err := strconv.ParseFloat(strings.TrimSpace(fields[2]), 64)
-	if err != nil || score-score != 0 {
-		if l.line == 1 && slices.Contains(scoreHeadings, strings.ToLower(strings.TrimSpace(fields[2]))) {
-			return j, true, nil
-		}
-		return j, false, l.errorf(hint, "score %s is not a number", excerpt.Quote(fields[2]))
-	}
-	if fields[0] == "" || fields[1] == "" {
-		return j, false, l.errorf(hint, "an id is empty")
-	}
-	return dataset.Judgement{Query: fields[0], Document: fields[1], Score: score, Line: l.line}, false, nil
 }

@@ -1,22 +1,22 @@
 package beir
 
 import (
-	"encoding/json"
 	"errors"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // readIDs reads the ids of a file; id gives that of a line. A file without ids is an error.
-func (f *folder) readIDs(name string, id func(l *lineReader, line []byte) ([]byte, error)) (*dataset.StoredIDs, error) {
+func (f *folder) readIDs(name string, id func(l *lines.Reader, line []byte) ([]byte, error)) (*dataset.StoredIDs, error) {
 	ids, err := dataset.NewIDs(f.path(name), func(each func(int, []byte) error) (string, error) {
-		return f.readLines(name, func(l *lineReader, line []byte) error {
+		return f.file(name).Read(func(l *lines.Reader, line []byte) error {
 			id, err := id(l, line)
 			if err != nil {
 				return err
 			}
-			return each(l.line, id)
+			return each(l.Number, id)
 		})
 	})
 	if err == nil && ids.Len() == 0 {
@@ -27,17 +27,31 @@ func (f *folder) readIDs(name string, id func(l *lineReader, line []byte) ([]byt
 
 // textID is the id of a line of a corpus or query file. The line must be one that parseText reads. Its texts are not
 // decoded, which takes a third of the time.
-func textID(l *lineReader, line []byte) ([]byte, error) {
+func textID(l *lines.Reader, line []byte) ([]byte, error) {
 	var t struct {
-		ID    string   `json:"_id"`
+		textIDs
 		Title unwanted `json:"title"`
 		Text  unwanted `json:"text"`
 	}
-	if err := json.Unmarshal(line, &t); err == nil && t.ID != "" {
-		return []byte(t.ID), nil
+	if err := lines.Unmarshal(line, &t); err == nil && t.id().Problem("_id") == "" {
+		return []byte(t.id().Text), nil
 	}
 	_, err := parseText(l, line) // says what is wrong
 	return nil, err
+}
+
+// textIDs are the members of a line that may be its id.
+type textIDs struct {
+	ID    lines.ID `json:"_id"`
+	Other lines.ID `json:"id"`
+}
+
+// id is that of the line: _id, or id where there is no _id.
+func (t *textIDs) id() *lines.ID {
+	if t.ID == (lines.ID{}) && t.Other.Text != "" {
+		return &t.Other
+	}
+	return &t.ID
 }
 
 // unwanted is a string in JSON, or null, that is checked and not decoded.
@@ -54,17 +68,24 @@ func (*unwanted) UnmarshalJSON(value []byte) error {
 }
 
 // plainID is the id of a line of an ids file.
-func plainID(_ *lineReader, line []byte) ([]byte, error) { return line, nil }
+func plainID(_ *lines.Reader, line []byte) ([]byte, error) { return line, nil }
 
-func parseText(l *lineReader, line []byte) (t dataset.Text, err error) {
+func parseText(l *lines.Reader, line []byte) (t dataset.Text, err error) {
 	const hint = `one object a line: {"_id":"d1","title":"...","text":"..."}`
-	if err := json.Unmarshal(line, &t); err != nil {
-		return t, l.errorf(hint, "not a JSON object with text fields: %v", excerpt.Error(err))
+	var members struct {
+		textIDs
+		Title  string         `json:"title"`
+		Text   string         `json:"text"`
+		Source dataset.Source `json:"metadata"`
 	}
-	if t.ID == "" {
-		return t, l.errorf(hint, "no _id")
+	if err := lines.Unmarshal(line, &members); err != nil {
+		return t, l.Errorf(hint, "not a JSON object with text fields: %v", excerpt.Error(err))
 	}
-	return t, nil
+	id := members.id()
+	if problem := id.Problem("_id"); problem != "" {
+		return t, l.Errorf(hint, "%s", problem)
+	}
+	return dataset.Text{ID: id.Text, Title: members.Title, Text: members.Text, Source: members.Source}, nil
 }
 
 // textFile is the texts of a corpus or query file, which is read each time some are asked for, up to the last of them.
@@ -88,7 +109,7 @@ func (x *textFile) OfIDs(ids map[string]bool) (map[string]dataset.Text, error) {
 		wanted[row] = true
 	}
 	row, found := -1, 0
-	err = x.folder.eachLine(x.name, nil, func(l *lineReader, line []byte) error {
+	err = x.folder.file(x.name).Each(nil, func(l *lines.Reader, line []byte) error {
 		if row++; !wanted[row] {
 			return nil
 		}
@@ -100,7 +121,7 @@ func (x *textFile) OfIDs(ids map[string]bool) (map[string]dataset.Text, error) {
 			texts[t.ID] = t
 		}
 		if found++; found == len(wanted) {
-			return errEnough
+			return lines.ErrEnough
 		}
 		return nil
 	})

@@ -48,6 +48,7 @@ func Run(t *testing.T, open Open) {
 		{"texts", texts},
 		{"ids without texts", idsWithoutTexts},
 		{"judgements", judgements},
+		{"judgements twice", judgementsTwice},
 		{"models", models},
 		{"vectors", vectors},
 		{"fingerprints", fingerprints},
@@ -178,6 +179,20 @@ func judgements(t *testing.T, open Open) {
 	}
 	if want := []string{"train", "dev", "test"}; !slices.Equal(names, want) {
 		t.Errorf("splits are %q; expected %q", names, want)
+	}
+}
+
+// judgementsTwice: the same judgement again is no other one. A split has it once, and each split has it that names it.
+func judgementsTwice(t *testing.T, open Open) {
+	c := threeDocuments()
+	once := c.Qrels[2].Judgements
+	c.Qrels[2].Judgements = append(slices.Clone(once), once[1], once[0])
+	c.Qrels[0].Judgements = append(c.Qrels[0].Judgements, once[0])
+	d := mustOpen(t, open, c)
+	for i, want := range map[int]int{0: len(once), 2: 2} {
+		if got := d.Qrels[i]; len(got.Judgements) != want {
+			t.Errorf("split %s has %v; expected %d judgements", got.Split, got.Judgements, want)
+		}
 	}
 }
 
