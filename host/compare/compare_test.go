@@ -87,6 +87,15 @@ func (s *small) OfIDs(ids map[string]bool) (map[string]dataset.Text, error) {
 	return of, nil
 }
 
+// EachRow gives the texts of documents.
+func (s *small) EachRow(rows map[int]bool, f func(int, dataset.Text) error) error {
+	var all dataset.TextsOf
+	for _, id := range s.ids[0] {
+		all = append(all, s.texts[id])
+	}
+	return all.EachRow(rows, f)
+}
+
 // vectors are the vectors of one side.
 type vectors [][]float32
 

@@ -87,7 +87,9 @@ var mostKept = abi.MaxTop
 // excludes, has the negatives of every draw in it: those that the draw does not exclude, the first Top of them. Where
 // a query has more positives than a scan can keep, a draw that this does not settle is mined by itself.
 func (r *rule) ofDraws(ctx context.Context, test *hiddenTest) (draws [][]choice, err error) {
-	wide := r.options
+	options := r.options
+	options.Twins = mining.TwinsKeep // a twin of a positive may be a hidden one
+	wide := options
 	wide.Progress = nil
 	wide.Top = max(wide.Top, min(wide.Top+test.mostExcluded(), mostKept))
 	wide.Memory = wide.Memory.OrDefault().Share(2) // the plan's instances project pairs, and the miner's mine them
@@ -109,7 +111,7 @@ func (r *rule) ofDraws(ctx context.Context, test *hiddenTest) (draws [][]choice,
 			own = append(own, choice{pair.query, pair.positive, left[:min(len(left), r.options.Top)]})
 		}
 		if !settled {
-			exact := r.options
+			exact := options
 			exact.Progress = nil
 			result, err := mining.Mine(ctx, draw.data, r.projection, exact)
 			if err != nil {

@@ -1,6 +1,7 @@
 package mining
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,17 +15,33 @@ import (
 
 // selection is the pairs of a split, by row, in the order of its judgements.
 type selection struct {
-	pairs    []rowPair
-	exclude  map[int][]int64 // by query: positions of documents that are never mined as its negatives
-	together map[int][]int   // by query: documents that must all satisfy the rule; nil unless asked for
-	path     string          // of the first qrels file, for errors
-	missing  int             // pairs left out because their query or positive is not in the data set
-	zero     int             // pairs left out because their query or positive is a zero vector
-	queries  int             // distinct queries, before pairs of zero vectors are dropped
+	pairs     []rowPair
+	exclude   map[int][]int64 // by query: positions of documents that are never mined as its negatives
+	positives map[int][]int   // by query: rows of the documents that are judged relevant to it, in any split
+	together  map[int][]int   // by query: documents that must all satisfy the rule; nil unless asked for
+	path      string          // of the first qrels file, for errors
+	missing   int             // pairs left out because their query or positive is not in the data set
+	zero      int             // pairs left out because their query or positive is a zero vector
+	twins     int             // documents that are left out because they equal a positive of some query
+	queries   int             // distinct queries, before pairs of zero vectors are dropped
 }
 
 // rowPair is a pair: a row of the query vectors and one of the document vectors.
 type rowPair struct{ query, positive int }
+
+// selectWithoutTwins takes the pairs of a split, and leaves the twins of positives out where the options say so.
+func selectWithoutTwins(ctx context.Context, data *dataset.Dataset, documents []dataset.Matrix, o Options) (*selection, error) {
+	s, err := selectPairs(data, o)
+	if err != nil || o.Twins == TwinsKeep {
+		return s, err
+	}
+	of, err := s.findTwins(ctx, data, documents, o.Compute)
+	if err != nil {
+		return nil, err
+	}
+	s.excludeTwins(of)
+	return s, nil
+}
 
 // selectPairs takes the pairs of a split. A document judged relevant to a query in any split is never mined as its negative.
 func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
@@ -42,7 +59,7 @@ func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 			positivesOf[j.Query] = append(positivesOf[j.Query], row)
 		}
 	}
-	s := &selection{path: splits[0].Path, exclude: map[int][]int64{}}
+	s := &selection{path: splits[0].Path, exclude: map[int][]int64{}, positives: map[int][]int{}}
 	if o.Positives == PositivesAll {
 		s.together = map[int][]int{}
 	}
@@ -65,6 +82,7 @@ func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 		}
 		self, isDocument := documents[j.Query]
 		s.exclude[query] = exclusions(positivesOf[j.Query], self, isDocument && o.Self == SelfExclude)
+		s.positives[query] = positivesOf[j.Query]
 		if s.together != nil {
 			s.together[query] = positivesOf[j.Query]
 		}

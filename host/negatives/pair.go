@@ -68,6 +68,7 @@ type Tallies struct {
 	SkippedZero    int   `json:"skipped_pairs_zero"`     // query or positive a zero vector
 	ZeroDocuments  int64 `json:"skipped_documents_zero"` // documents that are zero vectors
 	Queries        int   `json:"queries"`
+	Twins          int   `json:"twins_excluded,omitempty"` // documents that equal a positive, and were left out of its query's negatives
 }
 
 // Add counts what became of a pair.

@@ -21,6 +21,7 @@ type mineFlags struct {
 	top             int
 	counts          bool
 	positives, self string
+	twins           string
 	zero, missing   string
 }
 
@@ -36,6 +37,8 @@ func (f *mineFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.counts, "counts", false, "count all documents in the rule's window and all candidates, exactly; slower")
 	flags.StringVar(&f.positives, "positives", mining.PositivesEach, "with several positives: each is mined alone, or all must satisfy the rule")
 	flags.StringVar(&f.self, "self", mining.SelfExclude, "a document with the query's own id: exclude, or keep")
+	flags.StringVar(&f.twins, "twins", mining.TwinsExclude,
+		"documents that equal a positive of the query, in title and text or in the vectors of all models: exclude, or keep")
 	flags.StringVar(&f.zero, "zero", option.ZeroError, "zero vectors, which have no cosine: error, or skip")
 	flags.StringVar(&f.missing, "missing", mining.MissingError, "pairs whose query or positive is not there: error, or skip")
 }
@@ -74,5 +77,5 @@ func (f *mineFlags) options(flags *pflag.FlagSet) (mining.Options, error) {
 		parameters[p.Name] = *f.parameters[p.Name]
 	}
 	return mining.Options{Split: f.split, Rule: f.rule, Parameters: parameters, Top: f.top, Counts: f.counts,
-		Positives: f.positives, Self: f.self, Zero: f.zero, Missing: f.missing}, nil
+		Positives: f.positives, Self: f.self, Twins: f.twins, Zero: f.zero, Missing: f.missing}, nil
 }

@@ -108,22 +108,32 @@ func (x *textFile) OfIDs(ids map[string]bool) (map[string]dataset.Text, error) {
 	for _, row := range rows {
 		wanted[row] = true
 	}
+	err = x.EachRow(wanted, func(_ int, t dataset.Text) error {
+		if ids[t.ID] {
+			texts[t.ID] = t
+		}
+		return nil
+	})
+	return texts, err
+}
+
+// EachRow decodes the lines of those rows alone, up to the last of them.
+func (x *textFile) EachRow(rows map[int]bool, f func(row int, t dataset.Text) error) error {
 	row, found := -1, 0
-	err = x.folder.file(x.name).Each(nil, func(l *lines.Reader, line []byte) error {
-		if row++; !wanted[row] {
+	return x.folder.file(x.name).Each(nil, func(l *lines.Reader, line []byte) error {
+		if row++; rows != nil && !rows[row] {
 			return nil
 		}
 		t, err := parseText(l, line)
 		if err != nil {
 			return err
 		}
-		if ids[t.ID] {
-			texts[t.ID] = t
+		if err := f(row, t); err != nil {
+			return err
 		}
-		if found++; found == len(wanted) {
+		if found++; rows != nil && found == len(rows) {
 			return lines.ErrEnough
 		}
 		return nil
 	})
-	return texts, err
 }

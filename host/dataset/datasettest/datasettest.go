@@ -4,6 +4,7 @@
 package datasettest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -137,6 +138,29 @@ func texts(t *testing.T, open Open) {
 				t.Errorf("texts %q, %v; expected %q", got, err, want)
 			}
 		}
+		for _, rows := range []map[int]bool{nil, {0: true}, {1: true, 7: true, -1: true}, {}} {
+			got, want := map[int]dataset.Text{}, map[int]dataset.Text{}
+			for row, text := range side.want {
+				if rows == nil || rows[row] {
+					want[row] = text
+				}
+			}
+			last := -1
+			err := side.of.Texts.EachRow(rows, func(row int, text dataset.Text) error {
+				if row <= last {
+					t.Errorf("row %d comes after row %d", row, last)
+				}
+				last, got[row] = row, text
+				return nil
+			})
+			if err != nil || !maps.Equal(got, want) {
+				t.Errorf("texts of rows %v: %v, %v; expected %v", rows, got, err, want)
+			}
+		}
+		failed := errors.New("enough")
+		if err := side.of.Texts.EachRow(nil, func(int, dataset.Text) error { return failed }); !errors.Is(err, failed) {
+			t.Errorf("what is done with a text fails: %v", err)
+		}
 	}
 }
 
@@ -154,6 +178,9 @@ func idsWithoutTexts(t *testing.T, open Open) {
 			t.Errorf("texts %q, and no error", got)
 		} else {
 			AsError(t, err, d.Name)
+		}
+		if err := side.Texts.EachRow(nil, func(int, dataset.Text) error { return nil }); err == nil {
+			t.Error("there are no texts, and reading them is no error")
 		}
 	}
 }
