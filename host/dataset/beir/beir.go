@@ -2,7 +2,8 @@
 //
 // Input: a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv, as BEIR has them, and
 // vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file. Where there are no texts,
-// docs.ids and queries.ids give one id a line. Output: a dataset.Dataset, or a *dataset.Error that names file and
+// docs.ids and queries.ids give one id a line. The texts may be those of MS MARCO too: collection.tsv and queries.tsv, with
+// id and text separated by a tab, and judgements in qrels.<split>.tsv. Output: a dataset.Dataset, or a *dataset.Error that names file and
 // line. The commands and the tests call it.
 package beir
 
@@ -68,6 +69,9 @@ func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
 	return dataset.New(root, documents, queries, qrels)
 }
 
+// tables are what MS MARCO calls the files of texts.
+var tables = map[string]string{"corpus": "collection.tsv", "queries": "queries.tsv"}
+
 func closeIDs(side dataset.Side) error {
 	if ids, ok := side.IDs.(*dataset.StoredIDs); ok {
 		return ids.Close()
@@ -129,15 +133,19 @@ func (f *folder) openSide(texts, vectors string, models []string) (side dataset.
 	}()
 	side.Vectors = &modelFolders{f, vectors + ".npy", models}
 	side.Texts = dataset.NoTexts{Err: dataset.FileError(f.root, "add corpus.jsonl and queries.jsonl", "there are no texts, only ids")}
-	found := f.existing(texts+".jsonl", texts+".jsonl.gz")
+	found := f.existing(texts+".jsonl", texts+".jsonl.gz", tables[texts], tables[texts]+".gz")
 	if len(found) > 1 {
 		return dataset.Side{}, dataset.FileError(f.path(found[0]), "remove one of them", "there is %s too", path.Base(found[1]))
 	}
 	if len(found) == 1 {
-		if ids, err = f.readIDs(found[0], textID); err != nil {
+		parse, id := parseText, textID
+		if strings.HasPrefix(found[0], tables[texts]) {
+			parse, id = parseRow, rowID
+		}
+		if ids, err = f.readIDs(found[0], id); err != nil {
 			return dataset.Side{}, err
 		}
-		side.Texts = &textFile{f, found[0], ids}
+		side.Texts = &textFile{f, found[0], ids, parse}
 	}
 	places := []string{vectors + ".ids", "vectors/" + vectors + ".ids"}
 	for _, m := range models {

@@ -11,17 +11,13 @@ import (
 // readQrels reads all files of qrels/, in the order of their names. A pair that has two scores, in whichever files, is
 // an error.
 func (f *folder) readQrels() (qrels []*dataset.Qrels, err error) {
-	entries, err := fs.ReadDir(f.fsys, "qrels")
+	names, err := f.qrelsNames()
 	if err != nil {
-		return nil, dataset.ReadError(f.path("qrels"), err, qrelsHint)
+		return nil, err
 	}
 	var judged dataset.JudgedPairs
-	for _, entry := range entries {
-		split, ok := strings.CutSuffix(entry.Name(), ".tsv")
-		if !ok || entry.IsDir() {
-			continue
-		}
-		name := "qrels/" + entry.Name()
+	for _, name := range names {
+		split := strings.TrimSuffix(strings.TrimPrefix(name, "qrels")[1:], ".tsv")
 		q := &dataset.Qrels{Split: split, Path: f.path(name)}
 		var columns dataset.JudgementLines
 		q.SHA256, err = f.file(name).Read(func(l *lines.Reader, line []byte) error {
@@ -39,8 +35,26 @@ func (f *folder) readQrels() (qrels []*dataset.Qrels, err error) {
 		}
 		qrels = append(qrels, q)
 	}
-	if len(qrels) == 0 {
+	return qrels, nil
+}
+
+// qrelsNames are the files of qrels/ that are a split each, in the order of their names, or, where there is no such
+// folder, the files qrels.<split>.tsv that MS MARCO has beside its texts.
+func (f *folder) qrelsNames() (names []string, err error) {
+	entries, err := fs.ReadDir(f.fsys, "qrels")
+	if err != nil {
+		if names, _ = fs.Glob(f.fsys, "qrels.*.tsv"); len(names) > 0 {
+			return names, nil
+		}
+		return nil, dataset.ReadError(f.path("qrels"), err, qrelsHint)
+	}
+	for _, entry := range entries {
+		if strings.HasSuffix(entry.Name(), ".tsv") && !entry.IsDir() {
+			names = append(names, "qrels/"+entry.Name())
+		}
+	}
+	if len(names) == 0 {
 		return nil, dataset.FileError(f.path("qrels"), qrelsHint, "there is no .tsv file")
 	}
-	return qrels, nil
+	return names, nil
 }

@@ -1,6 +1,7 @@
 package beir
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -88,11 +89,34 @@ func parseText(l *lines.Reader, line []byte) (t dataset.Text, err error) {
 	return dataset.Text{ID: id.Text, Title: members.Title, Text: members.Text, Source: members.Source}, nil
 }
 
+// parseRow reads a line of MS MARCO's collection.tsv or queries.tsv.
+func parseRow(l *lines.Reader, line []byte) (t dataset.Text, err error) {
+	id, text, tab := bytes.Cut(line, []byte("\t"))
+	switch {
+	case !tab:
+		return t, l.Errorf(rowHint, "there is no tab")
+	case len(id) == 0:
+		return t, l.Errorf(rowHint, "the id is empty")
+	case bytes.IndexByte(text, '\t') >= 0:
+		return t, l.Errorf(rowHint, "there are more than two columns")
+	}
+	return dataset.Text{ID: string(id), Text: string(text)}, nil
+}
+
+const rowHint = "a line is id and text, separated by one tab"
+
+// rowID is the id of a line that parseRow reads.
+func rowID(l *lines.Reader, line []byte) ([]byte, error) {
+	t, err := parseRow(l, line)
+	return []byte(t.ID), err
+}
+
 // textFile is the texts of a corpus or query file, which is read each time some are asked for, up to the last of them.
 type textFile struct {
 	folder *folder
 	name   string
 	ids    *dataset.StoredIDs // of its lines
+	parse  func(l *lines.Reader, line []byte) (dataset.Text, error)
 }
 
 var _ dataset.Texts = (*textFile)(nil)
@@ -124,7 +148,7 @@ func (x *textFile) EachRow(rows map[int]bool, f func(row int, t dataset.Text) er
 		if row++; rows != nil && !rows[row] {
 			return nil
 		}
-		t, err := parseText(l, line)
+		t, err := x.parse(l, line)
 		if err != nil {
 			return err
 		}

@@ -213,7 +213,7 @@ func FuzzTexts(f *testing.F) {
 			ids, err := readTexts(t, name, file, len(data))
 			checkIDs(t, ids, err, "dir/"+name, data, simpleTextID)
 			if err == nil {
-				checkTexts(t, &textFile{oneFile(name, file), name, ids}, ids, data)
+				checkTexts(t, &textFile{oneFile(name, file), name, ids, parseText}, ids, data)
 			}
 		}
 		text, whole := []byte(nil), false
@@ -272,11 +272,11 @@ func TestTextsThatAreNotWanted(t *testing.T) {
 			changed = string(zip(t, []byte(changed), 9))
 		}
 		f.fsys = oneFile(name, []byte(changed)).fsys
-		texts, err := (&textFile{f, name, ids}).OfIDs(map[string]bool{"a": true, "c": true, "z": true})
+		texts, err := (&textFile{f, name, ids, parseText}).OfIDs(map[string]bool{"a": true, "c": true, "z": true})
 		if err != nil || len(texts) != 2 || texts["a"].Text != "A" || texts["c"].Text != "C" {
 			t.Errorf("%s: %v, %v", name, texts, err)
 		}
-		if _, err := (&textFile{f, name, ids}).OfIDs(map[string]bool{"b": true}); err == nil {
+		if _, err := (&textFile{f, name, ids, parseText}).OfIDs(map[string]bool{"b": true}); err == nil {
 			t.Errorf("%s: line 2 has another id by now, and is given", name)
 		}
 	}
@@ -296,7 +296,7 @@ func TestSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts, err := (&textFile{f, "corpus.jsonl", ids}).OfIDs(map[string]bool{"d1": true, "d2": true, "d3": true, "d4": true, "d5": true})
+	texts, err := (&textFile{f, "corpus.jsonl", ids, parseText}).OfIDs(map[string]bool{"d1": true, "d2": true, "d3": true, "d4": true, "d5": true})
 	if err != nil || len(texts) != 5 {
 		t.Fatalf("%v %v", texts, err)
 	}
