@@ -3,7 +3,8 @@
 // Input: a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv, as BEIR has them, and
 // vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file. Where there are no texts,
 // docs.ids and queries.ids give one id a line. The texts may be those of MS MARCO too: collection.tsv and queries.tsv, with
-// id and text separated by a tab, and judgements in qrels.<split>.tsv. Output: a dataset.Dataset, or a *dataset.Error that names file and
+// id and text separated by a tab, and judgements in qrels.<split>.tsv. A folder of pairs has neither: its .jsonl files
+// are a split each, see package pairs. Output: a dataset.Dataset, or a *dataset.Error that names file and
 // line. The commands and the tests call it.
 package beir
 
@@ -21,6 +22,7 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/lines"
 	"github.com/quarry-hn/quarry/host/dataset/npy"
+	"github.com/quarry-hn/quarry/host/dataset/pairs"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
@@ -57,6 +59,13 @@ func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
 		return nil, err
 	}
 	var qrels []*dataset.Qrels
+	if splits := f.pairs(); splits != nil {
+		if documents, queries, qrels, err = pairs.Read(root, splits); err != nil {
+			return nil, err
+		}
+		documents.Vectors, queries.Vectors = &modelFolders{f, "docs.npy", models}, &modelFolders{f, "queries.npy", models}
+		return dataset.New(root, documents, queries, qrels)
+	}
 	var errs [3]error
 	var reading sync.WaitGroup
 	reading.Go(func() { documents, errs[0] = f.openSide("corpus", "docs", models) })
@@ -67,6 +76,31 @@ func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
 		return nil, err
 	}
 	return dataset.New(root, documents, queries, qrels)
+}
+
+// pairs are the files of pairs of a folder that has no texts or ids of documents and no judgements: its .jsonl files, a
+// split each, train first and then by name. It is nil for every other folder.
+func (f *folder) pairs() (splits []pairs.Split) {
+	if f.existing("corpus.jsonl", "corpus.jsonl.gz", "queries.jsonl", "queries.jsonl.gz", tables["corpus"], tables["corpus"]+".gz", "docs.ids", "queries.ids", "qrels") != nil {
+		return nil
+	}
+	names, _ := fs.Glob(f.fsys, "*.jsonl")
+	zipped, _ := fs.Glob(f.fsys, "*.jsonl.gz")
+	for _, name := range append(names, zipped...) {
+		splits = append(splits, pairs.Split{Name: strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".jsonl"), File: f.file(name)})
+	}
+	slices.SortFunc(splits, func(a, b pairs.Split) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a.Name, b.Name))
+	})
+	return splits
+}
+
+// rank is 0 for the split train, and else 1.
+func rank(s pairs.Split) int {
+	if s.Name == "train" {
+		return 0
+	}
+	return 1
 }
 
 // tables are what MS MARCO calls the files of texts.

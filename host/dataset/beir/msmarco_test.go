@@ -38,6 +38,24 @@ func TestMSMARCO(t *testing.T) {
 	}
 }
 
+// TestPairs opens a folder of pairs: row n of the vectors is of the n-th text, train first.
+func TestPairs(t *testing.T) {
+	t.Parallel()
+	d, err := OpenFS(fstest.MapFS{"dev.jsonl": {Data: []byte("{\"query\":\"q\",\"positive\":\"c\"}\n")}, "train.jsonl": {Data: []byte("{\"query\":\"q\",\"pos\":[\"a\",\"b\"]}\n")},
+		"vectors/m/docs.npy": {Data: npyOf([][]float32{{1}, {2}, {3}})}, "vectors/m/queries.npy": {Data: npyOf([][]float32{{3}})}}, "folder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.Vectors("m"); err != nil {
+		t.Error(err)
+	}
+	of, err := d.Documents.Texts.OfIDs(map[string]bool{"d0": true, "d2": true})
+	if err != nil || of["d0"].Text != "a" || of["d2"].Text != "c" || len(d.Qrels) != 2 || d.Qrels[0].Split != "train" {
+		t.Errorf("%v, %v, %v", of, d.Qrels, err)
+	}
+}
+
 // simpleRowID is the id of a line of two columns.
 func simpleRowID(text string) (string, bool) {
 	columns := strings.Split(text, "\t")
