@@ -133,8 +133,8 @@ func (s *sampling) bm25(ctx context.Context) ([][]int64, error) {
 }
 
 // CheckTexts fails where a rule needs texts and the data set has none. Call it before a fit, which may be long.
-func CheckTexts(data *dataset.Dataset, rule string) error {
-	if !slices.Contains(termsOf(rule), bm25) {
+func CheckTexts(data *dataset.Dataset, rule Rule) error {
+	if !rule.Has(bm25) {
 		return nil
 	}
 	_, documents := data.Documents.Texts.OfIDs(nil)

@@ -114,12 +114,12 @@ func TestCheckTexts(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer data.Close()
-		if err := CheckTexts(data, "dual+bm25"); err != nil {
+		if err := CheckTexts(data, ruleOf(t, "dual+bm25")); err != nil {
 			t.Errorf("with texts: %v", err)
 		}
 		side(data).Texts = dataset.NoTexts{Err: missing}
 		for rule, want := range map[string]error{"bm25": missing, "dual+bm25": missing, "dual+random": nil} {
-			if err := CheckTexts(data, rule); !errors.Is(err, want) {
+			if err := CheckTexts(data, ruleOf(t, rule)); !errors.Is(err, want) {
 				t.Errorf("%s without texts: %v; expected %v", rule, err, want)
 			}
 		}

@@ -24,7 +24,7 @@ func KeepScores(ctx context.Context, data *dataset.Dataset, p *projection.Projec
 		return nil, fmt.Errorf("%w: %d documents to keep; it goes from 1 to %d", option.ErrOption, n, abi.MaxTop)
 	}
 	s := &sampling{mine: m, data: data, projection: p}
-	return s.mined(ctx, "topk", n)
+	return s.mined(ctx, topk, n)
 }
 
 // LoadScores reads a file of what KeepScores returned.
