@@ -3,6 +3,7 @@ package sampler
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -23,8 +24,8 @@ func tokenize(text string) []string {
 	return slices.DeleteFunc(terms, func(term string) bool { return len(term) < 2 || len([]rune(term)) < 2 })
 }
 
-// index is an inverted index of documents.
-type index struct {
+// Index is an inverted index of documents, for BM25. It can be used by several goroutines at once.
+type Index struct {
 	postings map[string][]posting // of each term, by document, ascending
 	lengths  []float64            // of each document, in terms
 	mean     float64              // of the lengths
@@ -34,7 +35,7 @@ type index struct {
 type posting struct{ document, count int32 }
 
 // add adds the next document.
-func (x *index) add(terms []string) {
+func (x *Index) add(terms []string) {
 	document := int32(len(x.lengths))
 	x.lengths = append(x.lengths, float64(len(terms)))
 	for _, term := range terms {
@@ -48,7 +49,7 @@ func (x *index) add(terms []string) {
 }
 
 // finish computes what scores need of all documents.
-func (x *index) finish() {
+func (x *Index) finish() {
 	total := 0.0
 	for _, length := range x.lengths {
 		total += length
@@ -68,7 +69,7 @@ type scored struct {
 // The score is BM25 of Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009), in the form of Lucene: the sum over the query's
 // terms, each as often as it is there, of idf * tf / (tf + k1 * (1 - b + b * length / mean length)), where idf is
 // ln(1 + (N - n + 0.5) / (n + 0.5)) of a term in n of N documents.
-func (x *index) search(terms []string, k int, k1, b float64, excluded []int64, scores []float64) []scored {
+func (x *Index) search(terms []string, k int, k1, b float64, excluded []int64, scores []float64) []scored {
 	var seen []int64
 	for _, term := range terms {
 		of := x.postings[term]
@@ -98,9 +99,14 @@ func (x *index) search(terms []string, k int, k1, b float64, excluded []int64, s
 // bm25 takes the documents that BM25 ranks first for the query's text, in the pairs of Karpukhin et al. (2020) named BM25. A document's text is
 // its title and its text. One that shares no term with the query is not taken.
 func (s *sampling) bm25(ctx context.Context) ([][]int64, error) {
-	x, err := s.index(ctx)
-	if err != nil {
-		return nil, err
+	x := s.o.Index
+	if x == nil {
+		var err error
+		if x, err = NewIndex(ctx, s.data, s.mine.Progress); err != nil {
+			return nil, err
+		}
+	} else if n := s.plan.Documents(); len(x.lengths) != n {
+		return nil, fmt.Errorf("%w: the index is of %d documents, and there are %d", option.ErrOption, len(x.lengths), n)
 	}
 	pairs := s.plan.PairRows()
 	rows := map[int]bool{}
@@ -134,7 +140,7 @@ func (s *sampling) bm25(ctx context.Context) ([][]int64, error) {
 
 // CheckTexts fails where a rule needs texts and the data set has none. Call it before a fit, which may be long.
 func CheckTexts(data *dataset.Dataset, rule Rule) error {
-	if !rule.Has(bm25) {
+	if !rule.NeedsTexts() {
 		return nil
 	}
 	_, documents := data.Documents.Texts.OfIDs(nil)
@@ -145,11 +151,11 @@ func CheckTexts(data *dataset.Dataset, rule Rule) error {
 // indexRows is how many documents' texts are held at a time while they are indexed.
 const indexRows = 1 << 16
 
-// index indexes all documents.
-func (s *sampling) index(ctx context.Context) (*index, error) {
-	x := &index{postings: map[string][]posting{}}
-	n := s.data.Documents.Len()
-	done := s.mine.Progress.Count("index", n)
+// NewIndex indexes the titles and texts of all documents.
+func NewIndex(ctx context.Context, data *dataset.Dataset, progress option.Progress) (*Index, error) {
+	x := &Index{postings: map[string][]posting{}}
+	n := data.Documents.Len()
+	done := progress.Count("index", n)
 	for first := 0; first < n; first += indexRows {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -158,11 +164,11 @@ func (s *sampling) index(ctx context.Context) (*index, error) {
 		for row := first; row < min(first+indexRows, n); row++ {
 			rows[row] = true
 		}
-		ids, err := s.data.Documents.OfRows(rows)
+		ids, err := data.Documents.OfRows(rows)
 		if err != nil {
 			return nil, err
 		}
-		texts, err := textsOf(s.data.Documents, ids)
+		texts, err := textsOf(data.Documents, ids)
 		if err != nil {
 			return nil, err
 		}

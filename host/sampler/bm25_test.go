@@ -29,7 +29,7 @@ func TestBM25AsBM25S(t *testing.T) {
 		t.Fatalf("%d runs, %v", len(oracle.Runs), err)
 	}
 	s := demoSampling(t, "topk")
-	x, err := s.index(t.Context())
+	x, err := NewIndex(t.Context(), s.data, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestBM25AsBM25S(t *testing.T) {
 
 // TestBM25ByHand has the scores of a small index, worked out from the formula.
 func TestBM25ByHand(t *testing.T) {
-	x := &index{postings: map[string][]posting{}}
+	x := &Index{postings: map[string][]posting{}}
 	for _, text := range []string{"The cache, the CACHE of x!", "a cache_line", "cache", "", "été numéro 10"} {
 		x.add(tokenize(text))
 	}

@@ -67,6 +67,9 @@ type Options struct {
 	K1          *float64 // of bm25: how soon further occurrences of a term count for less; nil means DefaultK1
 	B           *float64 // of bm25: how much the length of a document counts, from 0 to 1; nil means DefaultB
 
+	// Index is of the data set's documents, for bm25. nil means that each Sample makes one.
+	Index *Index
+
 	// Scores are what KeepScores returned for the same data, projection and options: window rules take documents out of them, and nothing is
 	// scanned. nil means to scan.
 	Scores *mine.Part

@@ -34,7 +34,10 @@ type Term struct {
 }
 
 // RuleSyntax says, for --help, how a rule is written.
-const RuleSyntax = "a name, as dual or bm25; with the value of its parameter, as perc=0.9; of a range of ranks, as topk:11-50; or a sum, as dual+perc"
+func RuleSyntax() string {
+	return "a name (" + strings.Join(append(mine.RuleNames(), Names()...), ", ") +
+		"), with its parameter, as perc=0.9, with a range of ranks, as topk:11-50, or a sum, as dual+perc"
+}
 
 // ParseRule reads a rule: a name in mine.Rules or of a sampler, or several of them joined by "+". The name of a window rule may have the value of
 // its parameter behind "=", and a range of ranks behind ":", as in "perc=0.9:11-50". Errors are of the kind option.ErrOption, all that is wrong
@@ -112,6 +115,13 @@ func (r Ranks) check() error {
 	return fmt.Errorf("ranks go from %d to %d; they go from 1 to %d, the first one first", r.First, r.Last, abi.MaxTop)
 }
 
+// Mined is the rule as Sample takes it, without what only a trainer adds to it: "perc" of "perc+in-batch". It is empty where nothing is left, as
+// of "adore" and of "in-batch", whose batches are those of the training.
+func (r Rule) Mined() string {
+	trained := func(term string) bool { return term == inBatch || term == adore }
+	return strings.Join(slices.DeleteFunc(strings.Split(r.Name, "+"), trained), "+")
+}
+
 // Window returns the term of a rule that is a window rule alone, of all ranks: a scan applies it.
 func (r Rule) Window() (Term, bool) {
 	if len(r.Terms) != 1 || r.InBatch {
@@ -125,6 +135,9 @@ func (r Rule) Window() (Term, bool) {
 func (r Rule) Has(name string) bool {
 	return slices.ContainsFunc(r.Terms, func(t Term) bool { return t.Name == name })
 }
+
+// NeedsTexts reports whether the rule looks at texts.
+func (r Rule) NeedsTexts() bool { return r.Has(bm25) }
 
 // Draws reports whether what the rule takes can depend on Options.Seed. A range of ranks does where Options.Sampled is on.
 func (r Rule) Draws() bool {

@@ -68,6 +68,15 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestMined: what a trainer adds is left out.
+func TestMined(t *testing.T) {
+	for text, want := range map[string]string{"dual": "dual", "perc=0.9:2-3+in-batch": "perc=0.9:2-3", "in-batch+dual+bm25": "dual+bm25", "in-batch": "", "adore": ""} {
+		if got := ruleOf(t, text).Mined(); got != want {
+			t.Errorf("of %s, %q is mined; expected %q", text, got, want)
+		}
+	}
+}
+
 func ruleOf(t *testing.T, text string) Rule {
 	t.Helper()
 	r, err := ParseRule(text)

@@ -209,3 +209,18 @@ func (f *computeFlags) openWith(ctx context.Context, m *meter, memory option.Bud
 func closeEngine(ctx context.Context, e engine.Engine) error {
 	return e.Close(context.WithoutCancel(ctx))
 }
+
+// usageWithGroup prints a command's usage with some of its flags under a heading of their own, after the others.
+func usageWithGroup(heading string, group *pflag.FlagSet) func(*cobra.Command) error {
+	return func(cmd *cobra.Command) error {
+		others := pflag.NewFlagSet("", pflag.ContinueOnError)
+		cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
+			if group.Lookup(flag.Name) == nil {
+				others.AddFlag(flag)
+			}
+		})
+		_, err := fmt.Fprintf(cmd.OutOrStderr(), "Usage:\n  %s\n\nExamples:\n%s\n\nFlags:\n%s\n%s:\n%s\nGlobal Flags:\n%s", cmd.UseLine(), cmd.Example,
+			others.FlagUsages(), heading, group.FlagUsages(), cmd.InheritedFlags().FlagUsages())
+		return err
+	}
+}
