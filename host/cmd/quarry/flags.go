@@ -107,6 +107,15 @@ func fitAsMined(o *projection.FitOptions, m *mining.Options) {
 // openData opens the data set that a name on the command line means: a folder in BEIR layout.
 func openData(name string) (*dataset.Dataset, error) { return beir.Open(name) }
 
+// judge adds the judgements of a file beside those of the data set's splits.
+func judge(data *dataset.Dataset, path string) error {
+	q, err := beir.ReadJudgements(path)
+	if err != nil {
+		return err
+	}
+	return data.Judge(q)
+}
+
 // computeFlags say how to compute. They change how long a command takes and how much memory, never its result.
 type computeFlags struct {
 	engine  string
