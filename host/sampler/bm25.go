@@ -83,17 +83,31 @@ func (x *Index) search(terms []string, k int, k1, b float64, excluded []int64, s
 			scores[p.document] += idf * tf / (tf + k1*(1-b+b*x.lengths[p.document]/x.mean))
 		}
 	}
-	var best []scored
+	var best []scored // the k best so far, and those that were not sorted among them yet
+	worst := 0.0      // of k that are sorted; a document below it is none of the best
 	for _, document := range seen {
-		if _, is := slices.BinarySearch(excluded, document); !is {
-			best = append(best, scored{document, scores[document]})
-		}
+		score := scores[document]
 		scores[document] = 0
+		if score < worst {
+			continue
+		}
+		if _, is := slices.BinarySearch(excluded, document); is {
+			continue
+		}
+		if best = append(best, scored{document, score}); len(best) >= 2*k+64 {
+			best = bestOf(best, k)
+			worst = best[k-1].score
+		}
 	}
-	slices.SortFunc(best, func(a, b scored) int {
+	return bestOf(best, k)
+}
+
+// bestOf sorts documents, the best first, and keeps the first k.
+func bestOf(all []scored, k int) []scored {
+	slices.SortFunc(all, func(a, b scored) int {
 		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.document, b.document))
 	})
-	return best[:min(k, len(best))]
+	return all[:min(k, len(all))]
 }
 
 // bm25 takes the documents that BM25 ranks first for the query's text, in the pairs of Karpukhin et al. (2020) named BM25. A document's text is
