@@ -17,7 +17,7 @@ import (
 // name is what errors call given, the path of a file; such an error is a *dataset.Error. m.Rule is not looked at.
 func Given(ctx context.Context, data *dataset.Dataset, p *projection.Projection, m mining.Options, name string, given []negatives.Pair) (_ *negatives.Result, err error) {
 	s := &sampling{mine: m, data: data, projection: p}
-	if s.plan, err = s.newPlan(ctx, topk, m.Top); err != nil {
+	if s.plan, err = s.newPlan(ctx, data, topk, m.Top); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.plan.Close(ctx)) }()

@@ -48,28 +48,20 @@ func Sample(ctx context.Context, data *dataset.Dataset, p *projection.Projection
 		m.Top = message.DefaultTop
 	}
 	s := &sampling{rule: rule, o: o, mine: m, data: data, projection: p}
-	parts := make([]*mine.Part, len(rule.Terms))
-	planned := m.Top
+	defer func() { err = errors.Join(err, s.closePlan(ctx)) }()
+	var parts []*mine.Part
 	if o.Scores == nil {
-		// Each scan has a plan of its own, which is closed before the next is made: their memory is not taken at once.
-		if err := s.scans(ctx, parts); err != nil {
-			return nil, err
-		}
+		parts, err = s.scans(ctx)
 	} else {
-		planned = o.Scores.Top
+		parts, err = s.ofScores(ctx)
 	}
-	if s.plan, err = s.newPlan(ctx, topk, planned); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.plan.Close(ctx)) }()
-	if o.Scores != nil {
-		if err := s.checkScores(); err != nil {
-			return nil, err
-		}
-		if err := s.scans(ctx, parts); err != nil {
-			return nil, err
-		}
+	if err := s.openPlan(ctx); err != nil {
+		return nil, err
 	}
+	s.takeRanks(parts)
 	if rule.InBatch || slices.ContainsFunc(rule.Terms, func(t Term) bool { return !t.isWindow() }) {
 		if s.zero, err = s.plan.ZeroDocuments(ctx); err != nil {
 			return nil, err
@@ -84,19 +76,52 @@ func Sample(ctx context.Context, data *dataset.Dataset, p *projection.Projection
 // topk is the window rule that takes the nearest documents, whatever they are.
 var topk = Term{Name: "topk"}
 
-// scans fills in the parts of those terms that scans, or kept scores, give.
-func (s *sampling) scans(ctx context.Context, parts []*mine.Part) (err error) {
+// scanned is the window rule whose nearest documents a term is taken out of, and how many of them; 0 where it needs none.
+func (s *sampling) scanned(t Term) (window Term, nearest int) {
+	switch {
+	case t.Name == star:
+		return topk, starPool
+	case !t.isWindow():
+		return t, 0
+	case t.Ranks != (Ranks{}):
+		return t, t.Ranks.Last
+	}
+	return t, s.mine.Top
+}
+
+// scans scans all documents for each term that needs it, and makes the parts of those terms. Each scan has a plan of its own, which is closed
+// before the next is made: their memory is not taken at once.
+func (s *sampling) scans(ctx context.Context) (parts []*mine.Part, err error) {
+	parts = make([]*mine.Part, len(s.rule.Terms))
 	for i, t := range s.rule.Terms {
-		if t.isWindow() {
-			parts[i], err = s.window(ctx, t)
-		} else if t.Name == star {
-			parts[i], err = s.nearest(ctx, topk, starPool)
-		}
-		if err != nil {
-			return err
+		if window, n := s.scanned(t); n > 0 {
+			if parts[i], err = s.mined(ctx, s.data, window, n); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return nil
+	return parts, nil
+}
+
+// openPlan opens the plan for what needs no scan, unless it is open.
+func (s *sampling) openPlan(ctx context.Context) (err error) {
+	top := s.mine.Top
+	if s.o.Scores != nil {
+		top = s.o.Scores.Top
+	}
+	if s.plan == nil {
+		s.plan, err = s.newPlan(ctx, s.data, topk, top)
+	}
+	return err
+}
+
+func (s *sampling) closePlan(ctx context.Context) error {
+	if s.plan == nil {
+		return nil
+	}
+	err := s.plan.Close(ctx)
+	s.plan = nil
+	return err
 }
 
 // result draws what needs no scan, and puts the parts of all terms together.
@@ -148,27 +173,15 @@ func (s *sampling) score(ctx context.Context, chosen [][]int64) (*mine.Part, err
 }
 
 // newPlan plans a window rule.
-func (s *sampling) newPlan(ctx context.Context, rule Term, top int) (*mining.Plan, error) {
+func (s *sampling) newPlan(ctx context.Context, data *dataset.Dataset, rule Term, top int) (*mining.Plan, error) {
 	o := s.mine
 	o.Rule, o.Parameters, o.Top = rule.Name, rule.Parameters, top
-	return mining.NewPlan(ctx, s.data, s.projection, o)
+	return mining.NewPlan(ctx, data, s.projection, o)
 }
 
-// nearest is the nearest documents by a window rule, from the first rank to that of last: out of the kept scores, or of a scan.
-func (s *sampling) nearest(ctx context.Context, rule Term, last int) (*mine.Part, error) {
-	if s.o.Scores == nil {
-		return s.mined(ctx, rule, last)
-	}
-	window, err := mine.NewRule(rule.Name, rule.Parameters)
-	if err != nil {
-		return nil, err
-	}
-	return applied(s.o.Scores, window, last)
-}
-
-// mined scans all documents by a window rule.
-func (s *sampling) mined(ctx context.Context, rule Term, top int) (part *mine.Part, err error) {
-	plan, err := s.newPlan(ctx, rule, top)
+// mined scans all documents by a window rule, for the pairs of a data set.
+func (s *sampling) mined(ctx context.Context, data *dataset.Dataset, rule Term, top int) (part *mine.Part, err error) {
+	plan, err := s.newPlan(ctx, data, rule, top)
 	if err != nil {
 		return nil, err
 	}
@@ -176,23 +189,21 @@ func (s *sampling) mined(ctx context.Context, rule Term, top int) (part *mine.Pa
 	return plan.Mine(ctx)
 }
 
-// window is a window rule's negatives: the nearest of all ranks, or those of its ranks.
-func (s *sampling) window(ctx context.Context, rule Term) (*mine.Part, error) {
-	if rule.Ranks == (Ranks{}) {
-		return s.nearest(ctx, rule, s.mine.Top)
-	}
-	part, err := s.nearest(ctx, rule, rule.Ranks.Last)
-	if err != nil {
-		return nil, err
-	}
-	for i, found := range part.Found {
-		if len(found) == 0 {
+// takeRanks leaves of the nearest documents those of a term's ranks.
+func (s *sampling) takeRanks(parts []*mine.Part) {
+	for t, term := range s.rule.Terms {
+		if term.Ranks == (Ranks{}) {
 			continue
 		}
-		part.Found[i] = s.ranked(rule.Name, i, found[min(rule.Ranks.First-1, len(found)):])
-		part.Window[i] = len(part.Found[i]) > 0
+		part := parts[t]
+		for i, found := range part.Found {
+			if len(found) == 0 {
+				continue
+			}
+			part.Found[i] = s.ranked(term.Name, i, found[min(term.Ranks.First-1, len(found)):])
+			part.Window[i] = len(part.Found[i]) > 0
+		}
 	}
-	return part, nil
 }
 
 // ranked takes pair i's negatives of those whose ranks are in the range: the first of them, or a sample.

@@ -46,7 +46,7 @@ func (f *samplerFlags) add(flags *pflag.FlagSet) {
 	flags.Float64Var(&f.b, "b", sampler.DefaultB, "for --rule bm25: how much a document's length counts, from 0 to 1")
 	flags.StringVar(&f.keepScores, "keep-scores", "", "file to keep the scores of the nearest documents in, of one scan: --scores applies rules to them")
 	flags.IntVar(&f.keep, "keep", sampler.DefaultKeep, "for --keep-scores: documents of each pair, the nearest to the query")
-	flags.StringVar(&f.scores, "scores", "", "file of --keep-scores, and --projection the one it was made with: window rules take documents out of it and scan nothing")
+	flags.StringVar(&f.scores, "scores", "", "file of --keep-scores, and --projection the one it was made with: window rules take documents out of it, and scan only for pairs that it does not settle")
 }
 
 // samplersHelp says what each sampler takes, and where it is from.

@@ -148,5 +148,17 @@ func TestKeepScores(t *testing.T) {
 	failure{line: line + "-o ./out/x.jsonl --scores ./out/n.jsonl", says: []string{"out/n.jsonl", "not kept scores"}}.run(t, w)
 	failure{line: line + "-o ./out/x.jsonl --scores ./out/absent", says: []string{"out/absent", "--keep-scores"}}.run(t, w)
 	failure{line: line + "-o ./out/x.jsonl --keep-scores ./out/s", code: exitExists, says: []string{"out/s", "--force"}}.run(t, w)
-	failure{line: line + "-o ./out/x.jsonl --keep-scores ./out/few --keep 1 --rule topk", code: exitUsage, says: []string{"1 documents", "do not settle rule topk", "--keep"}}.run(t, w)
+
+	// Where too few are kept, the rest is scanned for.
+	w.mustRun(t, line+"-o ./out/few.jsonl --keep-scores ./out/few --keep 1 --rule topk")
+	w.mustRun(t, line+"-o ./out/topk.jsonl --rule topk")
+	w.mustRun(t, line+"-o ./out/fewsum.jsonl --scores ./out/few --rule dual+capped+random")
+	all = w.tree(t)
+	for kept, mined := range map[string]string{"few": "topk", "fewsum": "sum"} {
+		for _, end := range []string{".jsonl", ".manifest.json"} {
+			if all["out/"+kept+end] == "" || all["out/"+kept+end] != all["out/"+mined+end] {
+				t.Errorf("out/%s%s is not what a scan gives", kept, end)
+			}
+		}
+	}
 }
