@@ -2,24 +2,32 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/report"
 )
 
 // asTrainer makes the test binary a trainer without Python, which does not train: the first relevant document of each test query has rank 2.
-// Where its value is "dies", it fails after the first job.
+// Where its value is "dies", it fails after the first job; where it is "waits", it makes the file waiting and never ends.
 const asTrainer = "QUARRY_TEST_AS_TRAINER"
 
 func runAsTrainer() error {
 	if os.Args[1] == "-c" { // whether the packages are there
 		return nil
+	}
+	if os.Getenv(asTrainer) == "waits" {
+		if err := os.WriteFile("waiting", nil, 0o644); err != nil {
+			return err
+		}
+		time.Sleep(time.Hour)
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	for done := 0; lines.Scan(); done++ {
@@ -54,7 +62,8 @@ func runAsTrainer() error {
 	return nil
 }
 
-// trainFolder is a workspace with the demo's data, and with ./python, which is a trainer, and ./dying, which fails.
+// trainFolder is a workspace with the demo's data, and with ./python, which is a trainer, ./dying, which fails, and
+// ./waiting, which never ends.
 func trainFolder(t *testing.T) workspace {
 	t.Helper()
 	if runtime.GOOS == "windows" {
@@ -63,7 +72,7 @@ func trainFolder(t *testing.T) workspace {
 	w := newWorkspace(t)
 	minedDemo(t).write(t, w.path("demo"))
 	w.mkdir(t, "out")
-	for name, does := range map[string]string{"python": "trains", "dying": "dies"} {
+	for name, does := range map[string]string{"python": "trains", "dying": "dies", "waiting": "waits"} {
 		script := fmt.Sprintf("#!/bin/sh\n%s=%s exec '%s' \"$@\"\n", asTrainer, does, must(os.Executable()))
 		if err := os.WriteFile(w.path(name), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
@@ -158,6 +167,30 @@ func TestCompareTrains(t *testing.T) {
 	if c, rows := w.readTrained(t, "out/c.json"); len(c.Rules) != 1 || rows != " none positives in-batch random dual" {
 		t.Errorf("with --force the file has %+v", c)
 	}
+}
+
+// TestCompareInterrupted: where training is interrupted, the user is told what is there.
+func TestCompareInterrupted(t *testing.T) {
+	t.Parallel()
+	w := trainFolder(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(w.path("out/c.training/waiting")); err == nil {
+				cancel()
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	o := w.quarry(ctx, trainLine+" --train --rules dual --python ./waiting")
+	if o.code != exitInterrupted || !strings.Contains(o.stderr, "out/c.json has the comparison without training, and out/c.training the runs that are finished: the same command goes on") {
+		t.Errorf("exit %d, %s", o.code, o.stderr)
+	}
+	if c, _ := w.readTrained(t, "out/c.json"); len(c.Rules) != 1 || c.Training != nil {
+		t.Errorf("the file has %+v", c)
+	}
+	w.mustRun(t, trainLine+" --train --rules dual --python ./python")
 }
 
 // TestComparePrepares writes jobs, which need no Python; the command picks up what another machine trains. The jobs have the negatives of the
