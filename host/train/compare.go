@@ -73,7 +73,7 @@ func (o *Options) do(ctx context.Context, c *corpus, runs []*run, warmUp *job) e
 	}
 	if len(pending) > 0 {
 		done := o.Progress.Count("train", len(pending))
-		if err := runJobs(ctx, o.Python, o.Folder, pending, func() { done(1) }); err != nil {
+		if err := runJobs(ctx, o.Python, o.Folder, o.Workers, pending, func() { done(1) }); err != nil {
 			return err
 		}
 	}

@@ -34,9 +34,13 @@ type job struct {
 	Margin       float64 `json:"margin"` // 0 means the rule's gap and slack
 	Slack        float64 `json:"slack"`
 	InBatch      bool    `json:"in_batch"`
+	PerStep      int     `json:"negatives_per_step"` // of a pair; each epoch takes the next ones
+	Dynamic      int     `json:"dynamic"`            // above 0: a step's negative is drawn from so many documents that are nearest to the query then
 	Epochs       int     `json:"epochs"`
 	Batch        int     `json:"batch"`
 	MaxTokens    int     `json:"max_tokens"`
+	Layers       int     `json:"layers"` // of the model, the last ones, that are trained; 0 means all
+	Half         bool    `json:"half"`   // compute in bfloat16
 	Validations  int     `json:"validations_per_epoch"`
 	LearningRate float64 `json:"learning_rate"`
 	WarmUpShare  float64 `json:"warmup_share"` // of the steps, in which the learning rate rises

@@ -33,8 +33,10 @@ type Source struct {
 	Name       string
 	Pairs      []negatives.Pair // of all splits; a pair that is not there has no negatives
 	InBatch    bool             // the positives of other pairs of a batch are negatives too
-	Dynamic    int              // above 0: negatives are drawn while the bi-encoder is trained, from so many documents that are nearest by it
 	TrainPairs int              // 0 means Options.TrainPairs
+	// Dynamic above 0 takes no Pairs: each step draws a pair's negative from so many documents that the encoder in training has nearest to
+	// the query.
+	Dynamic int
 
 	positives bool // the control with positives only
 }
@@ -78,7 +80,11 @@ type Options struct {
 	TrainPairs    int       // 1,000 at most
 	Epochs        int       // 3
 	Batch         int       // 16 pairs
+	PerStep       int       // 1 negative of a pair
 	MaxTokens     int       // 128 of a text, or of a query with a document where a cross-encoder reads them
+	Layers        int       // how many of the model's last layers are trained; 0 means all. With few, a bi-encoder takes a third of the time
+	Half          bool      // compute in bfloat16, which GPUs and some processors do several times as fast
+	Workers       int       // 1 training at once; several fill a GPU that one leaves idle
 	Margin        float64   // of Eq. 7; 0 means above the rule's own gap before training
 	Validation    int       // 200 queries at most
 	Test          int       // queries at most; 0 means all
@@ -111,12 +117,14 @@ func (o *Options) validate() error {
 		otherwise,
 		most int
 	}{{"runs", &o.Seeds, 3, 1000}, {"train pairs", &o.TrainPairs, 1000, 1 << 30}, {"epochs", &o.Epochs, 3, 1000}, {"batch", &o.Batch, 16, 1 << 16},
+		{"negatives of a step", &o.PerStep, 1, abi.MaxTop}, {"workers", &o.Workers, 1, 1 << 10},
 		{"tokens", &o.MaxTokens, 128, 1 << 16}, {"validation queries", &o.Validation, 200, 1 << 30}, {"candidates", &o.Candidates, 50, abi.MaxTop}} {
 		if *n.value == 0 {
 			*n.value = n.otherwise
 		}
 		problems.Check(*n.value >= 1 && *n.value <= n.most, "%s is %d; it goes from 1 to %d", n.name, *n.value, n.most)
 	}
+	problems.Check(o.Layers >= 0, "layers is %d; it is 0, which means all, or more", o.Layers)
 	problems.Check(o.Test >= 0, "test queries is %d; it is 0 or more", o.Test)
 	problems.Check(o.Margin >= 0 && o.Margin < 1e6, "margin is %v; it is 0 or more", o.Margin)
 	if len(o.LearningRates) == 0 {

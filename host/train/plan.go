@@ -24,14 +24,14 @@ const dualRule = "dual"
 // validations is how often an epoch is validated. Rules without a cap lose by their last state what they gain by their best.
 const validations = 4
 
-// slack is how far the margin lies above the rule's gap: in cosine distance, and in a cross-encoder's logits.
-var slack = map[string]float64{BiEncoder: 0.1, CrossEncoder: 1}
+// slack is how far the margin lies above the median of the rule's gaps: in cosine distance, and in a cross-encoder's logits.
+var slack = map[string]float64{BiEncoder: 0.05, CrossEncoder: 1}
 
 // warmUpPairs is how many titles a cross-encoder is made of, at most.
-const warmUpPairs = 20000
+const warmUpPairs = 8000
 
 // validationDepth is how many candidates of a validation query are ranked: validation runs often, and only compares states.
-const validationDepth = 20
+const validationDepth = 10
 
 // run is one training of a comparison.
 type run struct {
@@ -133,7 +133,7 @@ func (p *planner) warmUp() (*job, error) {
 
 // base is what all jobs have in common.
 func (p *planner) base(kind string) *job {
-	return &job{Kind: kind, Trainer: p.trainer, Data: p.data, Trainee: p.Trainee, Model: p.model, Weights: p.weights, Batch: p.Batch, MaxTokens: p.MaxTokens}
+	return &job{Kind: kind, Trainer: p.trainer, Data: p.data, Trainee: p.Trainee, Model: p.model, Weights: p.weights, Batch: p.Batch, MaxTokens: p.MaxTokens, Half: p.Half, Layers: p.Layers}
 }
 
 // runsOf gives the runs of a source under a seed: for each learning rate, on all pairs, and on those of dual.
@@ -165,6 +165,7 @@ func (p *planner) jobOf(s *Source, subset string, seed int, split Split) *job {
 	j.Name, j.Seed = "quarry."+s.Name, p.Seed+uint64(seed)
 	j.Documents, j.Queries, j.Relevant = documentsFile, queriesFile, map[string][]string{}
 	j.Margin, j.Slack, j.InBatch, j.Epochs, j.Validations, j.WarmUpShare = p.Margin, slack[p.Trainee], s.InBatch, p.Epochs, validations, 0.1
+	j.PerStep, j.Dynamic = p.PerStep, s.Dynamic
 	if j.Train = p.trainPairs(s, subset, j.Seed, split.Train); len(j.Train) == 0 {
 		j.Epochs = 0
 	}
@@ -203,7 +204,7 @@ func (p *planner) trainPairs(s *Source, subset string, seed uint64, queries []st
 				continue
 			}
 			chosen++
-			if len(given[key]) == 0 && !s.InBatch && !s.positives {
+			if len(given[key]) == 0 && !s.InBatch && !s.positives && s.Dynamic == 0 {
 				continue
 			}
 			pair := trainPair{Query: q, Positive: positive, Negatives: []string{}}

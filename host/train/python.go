@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,15 +89,15 @@ func writeSources(folder string) error {
 	return nil
 }
 
-// runJobs runs jobs in one process, in turn. done is called after each. What Python prints goes to train.log in the folder.
-func runJobs(ctx context.Context, python, folder string, jobs []*job, done func()) error {
+// runJobs runs jobs, so many at once. done is called after each. What Python prints goes to train.log in the folder.
+func runJobs(ctx context.Context, python, folder string, workers int, jobs []*job, done func()) error {
 	log, err := os.OpenFile(filepath.Join(folder, "train.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return fmt.Errorf("%w: %w", option.ErrWrite, err)
 	}
 	defer log.Close()
 	// The jobs come by a file: hundreds of names would be too long for a command line.
-	cmd := exec.CommandContext(ctx, python, filepath.Join("python", "quarry_train.py"), "--list", "-")
+	cmd := exec.CommandContext(ctx, python, filepath.Join("python", "quarry_train.py"), "--list", "-", "--workers", strconv.Itoa(workers))
 	cmd.Dir, cmd.Cancel, cmd.WaitDelay = folder, func() error { return cmd.Process.Signal(os.Interrupt) }, 10*time.Second
 	var list strings.Builder
 	for _, j := range jobs {

@@ -64,7 +64,7 @@ func plantedJob(trainee string, ids []string, noise bool, epochs int) *job {
 	random := rand.New(rand.NewPCG(5, 6))
 	j := &job{Kind: kindTrain, Name: "test", Trainee: trainee, Model: "model", Documents: documentsFile, Queries: queriesFile,
 		Relevant: map[string][]string{}, Validation: rankPart{Candidates: map[string][]string{}}, Test: rankPart{Candidates: map[string][]string{}},
-		Slack: slack[trainee], InBatch: trainee == BiEncoder, Epochs: epochs, Batch: 8, MaxTokens: 16, Validations: validations,
+		Slack: slack[trainee], InBatch: trainee == BiEncoder, Epochs: epochs, Batch: 8, PerStep: 1, MaxTokens: 16, Validations: validations,
 		LearningRate: 5e-3, WarmUpShare: 0.1, Seed: 1}
 	marked := func(id string) bool { return strings.Contains(id, "03") }
 	some := func(ok func(string) bool) string {
@@ -146,7 +146,7 @@ func runAll(t *testing.T, python, folder string, jobs []*job) (all []*result) {
 		}
 	}
 	done := 0
-	if err := runJobs(t.Context(), python, folder, jobs, func() { done++ }); err != nil || done != len(jobs) {
+	if err := runJobs(t.Context(), python, folder, 2, jobs, func() { done++ }); err != nil || done != len(jobs) {
 		t.Fatalf("%d jobs of %d are done: %v", done, len(jobs), err)
 	}
 	for _, j := range jobs {
