@@ -76,7 +76,7 @@ func newHiddenTest(data *dataset.Dataset, pairs []choice, o Options) *hiddenTest
 		t.pairs = append(t.pairs, p)
 		tested[[2]string{p.query, p.positive}] = true
 	}
-	for _, q := range data.Qrels {
+	for _, q := range slices.Concat(data.Qrels, data.Judged) {
 		for _, j := range q.Judgements {
 			if j.Score > 0 && len(positives[j.Query]) >= 2 {
 				if t.relevant[j.Query] == nil {

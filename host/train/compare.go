@@ -26,7 +26,7 @@ func Compare(ctx context.Context, data *dataset.Dataset, o Options) (*Table, err
 		if err != nil {
 			return nil, err
 		}
-		sources = append(sources, Source{Name: r.Name, Pairs: pairs, InBatch: r.InBatch})
+		sources = append(sources, Source{Name: r.Name, Pairs: pairs, InBatch: r.InBatch, Dynamic: r.Dynamic})
 	}
 	return o.compare(ctx, data, append(sources, o.More...), true)
 }
