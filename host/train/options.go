@@ -33,10 +33,8 @@ type Source struct {
 	Name       string
 	Pairs      []negatives.Pair // of all splits; a pair that is not there has no negatives
 	InBatch    bool             // the positives of other pairs of a batch are negatives too
+	Dynamic    int              // above 0: negatives are drawn while the bi-encoder is trained, from so many documents that are nearest by it
 	TrainPairs int              // 0 means Options.TrainPairs
-	// Dynamic above 0 takes no Pairs: each step draws a pair's negative from so many documents that the encoder in training has nearest to
-	// the query.
-	Dynamic int
 
 	positives bool // the control with positives only
 }

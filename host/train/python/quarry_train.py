@@ -121,10 +121,10 @@ class Trainer:
         The documents' vectors are those of the epoch's start, and the query's is the present one.
         """
         ids = list(self.documents)
-        depth = self.job["dynamic"] + max(len(self.relevant[p["query"]]) for p in pairs)
+        depth = self.job["dynamic"] + max(len(self.relevant[p["query"]]) for p in pairs) + 1  # a document with the query's own id is none
         with torch.no_grad():
             near = (self.trainee.embed([self.queries[p["query"]] for p in pairs]) @ self.vectors.T).topk(min(depth, len(ids))).indices.tolist()
-        rest = [[ids[i] for i in row if ids[i] not in self.relevant[p["query"]]] for row, p in zip(near, pairs)]
+        rest = [[ids[i] for i in row if ids[i] not in self.relevant[p["query"]] | {p["query"]}] for row, p in zip(near, pairs)]
         return [[self.rng.choice(row[:self.job["dynamic"]])] if row else [] for row in rest]
 
     def batch(self, pairs, epoch):
