@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -103,11 +102,6 @@ func (o *Options) prepare(c *corpus, runs []*run, warmUp *job) (pending []*job, 
 	}
 	var order bytes.Buffer
 	for _, j := range jobsOf(runs, warmUp) {
-		if o.Force {
-			if err := os.Remove(filepath.Join(o.Folder, j.Result)); err != nil && !os.IsNotExist(err) {
-				return nil, err
-			}
-		}
 		finished, err := j.finished(o.Folder)
 		if err != nil {
 			return nil, err

@@ -55,7 +55,6 @@ func ParseRules(texts []string) (rules []sampler.Rule, err error) {
 // Options say what to train and how. Zero values are the defaults that are given here.
 type Options struct {
 	Folder string // where jobs, runs and results are kept, and where a comparison goes on from; it is made where it is missing
-	Force  bool   // train anew what Folder has
 	// Prepare writes the jobs and trains nothing: `python python/quarry_train.py --list jobs/order` in Folder does, on any machine that
 	// has the environment. A later comparison finds the results.
 	Prepare bool
