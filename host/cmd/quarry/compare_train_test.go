@@ -143,7 +143,7 @@ func TestCompareTrains(t *testing.T) {
 		t.Errorf("the file has %+v", c)
 	}
 	read, err := report.LoadComparison(w.path("out/c.json"))
-	if err != nil || len(read.Rules) != 3 || read.Training == nil || read.Training.Rows[0].MRR10.Mean != 0.5 {
+	if err != nil || len(read.Rules) != 3 || len(read.Trainings) != 1 || read.Trainings[0].Rows[0].MRR10.Mean != 0.5 {
 		t.Errorf("quarry report reads %+v, %v", read, err)
 	}
 
