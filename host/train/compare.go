@@ -60,7 +60,7 @@ func (o *Options) compare(ctx context.Context, data *dataset.Dataset, sources []
 	if err := o.do(ctx, c, runs, warmUp); err != nil || o.Prepare {
 		return nil, err
 	}
-	t := o.tabulate(data.Name, c, sources, runs)
+	t := o.tabulate(filepath.Base(data.Name), c, sources, runs)
 	return t, writeJSON(o.Folder, "table.json", t)
 }
 
