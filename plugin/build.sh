@@ -33,15 +33,38 @@ if [ ! -d "$binaryen" ]; then
     mv "$out/package" "$binaryen"
 fi
 features=(--enable-simd --enable-bulk-memory --enable-sign-ext --enable-nontrapping-float-to-int --enable-mutable-globals)
+tool() { node "$binaryen/bin/$1" "${features[@]}" "${@:2}"; }
+# without FROM TO NAME... takes exports away.
+without() {
+    local names=("${@:3}")
+    tool wasm-opt "${names[@]/#/--remove-exports=}" "$out/$1.wasm" -o "$out/$2.wasm"
+}
 
-mkdir "$out/kernel"
-node "$binaryen/bin/wasm-as" "${features[@]}" kernel/kernel.wat -o "$out/kernel/kernel.wasm"
+for module in kernel/kernel guest/system guest/extism; do
+    tool wasm-as "$module.wat" -o "$out/${module#*/}.wasm"
+done
 env -u GOFLAGS -u GOEXPERIMENT GOTOOLCHAIN="$GO_VERSION" GOOS=wasip1 GOARCH=wasm GOWASM= CGO_ENABLED=0 GOWORK=off \
     go build -buildmode=c-shared -trimpath -buildvcs=false -ldflags='-s -w -buildid=' -o "$out/guest.wasm" ./guest
-node "$binaryen/bin/wasm-merge" "${features[@]}" "$out/guest.wasm" guest "$out/kernel/kernel.wasm" kernel -o "$out/merged.wasm"
-# The kernels trust the addresses they are given: only the guest may call them.
-node "$binaryen/bin/wasm-opt" "${features[@]}" --remove-exports='kernel_*' "$out/merged.wasm" -o "$out/plugin.wasm"
+# What the modules export to one another is no host's to call: the kernels trust the addresses they are given. The guest's
+# _initialize goes before extism.wat brings its own.
+tool wasm-merge "$out/guest.wasm" guest "$out/system.wasm" wasi_snapshot_preview1 -o "$out/merged.wasm"
+without merged guest _initialize 'args_*' 'clock_*' 'environ_*' 'fd_*' 'poll_*' 'proc_*' 'random_*' 'sched_*'
+tool wasm-merge "$out/guest.wasm" guest "$out/extism.wasm" extism "$out/kernel.wasm" kernel -o "$out/merged.wasm"
+without merged plugin 'kernel_*' 'extism_*'
+# faces MODULE compares the names of what a module imports and exports with imports.txt and exports.txt, which have their types too.
+faces() {
+    node - "$1" <<'END' >"$out/faces"
+const module = new WebAssembly.Module(require("fs").readFileSync(process.argv[2]));
+for (const i of WebAssembly.Module.imports(module)) console.log(`${i.module} ${i.name}`);
+for (const e of WebAssembly.Module.exports(module)) if (e.kind === "function") console.log(e.name);
+END
+    diff <(sort "$out/faces") <(cut -d'(' -f1 imports.txt exports.txt | sort) || fail "the module's imports and exports (<) are not those of imports.txt and exports.txt (>)"
+}
+faces "$out/plugin.wasm"
 (cd "$out" && sha256sum plugin.wasm >plugin.wasm.sha256)
+
+mkdir "$out/kernel"
+mv "$out/kernel.wasm" "$out/kernel/"
 
 files="plugin.wasm plugin.wasm.sha256 kernel/kernel.wasm"
 if [ "${1:-}" = --check ]; then

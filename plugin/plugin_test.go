@@ -26,31 +26,41 @@ func TestModuleIsTheOneRecorded(t *testing.T) {
 	}
 }
 
-// TestExports compares the module's exports with exports.txt, and what it imports with what docs/ABI.md allows.
-func TestExports(t *testing.T) {
+// TestFace compares the module's exports with exports.txt, and its imports with imports.txt.
+func TestFace(t *testing.T) {
 	r := wazero.NewRuntimeWithConfig(t.Context(), wazero.NewRuntimeConfigInterpreter())
 	defer r.Close(t.Context())
 	m, err := r.CompileModule(t.Context(), plugin.Wasm)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
+	var exports, imports []string
 	for name, f := range m.ExportedFunctions() {
-		got = append(got, strings.TrimSpace(fmt.Sprintf("%s(%s) %s", name, types(f.ParamTypes()), types(f.ResultTypes()))))
+		exports = append(exports, signature(name, f))
 	}
-	slices.Sort(got)
-	want, err := os.ReadFile("exports.txt")
+	for _, f := range m.ImportedFunctions() {
+		module, name, _ := f.Import()
+		imports = append(imports, signature(module+" "+name, f))
+	}
+	compareLines(t, "exports.txt", exports)
+	compareLines(t, "imports.txt", imports)
+}
+
+// compareLines compares lines, in any order, with those of a file.
+func compareLines(t *testing.T, file string, got []string) {
+	t.Helper()
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
+	slices.Sort(got)
 	if lines := strings.Join(got, "\n") + "\n"; lines != string(want) {
-		t.Errorf("the module exports\n%s\nexports.txt says\n%s", lines, want)
+		t.Errorf("the module has\n%s\n%s says\n%s", lines, file, want)
 	}
-	for _, f := range m.ImportedFunctions() {
-		if module, name, _ := f.Import(); module != "wasi_snapshot_preview1" && module != "extism:host/env" {
-			t.Errorf("it imports %s from %s", name, module)
-		}
-	}
+}
+
+func signature(name string, f api.FunctionDefinition) string {
+	return strings.TrimSpace(fmt.Sprintf("%s(%s) %s", name, types(f.ParamTypes()), types(f.ResultTypes())))
 }
 
 func types(of []api.ValueType) string {
