@@ -63,9 +63,9 @@ func applied(scores *mine.Part, rule mine.Rule, top int) (*mine.Part, error) {
 	part := &mine.Part{Ranges: scores.Ranges, Skipped: scores.Skipped, SQPD: scores.SQPD, Window: make([]bool, n), Found: make([][]mine.Negative, n)}
 	unsettled := 0
 	for i, kept := range scores.Found {
-		sQPD := scores.SQPD[i]
+		floor, ceiling := rule.Window(scores.SQPD[i])
 		for _, d := range kept {
-			if rule.Floor != nil && d.SQD <= rule.Floor.At(sQPD) || rule.Cap != nil && d.SQD > rule.Cap.At(sQPD) {
+			if d.SQD <= floor || d.SQD > ceiling {
 				continue
 			}
 			part.Window[i] = true
@@ -74,7 +74,7 @@ func applied(scores *mine.Part, rule mine.Rule, top int) (*mine.Part, error) {
 			}
 		}
 		all := len(kept) < scores.Top // no document is left that was not kept
-		below := !all && rule.Floor != nil && kept[len(kept)-1].SQD <= rule.Floor.At(sQPD)
+		below := !all && kept[len(kept)-1].SQD <= floor
 		if len(part.Found[i]) < top && !all && !below {
 			unsettled++
 		}
