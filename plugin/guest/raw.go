@@ -18,7 +18,7 @@ import (
 func main() {}
 
 var (
-	instance = session.New(kernel.NewSIMD())
+	instance = session.New(kernel.NewLinked())
 	input    []uint64 // the raw path's buffer: 8-aligned, and kept from one call to the next
 	output   []byte   // what the last raw call gave
 )
