@@ -35,10 +35,10 @@ if [ ! -d "$binaryen" ]; then
 fi
 features=(--enable-simd --enable-bulk-memory --enable-sign-ext --enable-nontrapping-float-to-int --enable-mutable-globals)
 tool() { node "$binaryen/bin/$1" "${features[@]}" "${@:2}"; }
-# without FROM TO NAME... takes exports away.
+# without FROM TO NAME... takes exports away, and makes imports of the same function one: the PDK has some that extism.wat has.
 without() {
     local names=("${@:3}")
-    tool wasm-opt "${names[@]/#/--remove-exports=}" "$out/$1.wasm" -o "$out/$2.wasm"
+    tool wasm-opt --duplicate-import-elimination "${names[@]/#/--remove-exports=}" "$out/$1.wasm" -o "$out/$2.wasm"
 }
 
 mkdir "$out/kernel"

@@ -1,8 +1,8 @@
 //go:build wasip1
 
-// Package main is the Wasm module: the raw exports of docs/ABI.md, for hosts that write into the module's memory, around
-// one session. plugin/build.sh builds it and links what surrounds it: extism.wat, the same operations for Extism's hosts;
-// system.wat, which answers what Go's runtime asks of WASI; and the kernels. Package plugin embeds the result.
+// Package main is the Wasm module: the exports of docs/ABI.md, both for Extism hosts and for hosts that write into the module's memory,
+// around one session. plugin/build.sh builds it and links what surrounds it: extism.wat, which copies for Extism's hosts; system.wat, which
+// answers what Go's runtime asks of WASI; and the kernels. Package plugin embeds the result.
 package main
 
 import (
