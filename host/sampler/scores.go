@@ -134,9 +134,9 @@ func applied(scores *mine.Part, rule mine.Rule, top int) (part *mine.Part, unset
 	n := len(scores.SQPD)
 	part = &mine.Part{Ranges: scores.Ranges, Skipped: scores.Skipped, SQPD: scores.SQPD, Window: make([]bool, n), Found: make([][]mine.Negative, n)}
 	for i, kept := range scores.Found {
-		sQPD := scores.SQPD[i]
+		floor, ceiling := rule.Window(scores.SQPD[i])
 		for _, d := range kept {
-			if rule.Floor != nil && d.SQD <= rule.Floor.At(sQPD) || rule.Cap != nil && d.SQD > rule.Cap.At(sQPD) {
+			if d.SQD <= floor || d.SQD > ceiling {
 				continue
 			}
 			part.Window[i] = true
@@ -145,7 +145,7 @@ func applied(scores *mine.Part, rule mine.Rule, top int) (part *mine.Part, unset
 			}
 		}
 		all := len(kept) < scores.Top // no document is left that was not kept
-		below := !all && rule.Floor != nil && kept[len(kept)-1].SQD <= rule.Floor.At(sQPD)
+		below := !all && kept[len(kept)-1].SQD <= floor
 		if len(part.Found[i]) < top && !all && !below {
 			unsettled = append(unsettled, i)
 		}
