@@ -18,12 +18,14 @@ type judged struct {
 
 func newJudged(data *dataset.Dataset) *judged {
 	j := &judged{scores: map[[2]string]float64{}, positives: map[string][]string{}, queries: map[string][]string{}}
-	for _, one := range dataset.Judged(data.Qrels) {
-		j.scores[[2]string{one.Query, one.Document}] = one.Score
-		if one.Score > 0 {
-			j.positives[one.Query] = append(j.positives[one.Query], one.Document)
-			j.queries[one.Document] = append(j.queries[one.Document], one.Query)
+	for _, split := range data.Qrels {
+		for _, one := range split.Judgements {
+			j.scores[[2]string{one.Query, one.Document}] = one.Score
 		}
+	}
+	for _, one := range dataset.Relevant(data.Qrels) {
+		j.positives[one.Query] = append(j.positives[one.Query], one.Document)
+		j.queries[one.Document] = append(j.queries[one.Document], one.Query)
 	}
 	return j
 }

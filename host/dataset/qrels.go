@@ -20,7 +20,7 @@ type Judgement struct {
 
 // Qrels are the judgements of one split. They are held in memory.
 type Qrels struct {
-	Split      string
+	Split      string      // its name; of Dataset.Judged, what Fingerprints calls the judgements
 	Path       string      // what messages call it: a file's path
 	Judgements []Judgement // in the file's order
 	SHA256     string      // of the file's bytes, in hexadecimal
@@ -78,15 +78,15 @@ func (p *JudgedPairs) Add(to *Qrels, j Judgement) error {
 	return nil
 }
 
-// Judged gives the judgements of splits, in their order, each with its split. One that several of them have comes once,
-// with the first.
-func Judged(splits []*Qrels) iter.Seq2[*Qrels, Judgement] {
+// Relevant gives the judgements of splits that say that a document is relevant, in their order, each with its split. A pair that several splits
+// have comes once, with the first.
+func Relevant(splits []*Qrels) iter.Seq2[*Qrels, Judgement] {
 	return func(yield func(*Qrels, Judgement) bool) {
 		seen := map[[2]string]bool{}
 		for _, q := range splits {
 			for _, j := range q.Judgements {
 				pair := [2]string{j.Query, j.Document}
-				if seen[pair] {
+				if j.Score <= 0 || seen[pair] {
 					continue
 				}
 				if len(splits) > 1 {
@@ -98,6 +98,18 @@ func Judged(splits []*Qrels) iter.Seq2[*Qrels, Judgement] {
 			}
 		}
 	}
+}
+
+// Judge adds judgements beside those of the splits, such as marks that a reader made. They may repeat what the splits say. Two of one name are an
+// *Error.
+func (d *Dataset) Judge(q *Qrels) error {
+	for _, other := range d.Judged {
+		if other.Split == q.Split {
+			return FileError(q.Path, "give one of them another name", "%s gives judgements of the name %s too", other.Path, excerpt.Quote(q.Split))
+		}
+	}
+	d.Judged = append(d.Judged, q)
+	return nil
 }
 
 // WithJudgements returns a data set that has, of a split ("all" for every one), those judgements alone that keep says, and

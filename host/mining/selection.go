@@ -43,7 +43,8 @@ func selectWithoutTwins(ctx context.Context, data *dataset.Dataset, documents []
 	return s, nil
 }
 
-// selectPairs takes the pairs of a split. A document judged relevant to a query in any split is never mined as its negative.
+// selectPairs takes the pairs of a split. A document judged relevant to a query in any split, or in the judgements beside them, is never mined as
+// its negative.
 func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 	splits, err := chooseSplits(data, o.Split)
 	if err != nil {
@@ -54,19 +55,19 @@ func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 		return nil, err
 	}
 	positivesOf := map[string][]int{} // document rows, by query id
-	for _, j := range dataset.Judged(data.Qrels) {
-		if row, ok := documents[j.Document]; ok && j.Score > 0 {
+	for _, j := range dataset.Relevant(slices.Concat(data.Qrels, data.Judged)) {
+		if row, ok := documents[j.Document]; ok {
 			positivesOf[j.Query] = append(positivesOf[j.Query], row)
 		}
+	}
+	if err := checkJudged(data, o, queries, documents); err != nil {
+		return nil, err
 	}
 	s := &selection{path: splits[0].Path, exclude: map[int][]int64{}, positives: map[int][]int{}}
 	if o.Positives == PositivesAll {
 		s.together = map[int][]int{}
 	}
-	for q, j := range dataset.Judged(splits) {
-		if j.Score <= 0 {
-			continue
-		}
+	for q, j := range dataset.Relevant(splits) {
 		query, okQuery := queries[j.Query]
 		positive, okPositive := documents[j.Document]
 		if !okQuery || !okPositive {
@@ -95,15 +96,25 @@ func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 	return s, nil
 }
 
+// checkJudged fails where judgements beside the splits name what the data set lacks, unless such pairs are left out.
+func checkJudged(data *dataset.Dataset, o Options, queries, documents map[string]int) error {
+	if o.Missing != MissingError {
+		return nil
+	}
+	for q, j := range dataset.Relevant(data.Judged) {
+		_, okQuery := queries[j.Query]
+		if _, okDocument := documents[j.Document]; !okQuery || !okDocument {
+			return missingError(data, q, j, okQuery)
+		}
+	}
+	return nil
+}
+
 // judgedRows finds the rows of all queries and documents that are judged, and of documents that have a query's id.
 func judgedRows(data *dataset.Dataset) (queries, documents map[string]int, err error) {
 	wantedQueries, wantedDocuments := map[string]bool{}, map[string]bool{}
-	for _, q := range data.Qrels {
-		for _, j := range q.Judgements {
-			if j.Score > 0 {
-				wantedQueries[j.Query], wantedDocuments[j.Query], wantedDocuments[j.Document] = true, true, true
-			}
-		}
+	for _, j := range dataset.Relevant(slices.Concat(data.Qrels, data.Judged)) {
+		wantedQueries[j.Query], wantedDocuments[j.Query], wantedDocuments[j.Document] = true, true, true
 	}
 	if queries, err = data.Queries.Rows(wantedQueries); err == nil {
 		documents, err = data.Documents.Rows(wantedDocuments)

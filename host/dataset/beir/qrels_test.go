@@ -63,8 +63,8 @@ func finite(text string) bool {
 	return err == nil && x-x == 0
 }
 
-// readJudgements reads a folder qrels/ of those files.
-func readJudgements(t testing.TB, files map[string][]byte) (qrels []*dataset.Qrels, err error) {
+// readFolder reads a folder qrels/ of those files.
+func readFolder(t testing.TB, files map[string][]byte) (qrels []*dataset.Qrels, err error) {
 	t.Helper()
 	fsys, size := fstest.MapFS{}, 0
 	for name, data := range files {
@@ -79,7 +79,7 @@ func readJudgements(t testing.TB, files map[string][]byte) (qrels []*dataset.Qre
 func checkQrels(t testing.TB, data []byte) {
 	t.Helper()
 	want, fault := simpleQrels(data)
-	qrels, err := readJudgements(t, map[string][]byte{"train.tsv": data})
+	qrels, err := readFolder(t, map[string][]byte{"train.tsv": data})
 	if fault != good {
 		if e := datasettest.AsError(t, err, "dir/qrels/train.tsv"); e.Line != fault || e.Hint == "" {
 			t.Fatalf("%#v, expected an error at line %d, and a hint", e, fault)
@@ -94,7 +94,7 @@ func checkQrels(t testing.TB, data []byte) {
 		t.Fatalf("%v; expected %v", qrels[0].Judgements, want)
 	}
 	// The same judgements are now in two files, and each split has them.
-	qrels, err = readJudgements(t, map[string][]byte{"train.tsv": data, "dev.tsv": data})
+	qrels, err = readFolder(t, map[string][]byte{"train.tsv": data, "dev.tsv": data})
 	if err != nil || len(qrels) != 2 || !slices.Equal(qrels[0].Judgements, want) || !slices.Equal(qrels[1].Judgements, want) {
 		t.Fatalf("in two files: %v, %v", qrels, err)
 	}
@@ -113,14 +113,14 @@ func TestQrelsCutAnywhere(t *testing.T) {
 		checkQrels(t, cut)
 		last := cut[strings.LastIndex(string(cut), "\n")+1:]
 		third := strings.TrimPrefix(string(last[strings.LastIndex(string(last), "\t")+1:]), "-")
-		if _, err := readJudgements(t, map[string][]byte{"train.tsv": cut}); len(last) > 0 && (strings.Count(string(last), "\t") < 2 || third == "") && err == nil {
+		if _, err := readFolder(t, map[string][]byte{"train.tsv": cut}); len(last) > 0 && (strings.Count(string(last), "\t") < 2 || third == "") && err == nil {
 			t.Fatalf("cut at %d, before a score: no error", n)
 		}
 	})
 	datasettest.EachCut([]byte(someTREC), func(n int, cut []byte) {
 		checkQrels(t, cut)
 		last := cut[strings.LastIndex(string(cut), "\n")+1:]
-		if _, err := readJudgements(t, map[string][]byte{"train.tsv": cut}); len(last) > 0 && len(strings.Fields(string(last))) != 4 && err == nil {
+		if _, err := readFolder(t, map[string][]byte{"train.tsv": cut}); len(last) > 0 && len(strings.Fields(string(last))) != 4 && err == nil {
 			t.Fatalf("cut at %d, before a relevance: no error", n)
 		}
 	})
@@ -128,7 +128,7 @@ func TestQrelsCutAnywhere(t *testing.T) {
 
 // TestQrelsFiles reads the files in the order of their names, and leaves out those that are not a split.
 func TestQrelsFiles(t *testing.T) {
-	qrels, err := readJudgements(t, map[string][]byte{"z.tsv": nil, "train.tsv": []byte("q\td\t1"), "a.tsv": []byte("q\te\t1"), "a.txt": []byte("no"), "b.tsv/c": nil})
+	qrels, err := readFolder(t, map[string][]byte{"z.tsv": nil, "train.tsv": []byte("q\td\t1"), "a.tsv": []byte("q\te\t1"), "a.txt": []byte("no"), "b.tsv/c": nil})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,9 +139,9 @@ func TestQrelsFiles(t *testing.T) {
 	if !slices.Equal(splits, []string{"a", "train", "z"}) {
 		t.Errorf("splits are %v", splits)
 	}
-	_, err = readJudgements(t, map[string][]byte{"a.txt": []byte("no")})
+	_, err = readFolder(t, map[string][]byte{"a.txt": []byte("no")})
 	datasettest.AsError(t, err, "dir/qrels")
-	_, err = readJudgements(t, nil)
+	_, err = readFolder(t, nil)
 	datasettest.AsError(t, err, "dir/qrels")
 }
 
