@@ -204,7 +204,12 @@ func TestPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sources := []Source{{Name: None}, {Name: Random, Pairs: c.random(3, 7)}}
+	o.Mine.Top = 3
+	drawn, err := o.mine(t.Context(), data, o.Projection, sampler.Rule{Name: Random}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := []Source{{Name: None}, {Name: Random, Pairs: drawn}}
 	runs, _, err := o.plan(c, sources)
 	if err != nil {
 		t.Fatal(err)

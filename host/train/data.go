@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -134,29 +133,6 @@ func (o *Options) mine(ctx context.Context, data *dataset.Dataset, p *projection
 		return nil, fmt.Errorf("mine for rule %s: %w", r.Name, err)
 	}
 	return mined.Pairs, nil
-}
-
-// random gives every judged pair documents that are not relevant to its query, which the seed chooses.
-func (c *corpus) random(top int, seed uint64) (pairs []negatives.Pair) {
-	random := rand.New(rand.NewPCG(seed, 0x72616e646f6d))
-	for _, q := range sorted(c.relevant) {
-		others := len(c.ids) - len(c.relevant[q])
-		for _, positive := range c.relevant[q] {
-			p := negatives.Pair{QueryID: q, PositiveID: positive}
-			taken := map[string]bool{q: true} // a document with the query's own id
-			for _, d := range c.relevant[q] {
-				taken[d] = true
-			}
-			for len(p.Negatives) < min(top, others-1) {
-				if d := c.ids[random.IntN(len(c.ids))]; !taken[d] {
-					taken[d] = true
-					p.Negatives = append(p.Negatives, negatives.Negative{ID: d, Rank: len(p.Negatives) + 1})
-				}
-			}
-			pairs = append(pairs, p)
-		}
-	}
-	return pairs
 }
 
 // The files that jobs read, in the comparison's folder.
