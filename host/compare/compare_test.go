@@ -137,9 +137,9 @@ func (s *small) open(t *testing.T) *dataset.Dataset {
 // shared is the engine of all tests, so that its speed is measured once.
 var shared = engine.Native(engine.Options{})
 
-// native are options on a native engine: the vectors are compared as they are.
+// native are options on a native engine: the vectors are compared as they are, and twins are kept unless the options say otherwise.
 func native(o Options) Options {
-	o.Engine, o.Fit.NoPCA = shared, true
+	o.Engine, o.Fit.NoPCA, o.Twins = shared, true, cmp.Or(o.Twins, mining.TwinsKeep)
 	return o
 }
 
@@ -328,7 +328,7 @@ func TestAsMining(t *testing.T) {
 	r := compareSmall(t, s, o)
 	for i, m := range []mining.Options{{Rule: "dual"}, {Rule: "perc", Parameters: map[string]float64{"perc": 0.9}}, {Rule: "margin", Parameters: map[string]float64{"margin": 0.2}},
 		{Rule: "perc"}, {Rule: "topk"}, {Rule: "capped", Parameters: map[string]float64{"perc": 0.8}}} {
-		m.Engine, m.Split, m.Top = shared, "train", 3
+		m.Engine, m.Split, m.Top, m.Twins = shared, "train", 3, mining.TwinsKeep
 		result, err := mining.Mine(t.Context(), data, p, m)
 		if err != nil {
 			t.Fatal(err)

@@ -123,6 +123,15 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// TestTextThatIsAName: a text may be what its member is called.
+func TestTextThatIsAName(t *testing.T) {
+	var b bytes.Buffer
+	pairs := []negatives.Pair{{QueryID: "query", PositiveID: "positive", Negatives: []negatives.Negative{{ID: "negative"}}}}
+	if _, err := export.Write(nil, pairs, export.Options{IDs: true}, &b); err != nil || b.String() != `{"query":"query","positive":"positive","negative":"negative"}`+"\n" {
+		t.Errorf("%s, %v", b.String(), err)
+	}
+}
+
 // checkShuffled compares lines that were shuffled by seed 1 with those of seed 1 again, of seed 2, and of no seed.
 func checkShuffled(t *testing.T, one string) {
 	t.Helper()

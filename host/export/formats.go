@@ -74,7 +74,7 @@ func (e *encoder) write(text string) {
 
 // member is a member of a JSON object.
 type member struct {
-	name  string
+	name  string // letters, digits and _
 	value any
 }
 
@@ -85,20 +85,14 @@ func (e *encoder) marshal(members []member) []byte {
 	var b bytes.Buffer
 	to := json.NewEncoder(&b)
 	to.SetEscapeHTML(false)
-	b.WriteByte('{')
-	for i, m := range members {
-		if i > 0 {
-			b.WriteByte(',')
+	separator := "{"
+	for _, m := range members {
+		b.WriteString(separator + `"` + m.name + `":`)
+		if err := to.Encode(m.value); err != nil && e.err == nil {
+			e.err = err
 		}
-		for _, v := range []any{m.name, m.value} {
-			if err := to.Encode(v); err != nil && e.err == nil {
-				e.err = err
-			}
-			b.Truncate(max(0, b.Len()-1)) // the line's end that Encode writes
-			if v == any(m.name) {
-				b.WriteByte(':')
-			}
-		}
+		b.Truncate(b.Len() - 1) // the line's end that Encode writes
+		separator = ","
 	}
 	b.WriteByte('}')
 	return b.Bytes()

@@ -16,6 +16,9 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
+// twinsHelp is the help of --twins.
+const twinsHelp = "documents that equal a positive of the query, in title and text or in the vectors of all models: exclude, or keep"
+
 // mineFlags are what to mine. The rules, and the flags of their parameters, are those of mine.Rules.
 type mineFlags struct {
 	split, rule     string
@@ -39,8 +42,7 @@ func (f *mineFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.counts, "counts", false, "count all documents in the rule's window and all candidates, exactly; slower")
 	flags.StringVar(&f.positives, "positives", mining.PositivesEach, "with several positives: each is mined alone, or all must satisfy the rule")
 	flags.StringVar(&f.self, "self", mining.SelfExclude, "a document with the query's own id: exclude, or keep")
-	flags.StringVar(&f.twins, "twins", mining.TwinsExclude,
-		"documents that equal a positive of the query, in title and text or in the vectors of all models: exclude, or keep")
+	flags.StringVar(&f.twins, "twins", mining.TwinsExclude, twinsHelp)
 	flags.StringVar(&f.zero, "zero", option.ZeroError, "zero vectors, which have no cosine: error, or skip")
 	flags.StringVar(&f.missing, "missing", mining.MissingError, "pairs whose query or positive is not there: error, or skip")
 }
