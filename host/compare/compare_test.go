@@ -555,7 +555,7 @@ func TestGiven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mined, err := mining.Mine(t.Context(), data, p, mining.Options{Compute: mining.Compute{Engine: shared}, Rule: "perc", Split: "all", Top: 7})
+	mined, err := mining.Mine(t.Context(), data, p, mining.Options{Compute: mining.Compute{Engine: shared}, Rule: "perc", Split: "all", Top: 7, Twins: mining.TwinsKeep})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,11 @@ type JudgementLines struct {
 	columns int // 0 before the first line
 }
 
+// Format names the format that the first line told: "BEIR's three columns" or "TREC's four columns"; "no columns" before it.
+func (l *JudgementLines) Format() string {
+	return map[int]string{0: "no columns", 3: "BEIR's three columns", 4: "TREC's four columns"}[l.columns]
+}
+
 // scoreHeadings are what a header calls the third column.
 var scoreHeadings = []string{"score", "relevance", "rel", "label"}
 

@@ -135,15 +135,15 @@ func (d *Dataset) WithJudgements(split string, keep func(Judgement) bool) *Datas
 	return &own
 }
 
-// compareSplits puts train first, then names in their order.
-func compareSplits(a, b *Qrels) int {
+// CompareSplits orders the names of splits: train comes first, then all others by name.
+func CompareSplits(a, b string) int {
 	switch {
-	case a.Split == b.Split:
+	case a == b:
 		return 0
-	case a.Split == "train":
+	case a == "train":
 		return -1
-	case b.Split == "train":
+	case b == "train":
 		return 1
 	}
-	return strings.Compare(a.Split, b.Split)
+	return strings.Compare(a, b)
 }

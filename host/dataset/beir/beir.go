@@ -4,8 +4,8 @@
 // vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file. Where there are no texts,
 // docs.ids and queries.ids give one id a line. The texts may be those of MS MARCO too: collection.tsv and queries.tsv, with
 // id and text separated by a tab, and judgements in qrels.<split>.tsv. A folder of pairs has neither: its .jsonl files
-// are a split each, see package pairs. Output: a dataset.Dataset, or a *dataset.Error that names file and
-// line. The commands and the tests call it.
+// are a split each, see package pairs. Where the names of files or of members are others, texts.json says which. Output: a
+// dataset.Dataset, or a *dataset.Error that names file and line. The commands and the tests call it.
 package beir
 
 import (
@@ -13,7 +13,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,13 +40,19 @@ func Open(dir string) (*dataset.Dataset, error) {
 	if !info.IsDir() {
 		return nil, dataset.FileError(dir, folderHint, "not a folder")
 	}
-	return OpenFS(os.DirFS(dir), dir)
+	return onDisk(dir).open()
 }
+
+// onDisk is a folder on disk.
+func onDisk(dir string) *folder { return &folder{fsys: os.DirFS(dir), root: dir} }
 
 // OpenFS opens the folder that a file system is. Its files can be read at an offset, as those of os.DirFS and embed.FS
 // can, and several at once. root is what messages call the folder.
-func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
-	f := &folder{fsys: fsys, root: root}
+func OpenFS(fsys fs.FS, root string) (*dataset.Dataset, error) {
+	return (&folder{fsys: fsys, root: root}).open()
+}
+
+func (f *folder) open() (_ *dataset.Dataset, err error) {
 	var documents, queries dataset.Side
 	defer func() {
 		if err != nil {
@@ -58,53 +63,29 @@ func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
 	if err != nil {
 		return nil, err
 	}
+	from, err := f.sources()
+	if err != nil {
+		return nil, err
+	}
 	var qrels []*dataset.Qrels
-	if splits := f.pairs(); splits != nil {
-		if documents, queries, qrels, err = pairs.Read(root, splits); err != nil {
+	if from.pairs != nil {
+		if documents, queries, qrels, err = pairs.Read(f.root, from.pairs); err != nil {
 			return nil, err
 		}
 		documents.Vectors, queries.Vectors = &modelFolders{f, "docs.npy", models}, &modelFolders{f, "queries.npy", models}
-		return dataset.New(root, documents, queries, qrels)
+		return dataset.New(f.root, documents, queries, qrels)
 	}
 	var errs [3]error
 	var reading sync.WaitGroup
-	reading.Go(func() { documents, errs[0] = f.openSide("corpus", "docs", models) })
-	reading.Go(func() { queries, errs[1] = f.openSide("queries", "queries", models) })
-	reading.Go(func() { qrels, errs[2] = f.readQrels() })
+	reading.Go(func() { documents, errs[0] = f.openSide(from.documents, "corpus", "docs", models) })
+	reading.Go(func() { queries, errs[1] = f.openSide(from.queries, "queries", "queries", models) })
+	reading.Go(func() { qrels, errs[2] = f.readQrels(from.qrels) })
 	reading.Wait()
 	if err := cmp.Or(errs[0], errs[1], errs[2]); err != nil { // the same one each time, whichever comes first
 		return nil, err
 	}
-	return dataset.New(root, documents, queries, qrels)
+	return dataset.New(f.root, documents, queries, qrels)
 }
-
-// pairs are the files of pairs of a folder that has no texts or ids of documents and no judgements: its .jsonl files, a
-// split each, train first and then by name. It is nil for every other folder.
-func (f *folder) pairs() (splits []pairs.Split) {
-	if f.existing("corpus.jsonl", "corpus.jsonl.gz", "queries.jsonl", "queries.jsonl.gz", tables["corpus"], tables["corpus"]+".gz", "docs.ids", "queries.ids", "qrels") != nil {
-		return nil
-	}
-	names, _ := fs.Glob(f.fsys, "*.jsonl")
-	zipped, _ := fs.Glob(f.fsys, "*.jsonl.gz")
-	for _, name := range append(names, zipped...) {
-		splits = append(splits, pairs.Split{Name: strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".jsonl"), File: f.file(name)})
-	}
-	slices.SortFunc(splits, func(a, b pairs.Split) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a.Name, b.Name))
-	})
-	return splits
-}
-
-// rank is 0 for the split train, and else 1.
-func rank(s pairs.Split) int {
-	if s.Name == "train" {
-		return 0
-	}
-	return 1
-}
-
-// tables are what MS MARCO calls the files of texts.
-var tables = map[string]string{"corpus": "collection.tsv", "queries": "queries.tsv"}
 
 func closeIDs(side dataset.Side) error {
 	if ids, ok := side.IDs.(*dataset.StoredIDs); ok {
@@ -156,9 +137,9 @@ func (f *folder) modelNames() (names []string, err error) {
 	return names, nil
 }
 
-// openSide opens the documents, where texts is "corpus" and vectors "docs", or the queries. Their ids come from
-// texts.jsonl[.gz], or from an ids file where there are no texts. Every other ids file must give the same.
-func (f *folder) openSide(texts, vectors string, models []string) (side dataset.Side, err error) {
+// openSide opens the documents, where texts is "corpus" and vectors "docs", or the queries. Their ids come from their file
+// of texts, or from an ids file where there is none. Every other ids file must give the same.
+func (f *folder) openSide(from textsFile, texts, vectors string, models []string) (side dataset.Side, err error) {
 	var ids *dataset.StoredIDs
 	defer func() {
 		if err != nil && ids != nil {
@@ -167,26 +148,14 @@ func (f *folder) openSide(texts, vectors string, models []string) (side dataset.
 	}()
 	side.Vectors = &modelFolders{f, vectors + ".npy", models}
 	side.Texts = dataset.NoTexts{Err: dataset.FileError(f.root, "add corpus.jsonl and queries.jsonl", "there are no texts, only ids")}
-	found := f.existing(texts+".jsonl", texts+".jsonl.gz", tables[texts], tables[texts]+".gz")
-	if len(found) > 1 {
-		return dataset.Side{}, dataset.FileError(f.path(found[0]), "remove one of them", "there is %s too", path.Base(found[1]))
-	}
-	if len(found) == 1 {
-		parse, id := parseText, textID
-		if strings.HasPrefix(found[0], tables[texts]) {
-			parse, id = parseRow, rowID
-		}
-		if ids, err = f.readIDs(found[0], id); err != nil {
+	if from.name != "" {
+		if ids, err = f.readIDs(from.name, from.members, from.id); err != nil {
 			return dataset.Side{}, err
 		}
-		side.Texts = &textFile{f, found[0], ids, parse}
+		side.Texts = &textFile{f, from.name, ids, from.parse}
 	}
-	places := []string{vectors + ".ids", "vectors/" + vectors + ".ids"}
-	for _, m := range models {
-		places = append(places, "vectors/"+m+"/"+vectors+".ids")
-	}
-	for _, name := range f.existing(places...) {
-		listed, err := f.readIDs(name, plainID)
+	for _, name := range f.idsFiles(vectors, models) {
+		listed, err := f.readIDs(name, nil, plainID)
 		if err != nil {
 			return dataset.Side{}, err
 		}
@@ -202,6 +171,15 @@ func (f *folder) openSide(texts, vectors string, models []string) (side dataset.
 	}
 	side.IDs = ids
 	return side, nil
+}
+
+// idsFiles are the ids files of one side: "docs" or "queries".
+func (f *folder) idsFiles(side string, models []string) []string {
+	places := []string{side + ".ids", "vectors/" + side + ".ids"}
+	for _, m := range models {
+		places = append(places, "vectors/"+m+"/"+side+".ids")
+	}
+	return f.existing(places...)
 }
 
 // modelFolders are the folders of vectors/, and one side's file in each of them.

@@ -28,11 +28,7 @@ func TestFormat(t *testing.T) {
 					layout.write(t, dir, c)
 					return Open(dir)
 				}
-				fsys := fstest.MapFS{}
-				for name, b := range layout.files(t, c) {
-					fsys[name] = &fstest.MapFile{Data: b}
-				}
-				return OpenFS(fsys, "folder")
+				return OpenFS(inMemory(layout.files(t, c)), "folder")
 			})
 		})
 	}
@@ -45,7 +41,7 @@ type layout struct {
 }
 
 // files are the contents of the folder's files, by name.
-func (l layout) files(t *testing.T, c datasettest.Contents) map[string][]byte {
+func (l layout) files(t testing.TB, c datasettest.Contents) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
 	for _, side := range []struct {
@@ -87,9 +83,24 @@ func (l layout) files(t *testing.T, c datasettest.Contents) map[string][]byte {
 	return files
 }
 
+// inMemory is a folder of files by name.
+func inMemory(files map[string][]byte) fstest.MapFS {
+	fsys := fstest.MapFS{}
+	for name, b := range files {
+		fsys[name] = &fstest.MapFile{Data: b}
+	}
+	return fsys
+}
+
 func (l layout) write(t *testing.T, dir string, c datasettest.Contents) {
 	t.Helper()
-	for name, b := range l.files(t, c) {
+	writeTo(t, dir, l.files(t, c))
+}
+
+// writeTo writes files by name.
+func writeTo(t *testing.T, dir string, files map[string][]byte) {
+	t.Helper()
+	for name, b := range files {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

@@ -64,7 +64,7 @@ func simpleRowID(text string) (string, bool) {
 
 func checkRows(t testing.TB, data []byte) error {
 	t.Helper()
-	ids, err := oneFile("collection.tsv", data).readIDs("collection.tsv", rowID)
+	ids, err := oneFile("collection.tsv", data).readIDs("collection.tsv", nil, rowID)
 	checkIDs(t, ids, err, "dir/collection.tsv", data, simpleRowID)
 	return err
 }

@@ -1,7 +1,6 @@
 package beir
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,44 +9,20 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset/lines"
 )
 
-// readQrels reads all files of qrels/, in the order of their names. A pair that has two scores, in whichever files, is
-// an error.
-func (f *folder) readQrels() (qrels []*dataset.Qrels, err error) {
-	names, err := f.qrelsNames()
-	if err != nil {
-		return nil, err
-	}
+// split is a file of judgements or of pairs.
+type split struct{ name, file string }
+
+// readQrels reads the files of splits. A pair that has two scores, in whichever files, is an error.
+func (f *folder) readQrels(splits []split) (qrels []*dataset.Qrels, err error) {
 	var judged dataset.JudgedPairs
-	for _, name := range names {
-		split := strings.TrimSuffix(strings.TrimPrefix(name, "qrels")[1:], ".tsv")
-		q, err := readJudgements(f.file(name), split, &judged)
+	for _, s := range splits {
+		q, err := readJudgements(f.file(s.file), s.name, &judged)
 		if err != nil {
 			return nil, err
 		}
 		qrels = append(qrels, q)
 	}
 	return qrels, nil
-}
-
-// qrelsNames are the files of qrels/ that are a split each, in the order of their names, or, where there is no such
-// folder, the files qrels.<split>.tsv that MS MARCO has beside its texts.
-func (f *folder) qrelsNames() (names []string, err error) {
-	entries, err := fs.ReadDir(f.fsys, "qrels")
-	if err != nil {
-		if names, _ = fs.Glob(f.fsys, "qrels.*.tsv"); len(names) > 0 {
-			return names, nil
-		}
-		return nil, dataset.ReadError(f.path("qrels"), err, qrelsHint)
-	}
-	for _, entry := range entries {
-		if strings.HasSuffix(entry.Name(), ".tsv") && !entry.IsDir() {
-			names = append(names, "qrels/"+entry.Name())
-		}
-	}
-	if len(names) == 0 {
-		return nil, dataset.FileError(f.path("qrels"), qrelsHint, "there is no .tsv file")
-	}
-	return names, nil
 }
 
 // ReadJudgements reads a file like those of qrels/, wherever it is, for dataset.Dataset.Judge. Its name there is that of the file without .tsv.

@@ -72,7 +72,12 @@ func readFolder(t testing.TB, files map[string][]byte) (qrels []*dataset.Qrels, 
 		size += len(data)
 	}
 	f := &folder{fsys, "dir"}
-	datasettest.Allocates(t, 64*size+(1+len(files))<<18, func() { qrels, err = f.readQrels() })
+	datasettest.Allocates(t, 64*size+(1+len(files))<<18, func() {
+		var splits []split
+		if splits, err = f.qrelsFiles(nil); err == nil {
+			qrels, err = f.readQrels(splits)
+		}
+	})
 	return qrels, err
 }
 

@@ -9,21 +9,57 @@ import (
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
-// readIDs reads the ids of a file; id gives that of a line. A file without ids is an error.
-func (f *folder) readIDs(name string, id func(l *lines.Reader, line []byte) ([]byte, error)) (*dataset.StoredIDs, error) {
+// readIDs reads the ids of a file, whose members may be renamed; id gives that of a line. A file without ids is an error.
+func (f *folder) readIDs(name string, members lines.Names, id func(l *lines.Reader, line []byte) ([]byte, error)) (*dataset.StoredIDs, error) {
 	ids, err := dataset.NewIDs(f.path(name), func(each func(int, []byte) error) (string, error) {
-		return f.file(name).Read(func(l *lines.Reader, line []byte) error {
+		sum, err := f.file(name).Read(func(l *lines.Reader, line []byte) error {
 			id, err := id(l, line)
 			if err != nil {
 				return err
 			}
 			return each(l.Number, id)
 		})
+		if err != nil {
+			return "", err
+		}
+		return members.Fingerprint(sum)
 	})
 	if err == nil && ids.Len() == 0 {
 		return nil, errors.Join(dataset.FileError(f.path(name), "it needs a line for each text", "the file is empty"), ids.Close())
 	}
 	return ids, err
+}
+
+// id is the id of a line of the file.
+func (x textsFile) id(l *lines.Reader, line []byte) ([]byte, error) {
+	if x.table {
+		return rowID(l, line)
+	}
+	line, err := x.renamed(l, line)
+	if err != nil {
+		return nil, err
+	}
+	return textID(l, line)
+}
+
+// parse reads a line of the file.
+func (x textsFile) parse(l *lines.Reader, line []byte) (t dataset.Text, err error) {
+	if x.table {
+		return parseRow(l, line)
+	}
+	if line, err = x.renamed(l, line); err != nil {
+		return t, err
+	}
+	return parseText(l, line)
+}
+
+// renamed is a line of JSON, with the names of members that parseText knows.
+func (x textsFile) renamed(l *lines.Reader, line []byte) ([]byte, error) {
+	own, err := x.members.Apply(line)
+	if err != nil {
+		return nil, noText(l, err)
+	}
+	return own, nil
 }
 
 // textID is the id of a line of a corpus or query file. The line must be one that parseText reads. Its texts are not
@@ -71,8 +107,14 @@ func (*unwanted) UnmarshalJSON(value []byte) error {
 // plainID is the id of a line of an ids file.
 func plainID(_ *lines.Reader, line []byte) ([]byte, error) { return line, nil }
 
+const textHint = `one object a line: {"_id":"d1","title":"...","text":"..."}`
+
+// noText is the error of a line that is not the JSON that was expected.
+func noText(l *lines.Reader, err error) error {
+	return l.Errorf(textHint, "not a JSON object with text fields: %v", excerpt.Error(err))
+}
+
 func parseText(l *lines.Reader, line []byte) (t dataset.Text, err error) {
-	const hint = `one object a line: {"_id":"d1","title":"...","text":"..."}`
 	var members struct {
 		textIDs
 		Title  string         `json:"title"`
@@ -80,11 +122,11 @@ func parseText(l *lines.Reader, line []byte) (t dataset.Text, err error) {
 		Source dataset.Source `json:"metadata"`
 	}
 	if err := lines.Unmarshal(line, &members); err != nil {
-		return t, l.Errorf(hint, "not a JSON object with text fields: %v", excerpt.Error(err))
+		return t, noText(l, err)
 	}
 	id := members.id()
 	if problem := id.Problem("_id"); problem != "" {
-		return t, l.Errorf(hint, "%s", problem)
+		return t, l.Errorf(textHint, "%s", problem)
 	}
 	return dataset.Text{ID: id.Text, Title: members.Title, Text: members.Text, Source: members.Source}, nil
 }

@@ -124,13 +124,13 @@ const readBuffers = 1<<18 + 1<<17 + 2*(32<<10)
 
 func readPlain(t testing.TB, data []byte) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
-	datasettest.Allocates(t, 32*len(data)+readBuffers, func() { ids, err = oneFile("docs.ids", data).readIDs("docs.ids", plainID) })
+	datasettest.Allocates(t, 32*len(data)+readBuffers, func() { ids, err = oneFile("docs.ids", data).readIDs("docs.ids", nil, plainID) })
 	return ids, err
 }
 
 func readTexts(t testing.TB, name string, file []byte, uncompressed int) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
-	datasettest.Allocates(t, 64*uncompressed+readBuffers, func() { ids, err = oneFile(name, file).readIDs(name, textID) })
+	datasettest.Allocates(t, 64*uncompressed+readBuffers, func() { ids, err = oneFile(name, file).readIDs(name, nil, textID) })
 	return ids, err
 }
 
@@ -263,7 +263,7 @@ func TestTextsThatAreNotWanted(t *testing.T) {
 	const file = `{"_id":"a","text":"A"}` + "\n" + `{"_id":"b","text":"B"}` + "\n\n" + `{"_id":"c","text":"C"}` + "\n" + `{"_id":"d","text":"D"}`
 	for name, content := range map[string]string{"corpus.jsonl": file, "corpus.jsonl.gz": string(zip(t, []byte(file), 9))} {
 		f := oneFile(name, []byte(content))
-		ids, err := f.readIDs(name, textID)
+		ids, err := f.readIDs(name, nil, textID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -292,7 +292,7 @@ func TestSource(t *testing.T) {
 {"_id":"d5","text":""}
 `)}}
 	f := &folder{fsys: fsys, root: "folder"}
-	ids, err := f.readIDs("corpus.jsonl", textID)
+	ids, err := f.readIDs("corpus.jsonl", nil, textID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,11 @@ package lines
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 )
 
 // Unmarshal decodes a line that is JSON as Python's json module writes it. Where it writes NaN, Infinity or -Infinity,
@@ -58,6 +61,54 @@ func endOfString(line []byte, i int) int {
 		}
 	}
 	return len(line) - 1
+}
+
+// Names says, for members that are read, what a file calls them: by the name that is read, that of the file. Where the
+// file's name is empty, the member is not read. The others have their own names.
+type Names map[string]string
+
+// Rename has the member of the file's name read as the first of some names, which are names for the same, and the others
+// of them not read. An empty name renames nothing.
+func (n Names) Rename(from string, to ...string) Names {
+	if from == "" {
+		return n
+	}
+	for i, name := range to {
+		n[name] = ""
+		if i == 0 {
+			n[name] = from
+		}
+	}
+	return n
+}
+
+// Apply returns the object of a line with its members renamed. A line that is no object is an error.
+func (n Names) Apply(line []byte) ([]byte, error) {
+	if len(n) == 0 {
+		return line, nil
+	}
+	var members map[string]json.RawMessage
+	if err := Unmarshal(line, &members); err != nil {
+		return nil, err
+	}
+	renamed := maps.Clone(members)
+	for name, from := range n {
+		delete(renamed, name)
+		if value, ok := members[from]; ok && from != "" {
+			renamed[name] = value
+		}
+	}
+	return json.Marshal(renamed)
+}
+
+// Fingerprint is that of a file, whose own is sum, with its members renamed.
+func (n Names) Fingerprint(sum string) (string, error) {
+	if len(n) == 0 {
+		return sum, nil
+	}
+	names, err := json.Marshal(n) // in the order of the keys
+	own := sha256.Sum256(append([]byte(sum), names...))
+	return hex.EncodeToString(own[:]), err
 }
 
 // ID is an id in JSON: a string, or a number, whose id is the number as it is written. What is neither is kept for

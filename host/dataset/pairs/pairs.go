@@ -6,10 +6,13 @@
 package pairs
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash"
+	"slices"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/lines"
@@ -21,19 +24,35 @@ const Hint = `one object a line: {"query":"...","positive":"..."}, with anchor f
 
 // Split is a file of pairs.
 type Split struct {
-	Name string
-	File lines.File
+	Name    string
+	File    lines.File
+	Members lines.Names // what the file calls query, positive and negative, where they have other names
 }
 
 // record is a line.
 type record struct {
-	Query    string   `json:"query"`
-	Anchor   string   `json:"anchor"`
-	Positive string   `json:"positive"`
-	Answer   string   `json:"answer"`
-	Negative string   `json:"negative"`
-	Pos      []string `json:"pos"`
-	Neg      []string `json:"neg"`
+	Query    string `json:"query"`
+	Anchor   string `json:"anchor"`
+	Positive texts  `json:"positive"`
+	Answer   texts  `json:"answer"`
+	Pos      texts  `json:"pos"`
+	Negative texts  `json:"negative"`
+	Neg      texts  `json:"neg"`
+}
+
+// texts are a text in JSON, or an array of texts. Empty ones are left out.
+type texts []string
+
+// UnmarshalJSON decodes texts.
+func (x *texts) UnmarshalJSON(value []byte) error {
+	some := make([]string, 1)
+	to := any(&some[0])
+	if value[0] == '[' {
+		to = &some
+	}
+	err := json.Unmarshal(value, to)
+	*x = slices.DeleteFunc(some, func(text string) bool { return text == "" })
+	return err
 }
 
 // side collects different texts in the order of their first appearance. The n-th, from 0, has the id prefix + n, and is
@@ -65,7 +84,7 @@ func Read(name string, splits []Split) (documents, queries dataset.Side, qrels [
 		q := &dataset.Qrels{Split: split.Name, Path: split.File.Path}
 		sum := sha256.New()
 		err := split.File.Each(nil, func(l *lines.Reader, line []byte) error {
-			query, positives, negatives, err := parse(l, line)
+			query, positives, negatives, err := split.parse(l, line)
 			if err != nil {
 				return err
 			}
@@ -112,29 +131,19 @@ func (s *side) side(name string) (dataset.Side, error) {
 func addText(to hash.Hash, text string) { fmt.Fprintf(to, "%d\n%s\n", len(text), text) }
 
 // parse reads a line.
-func parse(l *lines.Reader, line []byte) (query string, positives, negatives []string, err error) {
+func (s Split) parse(l *lines.Reader, line []byte) (query string, positives, negatives []string, err error) {
 	var r record
-	if err := lines.Unmarshal(line, &r); err != nil {
-		return "", nil, nil, l.Errorf(Hint, "not a JSON object of a pair: %v", excerpt.Error(err))
+	if line, err = s.Members.Apply(line); err == nil {
+		err = lines.Unmarshal(line, &r)
 	}
-	if query = r.Query; query == "" {
-		query = r.Anchor
-	}
-	for _, text := range append([]string{r.Positive, r.Answer}, r.Pos...) {
-		if text != "" {
-			positives = append(positives, text)
-		}
-	}
-	for _, text := range append([]string{r.Negative}, r.Neg...) {
-		if text != "" {
-			negatives = append(negatives, text)
-		}
-	}
+	query, positives, negatives = cmp.Or(r.Query, r.Anchor), slices.Concat(r.Positive, r.Answer, r.Pos), slices.Concat(r.Negative, r.Neg)
 	switch {
+	case err != nil:
+		err = l.Errorf(Hint, "not a JSON object of a pair: %v", excerpt.Error(err))
 	case query == "":
-		return "", nil, nil, l.Errorf(Hint, "no query")
+		err = l.Errorf(Hint, "no query")
 	case len(positives) == 0:
-		return "", nil, nil, l.Errorf(Hint, "no positive")
+		err = l.Errorf(Hint, "no positive")
 	}
-	return query, positives, negatives, nil
+	return query, positives, negatives, err
 }

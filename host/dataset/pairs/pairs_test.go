@@ -12,8 +12,8 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset/lines"
 )
 
-func read(data []byte) (documents, queries dataset.Side, qrels []*dataset.Qrels, err error) {
-	return Read("dir", []Split{{"train", lines.File{FS: fstest.MapFS{"train.jsonl": {Data: data}}, Name: "train.jsonl", Path: "dir/train.jsonl"}}})
+func read(data []byte, members lines.Names) (documents, queries dataset.Side, qrels []*dataset.Qrels, err error) {
+	return Read("dir", []Split{{"train", lines.File{FS: fstest.MapFS{"train.jsonl": {Data: data}}, Name: "train.jsonl", Path: "dir/train.jsonl"}, members}})
 }
 
 const some = `{"query":"q","positive":"a","negative":"n"}
@@ -25,7 +25,7 @@ const some = `{"query":"q","positive":"a","negative":"n"}
 // TestRead reads lines of every kind. A text has one id, wherever it is.
 func TestRead(t *testing.T) {
 	t.Parallel()
-	documents, queries, qrels, err := read([]byte(some))
+	documents, queries, qrels, err := read([]byte(some), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,10 +45,27 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// TestNames reads members that the file calls otherwise. A member of the usual name is not read then.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	members := lines.Names{}.Rename("question", "query", "anchor").Rename("contexts", "positive", "answer", "pos")
+	documents, queries, _, err := read([]byte(`{"question":"q","query":"no","answer":"no","contexts":["a","","b"],"negative":"n","score":NaN}`), members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts, asked := documents.Texts.(dataset.TextsOf), queries.Texts.(dataset.TextsOf)
+	if len(texts) != 3 || texts[0].Text != "a" || texts[1].Text != "b" || texts[2].Text != "n" || len(asked) != 1 || asked[0].Text != "q" {
+		t.Errorf("documents %v, queries %v", texts, asked)
+	}
+	if _, _, _, err := read([]byte(`{"query":"q","contexts":"a"}`), members); err == nil || !strings.Contains(err.Error(), "no query") {
+		t.Error(err)
+	}
+}
+
 // check wants pairs or an error that names file, line and what to do.
 func check(t *testing.T, data []byte) error {
 	t.Helper()
-	_, _, _, err := read(data)
+	_, _, _, err := read(data, nil)
 	if e := (*dataset.Error)(nil); err != nil && (!errors.As(err, &e) || e.Path != "dir/train.jsonl" || e.Line == 0 || e.Hint == "") {
 		t.Fatalf("%v", err)
 	}
