@@ -35,7 +35,7 @@ func (l *JudgementLines) Parse(line string, number int) (j Judgement, named bool
 	switch {
 	case l.columns != 0 && len(fields) != l.columns:
 		return j, false, fmt.Sprintf("%d columns; expected %d, as in the lines before", len(fields), l.columns)
-	case len(fields) != 4 && (len(fields) != 3 || !strings.Contains(line, "\t")):
+	case len(fields) != 4 && (len(fields) != 3 || strings.Count(line, "\t") != 2):
 		return j, false, fmt.Sprintf("%d columns; expected 4 (TREC), or 3 separated by tabs (BEIR)", len(fields))
 	}
 	l.columns = len(fields)
