@@ -24,18 +24,21 @@ func (s *selection) excludeTwins(of twins) {
 	counted := map[int]bool{}
 	for query, positives := range s.positives {
 		excluded := s.exclude[query]
-		all := slices.Clone(excluded)
+		var more []int64
 		for _, positive := range positives {
 			for _, class := range of[positive] {
 				for _, row := range class {
 					if _, is := slices.BinarySearch(excluded, int64(row)); !is {
-						all, counted[row] = append(all, int64(row)), true
+						more, counted[row] = append(more, int64(row)), true
 					}
 				}
 			}
 		}
-		slices.Sort(all)
-		s.exclude[query] = slices.Compact(all)
+		if more != nil {
+			all := slices.Concat(excluded, more)
+			slices.Sort(all)
+			s.exclude[query] = slices.Compact(all)
+		}
 	}
 	s.twins = len(counted)
 }

@@ -94,4 +94,8 @@ func TestTwins(t *testing.T) {
 	if kept.Manifest.RunID() == result.Manifest.RunID() {
 		t.Error("runs with and without twins have one name")
 	}
+	data.Documents.Texts = dataset.NoTexts{}
+	if _, got := mined(Options{Split: "all"}); got["q1 p"] != "empty,far,one model,text,title" {
+		t.Errorf("without texts: %v", got)
+	}
 }

@@ -29,10 +29,10 @@ type exportCommand struct {
 func (a *app) exportCommand() *cobra.Command {
 	var c exportCommand
 	cmd := &cobra.Command{
-		Use: "export NEGATIVES DIR", Short: "Write negatives with texts, as trainers read them", Args: cobra.RangeArgs(1, 2),
+		Use: "export NEGATIVES [DIR]", Short: "Write negatives with texts, as trainers read them", Args: cobra.RangeArgs(1, 2),
 		Long: `Write training data of negatives, with texts or, with --ids, with ids. By default that is one line for each negative, a JSON object:
 {"query":"...","positive":"...","negative":"..."}. The texts are those of DIR's corpus and queries. A document's title and text are
-joined by --separator. With --ids there is no DIR.`,
+joined by --separator. With --ids DIR is not read, and may be left out.`,
 		Example: `  quarry export negatives.jsonl mydata -o triplets.jsonl
   quarry export negatives.jsonl mydata -o - | gzip > triplets.jsonl.gz
   quarry export negatives.jsonl mydata --format n-tuple --negatives 4 --seed 1 -o tuples.jsonl
