@@ -24,12 +24,8 @@ const separator = " "
 // Relevant gives the documents that are judged relevant to each query, of all splits, in the order of the judgements.
 func Relevant(data *dataset.Dataset) map[string][]string {
 	relevant := map[string][]string{}
-	for _, q := range data.Qrels {
-		for _, j := range q.Judgements {
-			if j.Score > 0 {
-				relevant[j.Query] = append(relevant[j.Query], j.Document)
-			}
-		}
+	for _, j := range dataset.Relevant(data.Qrels) {
+		relevant[j.Query] = append(relevant[j.Query], j.Document)
 	}
 	return relevant
 }
