@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,13 +47,14 @@ type percentiles struct {
 func main() {
 	write := flag.Bool("write", false, "write the table to "+page+" too")
 	flag.Parse()
-	if err := all(flag.Args(), *write); err != nil {
+	if err := all(flag.Args(), *write, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func all(hosts []string, write bool) error {
+// all runs the hosts, or every one. The table and the count go to stdout, and what happens meanwhile to stderr.
+func all(hosts []string, write bool, stdout, stderr io.Writer) error {
 	if len(hosts) == 0 {
 		scripts, err := filepath.Glob("plugin/examples/*/run")
 		if err != nil || len(scripts) == 0 {
@@ -65,28 +67,28 @@ func all(hosts []string, write bool) error {
 	var lines []line
 	var without, failed []string
 	for _, host := range hosts {
-		fmt.Fprintf(os.Stderr, "%s ...\n", host)
+		fmt.Fprintf(stderr, "%s ...\n", host)
 		found, err := run(host)
 		exit := (*exec.ExitError)(nil)
 		switch {
 		case errors.As(err, &exit) && exit.ExitCode() == skipped:
 			without = append(without, host)
-			fmt.Fprintln(os.Stderr, tail(host, 3))
+			fmt.Fprintln(stderr, tail(host, 3))
 		case err != nil:
 			failed = append(failed, host)
-			fmt.Fprintf(os.Stderr, "%s\n%s: %v\n", tail(host, 40), host, err)
+			fmt.Fprintf(stderr, "%s\n%s: %v\n", tail(host, 40), host, err)
 		}
 		lines = append(lines, found...)
 	}
 	table := markdown(lines)
-	fmt.Print("\n", table, "\n")
+	fmt.Fprint(stdout, "\n", table, "\n")
 	for _, host := range without {
-		fmt.Println("skipped:", host)
+		fmt.Fprintln(stdout, "skipped:", host)
 	}
 	for _, host := range failed {
-		fmt.Println("failed:", host)
+		fmt.Fprintln(stdout, "failed:", host)
 	}
-	fmt.Printf("%d passed, %d failed, %d skipped\n", len(hosts)-len(failed)-len(without), len(failed), len(without))
+	fmt.Fprintf(stdout, "%d passed, %d failed, %d skipped\n", len(hosts)-len(failed)-len(without), len(failed), len(without))
 	if len(failed) > 0 {
 		return errors.New("an example failed")
 	}
