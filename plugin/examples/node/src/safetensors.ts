@@ -70,6 +70,6 @@ const arrays = {F16: Uint16Array, F32: Float32Array, F64: Float64Array, I64: Big
 
 /** typed is bytes as the array of that type. Float16 comes as the bits of each value, which Float16Array reads where there is one. */
 export function typed(dtype: Tensor["dtype"], bytes: Uint8Array): ArrayBufferView {
-  const aligned = bytes.byteOffset % sizes[dtype] === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % sizes[dtype] === 0 ? bytes : new Uint8Array(bytes); // slice() of Node's Buffer would not copy
   return new arrays[dtype](aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / sizes[dtype]);
 }
