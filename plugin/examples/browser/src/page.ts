@@ -70,8 +70,8 @@ function take(more: ReadonlyMap<string, Blob>) {
     found.replaceChildren(h("div", {class: "missing"}, h("p", {}, "The folder is not complete."), h("ul", {}, lacks.map((words) => h("li", {}, words)))));
     return;
   }
-  const models = modelNames(files);
-  found.replaceChildren(h("p", {}, `Ready to mine, with the vectors of ${models.length === 1 ? "model" : "models"} ${models.join(" and ")}.`));
+  const models = modelNames(files), listed = new Intl.ListFormat("en").format(models);
+  found.replaceChildren(h("p", {}, `Ready to mine, with the vectors of ${models.length === 1 ? "model" : "models"} ${listed}.`));
   split.replaceChildren(...["all", ...names].map((name) => h("option", {value: name}, name === "all" ? "all splits" : `split ${name}`)));
   split.value = names.includes("train") ? "train" : "all";
 }

@@ -111,6 +111,7 @@ test("a dropped folder, and what is wrong with one", () => opened(async (page, c
 
   await writeFile(join(folder, "qrels/test.tsv"), "query-id\tcorpus-id\tscore\nq01\tnowhere\t1\n");
   await drops(page, context, join(folder, ".."));
+  await page.locator("#found-negatives").waitFor({state: "detached"}); // the new folder is there
   await page.getByLabel("Pairs of", {exact: true}).selectOption("all");
   await page.getByRole("button", {name: "Mine", exact: true}).click();
   await page.getByText("nowhere is judged, and is not in corpus.jsonl").waitFor();
