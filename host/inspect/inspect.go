@@ -19,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/dataset/npy"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
@@ -35,7 +36,7 @@ import (
 
 // Inspection is what a file holds.
 type Inspection struct {
-	Kind     string   `json:"kind"` // "projection", "part", "negatives", "manifest", "vectors" or "plugin"
+	Kind     string   `json:"kind"` // "projection", "part", "negatives", "manifest", "vectors", "plugin", or "data" of a folder
 	Fields   []Field  `json:"fields"`
 	Problems []string `json:"problems"` // what is not sound; empty where the file is
 }
@@ -59,7 +60,8 @@ func File(ctx context.Context, path string) (i *Inspection, err error) {
 		return nil, dataset.ReadError(path, err)
 	}
 	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, errors.Join(&dataset.Error{Path: path, Row: -1, Problem: "it is a folder", Hint: "name one of its files"}, f.Close())
+		i = &Inspection{Problems: []string{}}
+		return i, errors.Join(f.Close(), i.folder(path))
 	}
 	start := make([]byte, 16)
 	n, err := io.ReadFull(f, start)
@@ -221,6 +223,21 @@ func (i *Inspection) vectors(ctx context.Context, path string) error {
 		i.add("norms", fmt.Sprintf("%.6g to %.6g", least, most))
 	}
 	return nil
+}
+
+// folder tells how the files of a data folder are read.
+func (i *Inspection) folder(path string) error {
+	i.Kind = "data"
+	return i.texts(path)
+}
+
+// texts tells how the texts, ids and judgements of a data folder are read.
+func (i *Inspection) texts(path string) error {
+	files, err := beir.Explain(path)
+	for _, f := range files {
+		i.add(f.Name, f.Is)
+	}
+	return err
 }
 
 func (i *Inspection) negatives(path string) error {
