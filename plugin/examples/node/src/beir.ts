@@ -4,6 +4,7 @@
 import {Npy, rowsOf} from "./npy.js";
 import type {Mined} from "./part.js";
 import type {Projection} from "./projection.js";
+import {equal, equalVectors, hashText} from "./twins.js";
 import type {Vectors} from "./vectors.js";
 
 /** A query or a document. */
@@ -16,13 +17,16 @@ export interface Text {
 /** A folder's files by their paths in it, as `vectors/minilm/docs.npy`. */
 export type Files = ReadonlyMap<string, Blob>;
 
-/** The vectors of one side, and what their rows are called. */
+/** The vectors of one side, what their rows are called, and the hash of each row's title and text. */
 export interface Side {
   ids: string[];
   models: Record<string, Npy>;
+  hashes: (number | undefined)[];
 }
 
-/** A pair by its ids, and by its rows of `Chosen.queries` and `Chosen.positives`. */
+type Judgement = [query: string, document: string, score: number];
+
+/** A pair by its ids. */
 export interface Judged {
   query: string;
   positive: string;
@@ -52,35 +56,38 @@ export const splits = (files: Files) => [...files.keys()].flatMap((path) => /^qr
 
 /** Folder is what mining needs of a folder: ids, vectors and judgements. Texts stay in their files. */
 export class Folder {
-  private constructor(private readonly files: Files, readonly documents: Side, readonly queries: Side, private readonly qrels: Map<string, [query: string, document: string, score: number][]>) {}
+  private constructor(private readonly files: Files, readonly documents: Side, readonly queries: Side, private readonly qrels: Map<string, Judgement[]>) {}
 
   /** open reads the ids and the judgements, and the headers of the vectors of the projection's models. */
   static async open(files: Files, projection: Projection): Promise<Folder> {
     const side = async (texts: string, rows: string): Promise<Side> => {
-      const models: Record<string, Npy> = {}, ids: string[] = [];
+      const models: Record<string, Npy> = {}, ids: string[] = [], hashes: Side["hashes"] = [];
       for (const m of projection.models) {
         const path = `vectors/${m.name}/${rows}.npy`;
         models[m.name] = await Npy.open(path, need(files, path));
         if (models[m.name]!.width !== m.width) throw new Error(`${path}: ${models[m.name]!.width} columns; the projection expects ${m.width}`);
       }
-      for await (const t of textsOf(files, texts)) ids.push(t.id);
+      for await (const t of textsOf(files, texts)) {
+        ids.push(t.id);
+        hashes.push(t.title || t.text ? hashText(textKey(t)) : undefined);
+      }
       for (const [name, m] of Object.entries(models)) if (m.rows !== ids.length) throw new Error(`vectors/${name}/${rows}.npy has ${m.rows} rows; ${texts}.jsonl has ${ids.length} lines`);
-      return {ids, models};
+      if (new Set(ids).size < ids.length) throw new Error(`${texts}.jsonl has an id twice`);
+      return {ids, models, hashes};
     };
-    const qrels = new Map<string, [string, string, number][]>();
-    for (const split of splits(files)) qrels.set(split, await judgements(files, split));
-    return new Folder(files, await side("corpus", "docs"), await side("queries", "queries"), qrels);
+    return new Folder(files, await side("corpus", "docs"), await side("queries", "queries"), await judgements(files));
   }
 
   /**
    * pairs are those of a split, or of "all", in the order of the judgements, as Plugin.mine takes them, and their ids. A document that any split
-   * judges relevant to a query, or that has the query's own id, is never its negative.
+   * judges relevant to a query, a twin of such a document, and one that has the query's own id, are never its negatives.
    */
   async pairs(split: string): Promise<{ids: Judged[]; queries: Vectors; positives: Vectors; pairs: [number, number][]; exclude: number[][]}> {
     const rowOf = (ids: string[]) => new Map(ids.map((id, row) => [id, row]));
     const documents = rowOf(this.documents.ids), queries = rowOf(this.queries.ids);
     const judged = [...this.qrels].flatMap(([name, lines]) => lines.filter(([, , score]) => score > 0).map(([query, positive]) => ({name, query, positive})));
-    const ids = judged.filter(({name}) => split === "all" || name === split);
+    // A pair that several of the splits have comes once, with the first.
+    const ids = [...new Map(judged.filter(({name}) => split === "all" || name === split).map((pair) => [JSON.stringify([pair.query, pair.positive]), pair])).values()];
     if (ids.length === 0) throw new Error(`split ${split} has no pair with a score above 0`);
     const row = (of: Map<string, number>, id: string, file: string) => {
       const found = of.get(id);
@@ -91,15 +98,29 @@ export class Folder {
     const index = (of: Map<string, number>, id: string) => of.get(id) ?? (of.set(id, of.size), of.size - 1);
     for (const {query, positive} of ids) pairs.push([index(asked, query), index(positives, positive)]);
     const exclude = [...asked.keys()].map((query) => new Set(documents.has(query) ? [documents.get(query)!] : []));
+    const twins = await this.twins(new Set(judged.flatMap(({query, positive}) => (asked.has(query) ? documents.get(positive) ?? [] : []))));
     for (const {query, positive} of judged) {
       const i = asked.get(query), document = documents.get(positive);
-      if (i !== undefined && document !== undefined) exclude[i]!.add(document);
+      if (i !== undefined && document !== undefined) for (const row of [document, ...(twins.get(document) ?? [])]) exclude[i]!.add(row);
     }
     return {
       ids, pairs, exclude: exclude.map((rows) => [...rows].sort((a, b) => a - b)),
       queries: await rowsOf(this.queries.models, [...asked.keys()].map((id) => row(queries, id, "queries.jsonl"))),
       positives: await rowsOf(this.documents.models, [...positives.keys()].map((id) => row(documents, id, "corpus.jsonl"))),
     };
+  }
+
+  /** twins are, for each of the rows that has some, the documents that equal it in title and text, or in the vectors of all models. */
+  private async twins(positives: ReadonlySet<number>): Promise<Map<number, number[]>> {
+    const {ids, models, hashes} = this.documents, of = new Map<number, number[]>();
+    const byText = await equal(hashes, positives, async (rows) => {
+      const found = await this.texts("corpus", new Set(rows.map((row) => ids[row]!)));
+      return rows.map((row) => textKey(found.get(ids[row]!)!));
+    });
+    for (const group of [...byText, ...(await equalVectors(Object.values(models), positives))]) {
+      for (const row of group) of.set(row, [...(of.get(row) ?? []), ...group]);
+    }
+    return of;
   }
 
   /** texts reads the texts of those ids. */
@@ -129,15 +150,30 @@ function need(files: Files, path: string): Blob {
   return file;
 }
 
-async function judgements(files: Files, split: string): Promise<[string, string, number][]> {
-  const path = `qrels/${split}.tsv`, found: [string, string, number][] = [];
-  for await (const [number, text] of lines(path, need(files, path))) {
-    const [query, document, score, ...more] = text.split("\t");
-    if (!query || !document || score === undefined || more.length > 0) throw new Error(`${path}:${number}: expected query-id, corpus-id and score, separated by tabs`);
-    if (Number.isFinite(Number(score)) && score.trim() !== "") found.push([query, document, Number(score)]);
-    else if (number !== 1) throw new Error(`${path}:${number}: score ${JSON.stringify(score)} is not a number`);
+const textKey = (t: Text) => `${t.title.length} ${t.title}${t.text}`;
+
+/** judgements reads all splits: three columns by tabs, as BEIR has them, or the four of TREC. The same judgement twice is one. */
+async function judgements(files: Files): Promise<Map<string, Judgement[]>> {
+  const scores = new Map<string, number>(), all = new Map<string, Judgement[]>();
+  for (const split of splits(files)) {
+    const path = `qrels/${split}.tsv`, found = new Map<string, Judgement>();
+    let trec: boolean | undefined;
+    for await (const [number, text] of lines(path, need(files, path))) {
+      trec ??= text.split("\t").length !== 3;
+      const fields = trec ? text.trim().split(/[\t ]+/) : text.split("\t"), [query, document, score] = trec ? [fields[0], fields[2], fields[3]] : fields;
+      if (!query || !document || !score || fields.length !== (trec ? 4 : 3)) throw new Error(`${path}:${number}: expected query-id, corpus-id and score, separated by tabs`);
+      const pair = JSON.stringify([query, document]), value = score.trim() === "" ? NaN : Number(score);
+      if (!Number.isFinite(value)) {
+        if (number === 1) continue; // it names the columns
+        throw new Error(`${path}:${number}: score ${JSON.stringify(score)} is not a number`);
+      }
+      if (scores.has(pair) && scores.get(pair) !== value) throw new Error(`${path}:${number}: query ${query} and document ${document} are judged twice, with scores ${scores.get(pair)} and ${value}`);
+      scores.set(pair, value);
+      if (!found.has(pair)) found.set(pair, [query, document, value]);
+    }
+    all.set(split, [...found.values()]);
   }
-  return found;
+  return all;
 }
 
 async function* textsOf(files: Files, name: string): AsyncGenerator<Text> {
@@ -145,12 +181,22 @@ async function* textsOf(files: Files, name: string): AsyncGenerator<Text> {
   for await (const [number, text] of lines(path, need(files, path))) {
     let object;
     try {
-      object = JSON.parse(text);
+      object = parse(text);
     } catch (error) {
       throw new Error(`${path}:${number}: not JSON: ${error}`);
     }
-    if (typeof object?._id !== "string" || object._id === "") throw new Error(`${path}:${number}: no _id`);
-    yield {id: object._id, title: object.title ?? "", text: object.text ?? ""};
+    const id = object?._id ?? object?.id;
+    if (!(typeof id === "string" || Number.isSafeInteger(id)) || id === "") throw new Error(`${path}:${number}: no _id`);
+    yield {id: String(id), title: object.title ?? "", text: object.text ?? ""};
+  }
+}
+
+/** parse reads JSON, where Python may have written NaN or Infinity; each stands for null. */
+function parse(text: string) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return JSON.parse(text.replace(/"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)\b/g, (found) => (found.startsWith('"') ? found : "null")));
   }
 }
 

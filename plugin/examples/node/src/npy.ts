@@ -26,10 +26,14 @@ export class Npy {
     return new Npy(file, at + length, dtype, rows, width);
   }
 
+  /** rowBytes is how many bytes a row takes. */
+  get rowBytes(): number {
+    return this.width * sizes[this.dtype]!;
+  }
+
   /** read reads rows first … end − 1. Float16 comes as its bits. */
   async read(first: number, end: number): Promise<Rows> {
-    const row = this.width * sizes[this.dtype]!;
-    const bytes = await this.file.slice(this.begin + first * row, this.begin + end * row).arrayBuffer();
+    const bytes = await this.file.slice(this.begin + first * this.rowBytes, this.begin + end * this.rowBytes).arrayBuffer();
     return typed(this.dtype, new Uint8Array(bytes)) as Rows;
   }
 }

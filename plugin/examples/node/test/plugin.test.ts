@@ -131,3 +131,25 @@ test("under Extism's SDK a subarray sends its own bytes, and reset is the plugin
   await assert.rejects(sdk.call("push", file), {code: "no_pairs"});
   await sdk.close();
 });
+
+test("twins of positives, repeated judgements and TREC's columns are read as the command line reads them", async () => {
+  const {projection} = await opened(), files = await filesOf(data), name = projection.models[0]!.name;
+  const corpus = (await files.get("corpus.jsonl")!.text()).trim().split("\n").map((text) => JSON.parse(text) as {_id: string; title: string; text: string});
+  const first = corpus.findIndex((t) => t._id === "d001"), [sameText, sameVectors] = [200, 201];
+  Object.assign(corpus[sameText]!, {title: corpus[first]!.title, text: corpus[first]!.text});
+  files.set("corpus.jsonl", new Blob(corpus.map((t, i) => JSON.stringify(t).replace(/}$/, i === 5 ? ',"score":NaN}\r\n' : "}\n"))));
+  for (const model of projection.models) {
+    const path = `vectors/${model.name}/docs.npy`, bytes = new Uint8Array(await files.get(path)!.arrayBuffer()), row = 2 * model.width, begin = bytes.length - corpus.length * row;
+    bytes.copyWithin(begin + sameVectors * row, begin + first * row, begin + (first + 1) * row);
+    if (model.name === name) bytes.copyWithin(begin + 202 * row, begin + first * row, begin + (first + 1) * row); // of one model alone: no twin
+    files.set(path, new Blob([bytes]));
+  }
+  files.set("qrels/train.tsv", new Blob(["q01 0 d001 1\nq03\t0\td009\t1\nq01 0 d001 1\n"]));
+  files.set("qrels/test.tsv", new Blob(["query-id\tcorpus-id\tscore\nq01\td001\t1\nq02\td005\t1\n"]));
+  const {ids, exclude} = await (await Folder.open(files, projection)).pairs("all");
+  assert.deepEqual(ids.map(({query, positive}) => `${query} ${positive}`), ["q01 d001", "q03 d009", "q02 d005"]);
+  assert.deepEqual(exclude[0], [first, sameText, sameVectors]);
+
+  files.set("qrels/test.tsv", new Blob(["q01\td001\t0\n"]));
+  await assert.rejects(Folder.open(files, projection), /qrels\/test\.tsv:1: query q01 and document d001 are judged twice, with scores 1 and 0/);
+});
