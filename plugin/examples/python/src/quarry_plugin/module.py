@@ -73,9 +73,9 @@ def _kept(engine: wasmtime.Engine, wasm: bytes) -> wasmtime.Module:
         module = wasmtime.Module(engine, wasm)
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as unfinished:
-            unfinished.write(module.serialize())
-        os.replace(unfinished.name, file)
+        with tempfile.TemporaryDirectory(dir=folder) as unfinished:  # the file appears whole or not at all
+            (Path(unfinished) / "module").write_bytes(module.serialize())
+            os.replace(Path(unfinished) / "module", file)
     return module
 
 
