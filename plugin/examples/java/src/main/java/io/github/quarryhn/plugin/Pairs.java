@@ -12,7 +12,6 @@ public final class Pairs {
     private final Vectors positives;
     private final List<long[]> pairs = new ArrayList<>();
     private final Map<Integer, TreeSet<Long>> excluded = new TreeMap<>();
-    private final Map<Integer, TreeSet<Long>> together = new TreeMap<>();
 
     /** @param queries each query once
      *  @param positives each positive document once */
@@ -33,32 +32,18 @@ public final class Pairs {
         return this;
     }
 
-    /** Says that the rule must hold for this row of the positives in each pair of that query. */
-    public Pairs together(int query, int positive) {
-        together.computeIfAbsent(query, q -> new TreeSet<>()).add((long) positive);
-        return this;
-    }
-
     Message message(Options options) {
         Message message = new Message().options(options.values());
         queries.addTo(message, "queries");
         positives.addTo(message, "positives");
         message.add("pair_query", pairs.stream().mapToLong(p -> p[0]).toArray());
         message.add("pair_positive", pairs.stream().mapToLong(p -> p[1]).toArray());
-        lists(message, "exclude", excluded);
-        lists(message, "together", together);
-        return message;
-    }
-
-    private void lists(Message message, String name, Map<Integer, TreeSet<Long>> lists) {
-        if (lists.isEmpty()) {
-            return;
-        }
-        long[] offsets = new long[queries.models().values().iterator().next().length + 1];
+        long[] offsets = new long[queries.rows() + 1];
         for (int i = 1; i < offsets.length; i++) {
-            offsets[i] = offsets[i - 1] + lists.getOrDefault(i - 1, new TreeSet<>()).size();
+            offsets[i] = offsets[i - 1] + excluded.getOrDefault(i - 1, new TreeSet<>()).size();
         }
-        message.add(name + "_offsets", offsets);
-        message.add(name, lists.values().stream().flatMap(TreeSet::stream).mapToLong(Long::longValue).toArray());
+        message.add("exclude_offsets", offsets);
+        message.add("exclude", excluded.values().stream().flatMap(TreeSet::stream).mapToLong(Long::longValue).toArray());
+        return message;
     }
 }

@@ -14,6 +14,10 @@ public record Vectors(Map<String, float[][]> models) {
         return new Vectors(Map.of("", rows));
     }
 
+    int rows() {
+        return models.values().stream().mapToInt(rows -> rows.length).max().orElse(0);
+    }
+
     void addTo(Message message, String kind) {
         models.forEach((model, rows) -> message.add(model.isEmpty() ? kind : kind + "/" + model, rows));
     }
