@@ -2,7 +2,7 @@
 // is several times slower than the raw exports where there is much input.
 
 import createPlugin, {type Plugin as ExtismPlugin} from "@extism/extism";
-import {QuarryError, type Operation} from "quarry-plugin";
+import {Plugin, QuarryError, type Operation} from "quarry-plugin";
 
 /** Extism calls operations under the SDK, and keeps out of its traps. */
 export class Extism {
@@ -23,6 +23,11 @@ export class Extism {
       const {code, message, tensor, row} = JSON.parse(found[1]!) as {code: string; message: string; tensor?: string; row?: number};
       throw new QuarryError(code, message, tensor, row);
     }
+  }
+
+  /** raw is the same instance by its raw exports, as the package calls them: what is loaded there is loaded here. */
+  async raw(): Promise<Plugin> {
+    return Plugin.load(await this.plugin.getInstance());
   }
 
   async close(): Promise<void> {

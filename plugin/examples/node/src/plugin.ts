@@ -11,8 +11,11 @@ import type {Vectors} from "./vectors.js";
 export const operations = ["info", "load_projection", "transform", "begin", "push", "finish", "select", "merge", "reset"] as const;
 export type Operation = (typeof operations)[number];
 
-/** What the module may come as. A `Response`, or the promise of one, is compiled while it arrives. */
-export type Source = BufferSource | WebAssembly.Module | Response | Promise<Response>;
+/**
+ * What the module may come as. A `Response`, or the promise of one, is compiled while it arrives. An instance is one that another host made, such as
+ * Extism's SDK.
+ */
+export type Source = BufferSource | WebAssembly.Module | WebAssembly.Instance | Response | Promise<Response>;
 
 /** What `info` tells. */
 export interface Info {
@@ -45,12 +48,7 @@ export class Plugin {
 
   /** load compiles the module, unless it is compiled already, and makes an instance of it. Another major version of the interface is an error. */
   static async load(source: Source): Promise<Plugin> {
-    const module = await compile(source);
-    const imports: WebAssembly.Imports = {};
-    for (const i of WebAssembly.Module.imports(module)) { // those of Extism, of which the raw exports call none
-      (imports[i.module] ??= {})[i.name] = () => { throw new Error(`${i.name} is for hosts of Extism`); };
-    }
-    const plugin = new Plugin((await WebAssembly.instantiate(module, imports)).exports as unknown as Exports);
+    const plugin = new Plugin((await instantiate(await source)).exports as unknown as Exports);
     const {abi} = plugin.info();
     if (!abi.startsWith("1.")) throw new QuarryError("mismatch", `the module has version ${abi} of the interface; expected 1`);
     return plugin;
@@ -126,10 +124,17 @@ export class Plugin {
   }
 }
 
-async function compile(source: Source): Promise<WebAssembly.Module> {
-  const from = await source;
-  if (from instanceof WebAssembly.Module) return from;
-  if (!(from instanceof Response)) return WebAssembly.compile(from);
+async function instantiate(from: Awaited<Source>): Promise<WebAssembly.Instance> {
+  if (from instanceof WebAssembly.Instance) return from;
+  const module = from instanceof WebAssembly.Module ? from : await (from instanceof Response ? compile(from) : WebAssembly.compile(from));
+  const imports: WebAssembly.Imports = {};
+  for (const i of WebAssembly.Module.imports(module)) { // those of Extism, of which the raw exports call none
+    (imports[i.module] ??= {})[i.name] = () => { throw new Error(`${i.name} is for hosts of Extism`); };
+  }
+  return WebAssembly.instantiate(module, imports);
+}
+
+async function compile(from: Response): Promise<WebAssembly.Module> {
   if (!from.ok) throw new Error(`${from.url}: ${from.status} ${from.statusText}`);
   // A server that does not know the type of .wasm is no reason to fail.
   return from.headers.get("content-type")?.startsWith("application/wasm") ? WebAssembly.compileStreaming(from) : WebAssembly.compile(await from.arrayBuffer());

@@ -126,6 +126,12 @@ test("under Extism's SDK a subarray sends its own bytes, and reset is the plugin
   const loaded = JSON.parse(new TextDecoder().decode(await sdk.call("load_projection", file)));
   assert.equal(loaded.projection, raw.loadProjection(file).fingerprint);
   assert.equal(raw.projection!.shares.length, loaded.components);
+  const same = await sdk.raw(); // the SDK's instance, by its raw exports
+  assert.equal(same.info().abi, raw.info().abi);
+  await assert.rejects(sdk.call("finish"), {code: "no_pairs"});
+  const one = new Float32Array(loaded.components).fill(1);
+  same.mine({components: loaded.components, queries: one, positives: one});
+  assert.ok((await sdk.call("finish")).length > 0);
   await sdk.call("reset");
   await assert.rejects(sdk.call("transform", await readFile(join(folder, "bench/select-raw.safetensors"))), (error) => error instanceof QuarryError && error.code !== "internal");
   await assert.rejects(sdk.call("push", file), {code: "no_pairs"});
