@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"context"
 	"errors"
 	"io"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
+	"github.com/quarry-hn/quarry/host/option"
 )
 
 // Dataset is the documents and queries to be mined, and the judgements on them. New makes one; Close it after use.
@@ -18,8 +20,27 @@ type Dataset struct {
 	Qrels              []*Qrels // one for each split: train first, then by name
 	Models             []string // the encoders whose vectors are there, in the order of their names
 
-	opened map[string]Model // by name
+	opened  map[string]Model // by name
+	watched Watch
 }
+
+// Watch is what stops the conversions of vectors that cannot be read as they lie, and is told how far they are. The zero
+// value stops nothing and tells nobody.
+type Watch struct {
+	Context  context.Context // may be nil
+	Progress option.Progress
+}
+
+// Err is why the work is to stop, or nil.
+func (w Watch) Err() error {
+	if w.Context == nil {
+		return nil
+	}
+	return w.Context.Err()
+}
+
+// Watch has w watch the conversions from now on.
+func (d *Dataset) Watch(w Watch) { d.watched = w }
 
 // Side is the documents of a data set, or its queries.
 type Side struct {
@@ -36,6 +57,14 @@ type Vectors interface {
 	// Dataset calls it once for each name, when the vectors are first asked for. It closes a Matrix that is an
 	// io.Closer.
 	Open(model string) (Matrix, error)
+}
+
+// Matched are Vectors that may have to find their rows by id, or to convert a file before its rows can be read. Dataset
+// opens them with what that takes.
+type Matched interface {
+	Vectors
+	// OpenMatched is Open for vectors of those ids, in their order.
+	OpenMatched(model string, ids IDs, w Watch) (Matrix, error)
 }
 
 // Model is one encoder's vectors.
@@ -106,12 +135,20 @@ func (d *Dataset) Vectors(name string) (Model, error) {
 	return m, nil
 }
 
+// openVectors opens one encoder's vectors, by what their format needs.
+func (s Side) openVectors(model string, w Watch) (Matrix, error) {
+	if v, ok := s.Vectors.(Matched); ok {
+		return v.OpenMatched(model, s.IDs, w)
+	}
+	return s.Vectors.Open(model)
+}
+
 func (d *Dataset) open(m *Model) (err error) {
 	for _, side := range []struct {
 		from Side
 		to   *Matrix
 	}{{d.Documents, &m.Documents}, {d.Queries, &m.Queries}} {
-		x, err := side.from.Vectors.Open(m.Name)
+		x, err := side.from.openVectors(m.Name, d.watched)
 		if err != nil {
 			return err
 		}

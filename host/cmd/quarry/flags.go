@@ -195,6 +195,7 @@ func (f *computeFlags) openWith(ctx context.Context, m *meter, memory option.Bud
 	d, dataErr = openData(data)
 	opening.Wait()
 	if engineErr == nil && dataErr == nil {
+		d.Watch(dataset.Watch{Context: ctx, Progress: m.progress()})
 		return e, d, nil
 	}
 	if engineErr == nil {

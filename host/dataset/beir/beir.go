@@ -1,8 +1,8 @@
 // Package beir opens a folder in BEIR layout, with vectors beside the texts, as a data set.
 //
 // Input: a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv, as BEIR has them, and
-// vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file. Where there are no texts,
-// docs.ids and queries.ids give one id a line. Output: a dataset.Dataset, or a *dataset.Error that names file and
+// vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file, or vectors of another format
+// that package vectors reads. Where there are no texts, docs.ids and queries.ids give one id a line. Output: a dataset.Dataset, or a *dataset.Error that names file and
 // line. The commands and the tests call it.
 package beir
 
@@ -13,19 +13,15 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
-	"github.com/quarry-hn/quarry/host/dataset/npy"
-	"github.com/quarry-hn/quarry/host/internal/excerpt"
+	files "github.com/quarry-hn/quarry/host/dataset/vectors"
 )
 
 const (
-	folderHint  = "give the folder that holds corpus.jsonl, queries.jsonl, qrels and vectors"
-	vectorsHint = "add vectors/<model>/docs.npy and vectors/<model>/queries.npy for each model"
-	qrelsHint   = "add qrels/train.tsv with lines query-id, corpus-id, score, separated by tabs"
+	folderHint = "give the folder that holds corpus.jsonl, queries.jsonl, qrels and vectors"
+	qrelsHint  = "add qrels/train.tsv with lines query-id, corpus-id, score, separated by tabs"
 )
 
 // Open opens a folder on disk. Close the data set after use.
@@ -50,7 +46,7 @@ func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
 			err = errors.Join(err, closeIDs(documents), closeIDs(queries))
 		}
 	}()
-	models, err := f.modelNames()
+	models, err := files.Models(fsys, root)
 	if err != nil {
 		return nil, err
 	}
@@ -93,25 +89,6 @@ func (f *folder) existing(names ...string) (found []string) {
 	return found
 }
 
-// modelNames lists the folders of vectors/, in order.
-func (f *folder) modelNames() (names []string, err error) {
-	entries, err := fs.ReadDir(f.fsys, "vectors")
-	if err != nil {
-		return nil, dataset.ReadError(f.path("vectors"), err, vectorsHint)
-	}
-	for _, entry := range entries {
-		// Stat follows a link to a folder elsewhere.
-		if info, err := fs.Stat(f.fsys, "vectors/"+entry.Name()); err == nil && info.IsDir() && !strings.HasPrefix(entry.Name(), ".") {
-			names = append(names, entry.Name())
-		}
-	}
-	if len(names) == 0 {
-		return nil, dataset.FileError(f.path("vectors"), vectorsHint, "there is no model folder")
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
 // openSide opens the documents, where texts is "corpus" and vectors "docs", or the queries. Their ids come from
 // texts.jsonl[.gz], or from an ids file where there are no texts. Every other ids file must give the same.
 func (f *folder) openSide(texts, vectors string, models []string) (side dataset.Side, err error) {
@@ -121,7 +98,7 @@ func (f *folder) openSide(texts, vectors string, models []string) (side dataset.
 			err = errors.Join(err, ids.Close())
 		}
 	}()
-	side.Vectors = &modelFolders{f, vectors + ".npy", models}
+	side.Vectors = files.New(f.fsys, f.root, vectors, models)
 	side.Texts = dataset.NoTexts{Err: dataset.FileError(f.root, "add corpus.jsonl and queries.jsonl", "there are no texts, only ids")}
 	found := f.existing(texts+".jsonl", texts+".jsonl.gz")
 	if len(found) > 1 {
@@ -154,27 +131,4 @@ func (f *folder) openSide(texts, vectors string, models []string) (side dataset.
 	}
 	side.IDs = ids
 	return side, nil
-}
-
-// modelFolders are the folders of vectors/, and one side's file in each of them.
-type modelFolders struct {
-	folder *folder
-	file   string // docs.npy or queries.npy
-	models []string
-}
-
-var _ dataset.Vectors = (*modelFolders)(nil)
-
-func (m *modelFolders) Models() []string { return m.models }
-
-func (m *modelFolders) Open(model string) (dataset.Matrix, error) {
-	if !slices.Contains(m.models, model) {
-		return nil, dataset.NoModel(m.folder.path("vectors/"+excerpt.Text(model)), m.models)
-	}
-	name := "vectors/" + model + "/" + m.file
-	x, err := npy.Open(m.folder.fsys, name, m.folder.path(name), vectorsHint)
-	if err != nil {
-		return nil, err
-	}
-	return x, nil
 }

@@ -1,0 +1,163 @@
+// Package table reads columns of files that hold tables: Parquet, Arrow IPC (files and streams, so the folders of Hugging
+// Face's datasets too) and jsonl.
+//
+// Input: a file. Output: its columns; the rows of one that holds vectors, in order, to be stored where they can be read at
+// an offset; and the ids of another. Package vectors calls it. Parquet is read by parquet-go, Arrow by arrow-go. Neither
+// holds more than a piece of the file in memory: a page of Parquet, a batch of Arrow, a line of jsonl.
+package table
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"slices"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+)
+
+// Table is an open file with columns. It is read by one goroutine at a time.
+type Table interface {
+	// Columns are those that can be read, in the file's order.
+	Columns() []Column
+	// ReadVectors reads the vectors of a column, from the first row to the last.
+	ReadVectors(column string, to To) error
+	// ReadIDs reads the ids of a column, as dataset.NewIDs asks for them.
+	ReadIDs(column string, f func(line int, id []byte) error) error
+	Close() error
+}
+
+// Column is a column of vectors, or of ids.
+type Column struct {
+	Name   string
+	Vector bool              // lists of numbers; otherwise texts or whole numbers, which may be ids
+	DType  safetensors.DType // of vectors
+}
+
+// Open opens a file of a format: "parquet", "arrow" or "jsonl". path is what messages call it. Close it after use.
+func Open(format string, fsys fs.FS, name, path string) (t Table, err error) {
+	defer guard(path, &err)
+	switch format {
+	case "jsonl":
+		return openJSONL(fsys, name, path)
+	}
+	return nil, fmt.Errorf("no table is of format %s", excerpt.Quote(format))
+}
+
+// guard makes an error of a library's panic about a file that is not sound.
+func guard(path string, err *error) {
+	if p := recover(); p != nil {
+		*err = dataset.FileError(path, "write or copy the file again", "the file is not sound: %v", excerpt.Text(fmt.Sprint(p)))
+	}
+}
+
+// To takes the rows of a column as they are read.
+type To interface {
+	// Rows takes n whole rows of width values, each little endian. They are valid only during the call.
+	Rows(dtype safetensors.DType, width, n int, values []byte) error
+}
+
+// rowWriter cuts the values of a column into rows and hands them on, many at once.
+type rowWriter struct {
+	path  string
+	dtype safetensors.DType
+	to    To
+
+	width  int    // of all rows; 0 until the first is whole
+	rows   int    // that are whole
+	line   int    // of the row, where the file has lines
+	values []byte // rows that are whole and not handed on yet, and then the one that is not
+	whole  int    // bytes of those that are whole
+}
+
+// flushBytes is about how much is handed on at a time.
+const flushBytes = 1 << 20
+
+// add adds values to the row that is not whole.
+func (w *rowWriter) add(values []byte) error {
+	w.values = append(w.values, values...)
+	if size := len(w.values) - w.whole; size > 8<<20 || w.width > 0 && size > w.width*w.dtype.Size() {
+		return w.wrongWidth("more")
+	}
+	return nil
+}
+
+// end ends a row.
+func (w *rowWriter) end() error {
+	size := len(w.values) - w.whole
+	width := size / w.dtype.Size()
+	if w.width == 0 && width > 0 {
+		w.width = width
+	}
+	if width == 0 || width != w.width {
+		return w.wrongWidth(fmt.Sprint(width))
+	}
+	w.whole = len(w.values)
+	if w.rows++; w.rows > math.MaxInt32 {
+		return dataset.FileError(w.path, "cut it into parts", "more than %d rows", math.MaxInt32)
+	}
+	if w.whole >= flushBytes {
+		return w.flush()
+	}
+	return nil
+}
+
+// many adds n rows that are whole, while none is begun.
+func (w *rowWriter) many(width, n int, values []byte) error {
+	if w.width == 0 {
+		w.width = width
+	}
+	if width != w.width {
+		return w.wrongWidth(fmt.Sprint(width))
+	}
+	if err := w.flush(); err != nil || n == 0 {
+		return err
+	}
+	w.rows += n
+	return w.to.Rows(w.dtype, width, n, values)
+}
+
+func (w *rowWriter) flush() error {
+	if w.whole == 0 {
+		return nil
+	}
+	err := w.to.Rows(w.dtype, w.width, w.whole/(w.width*w.dtype.Size()), w.values[:w.whole])
+	w.values = append(w.values[:0], w.values[w.whole:]...)
+	w.whole = 0
+	return err
+}
+
+func (w *rowWriter) wrongWidth(values string) error {
+	return w.errorf("one model makes all rows: make the vectors again", "%s values; the first row has %d", values, w.width)
+}
+
+// errorf is an error at the row that is not whole yet.
+func (w *rowWriter) errorf(hint, format string, args ...any) error {
+	e := dataset.FileError(w.path, hint, format, args...)
+	if e.Line = w.line; e.Line == 0 {
+		e.Row = w.rows
+	}
+	return e
+}
+
+// find finds a column.
+func find(path string, columns []Column, name string, vector bool) error {
+	if slices.ContainsFunc(columns, func(c Column) bool { return c.Name == name && c.Vector == vector }) {
+		return nil
+	}
+	what := "ids"
+	if vector {
+		what = "vectors"
+	}
+	return dataset.FileError(path, "name another in vectors.json", "there is no column %s of %s", excerpt.Quote(name), what)
+}
+
+// asError gives a library's error the file's name.
+func asError(path, what string, err error) error {
+	if e := (*dataset.Error)(nil); err == nil || errors.As(err, &e) {
+		return err
+	}
+	return &dataset.Error{Path: path, Row: -1, Problem: what + ": " + excerpt.Text(err.Error()), Hint: "write or copy the file again", Err: err}
+}
