@@ -40,6 +40,10 @@ type Column struct {
 func Open(format string, fsys fs.FS, name, path string) (t Table, err error) {
 	defer guard(path, &err)
 	switch format {
+	case "parquet":
+		return openParquet(fsys, name, path)
+	case "arrow":
+		return openArrow(fsys, name, path)
 	case "jsonl":
 		return openJSONL(fsys, name, path)
 	}

@@ -22,6 +22,10 @@ var formats = []format{
 	{"npy", []string{".npy"}, prefix("\x93NUMPY"), false},
 	{"npz", []string{".npz"}, prefix("PK\x03\x04"), false},
 	{"safetensors", []string{".safetensors"}, func(b []byte) bool { return len(b) > 8 && b[8] == '{' && b[6] == 0 && b[7] == 0 }, false},
+	{"parquet", []string{".parquet", ".pq"}, prefix("PAR1"), true},
+	{"arrow", []string{".arrow", ".feather", ".ipc", ".arrows"}, func(b []byte) bool {
+		return bytes.HasPrefix(b, []byte("ARROW1")) || len(b) >= 8 && bytes.HasPrefix(b, []byte("\xff\xff\xff\xff")) && b[6] == 0 && b[7] == 0
+	}, true},
 	{"jsonl", []string{".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"}, nil, true},
 	{"faiss", []string{".faiss", ".index"}, func(b []byte) bool { return len(b) > 3 && b[0] == 'I' && (b[1] == 'x' || b[1] == 'w' || b[1] == 'H') }, false},
 	{"fvecs", []string{".fvecs"}, nil, false},

@@ -45,6 +45,13 @@ var flatFiles = []written{
 
 // tableFiles are those that are converted. Those with ids have the rows in another order, or those of several models.
 var tableFiles = []written{
+	{"parquet/list.parquet", "", "parquet", safetensors.F32}, {"parquet/fixed.parquet", "", "parquet", safetensors.F32}, {"parquet/half.parquet", "", "parquet", safetensors.F16},
+	{"parquet/large.parquet", "", "parquet", safetensors.F64}, {"parquet/groups.parquet", "", "parquet", safetensors.F16}, {"parquet/pages.parquet", "", "parquet", safetensors.F16},
+	{"parquet/pages-v2.parquet", "", "parquet", safetensors.F16}, {"parquet/gzip.parquet", "", "parquet", safetensors.F16}, {"parquet/plain.parquet", "", "parquet", safetensors.F16},
+	{"parquet/other-order.parquet", "", "parquet", safetensors.F16},
+	{"arrow/list.arrow", "", "arrow", safetensors.F32}, {"arrow/fixed.arrow", "", "arrow", safetensors.F32}, {"arrow/half.arrow", "", "arrow", safetensors.F16},
+	{"arrow/large.arrow", "", "arrow", safetensors.F64}, {"arrow/stream.arrows", "", "arrow", safetensors.F16}, {"arrow/lz4.feather", "", "arrow", safetensors.F16},
+	{"arrow/zstd.feather", "", "arrow", safetensors.F16}, {"arrow/uncompressed.feather", "", "arrow", safetensors.F16},
 	{"jsonl/json.jsonl", "", "jsonl", safetensors.F32}, {"jsonl/gzip.jsonl.gz", "", "jsonl", safetensors.F32}, {"jsonl/datasets.jsonl", "", "jsonl", safetensors.F32},
 }
 
@@ -190,6 +197,49 @@ func TestFilesOfOtherPrograms(t *testing.T) {
 				datasettest.AsError(t, err, "data/"+name)
 			})
 		})
+	}
+}
+
+// TestTablesOfOtherPrograms has ids that are numbers, a data set that datasets saved, and tables that are not sound.
+func TestTablesOfOtherPrograms(t *testing.T) {
+	x, err := open(folderOf(t, "parquet/numbers.parquet", `"column": "a"`), sideIDs(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, row := dataset.Place(x, 5); name != "data/vectors/a/x/numbers.parquet" || row != 0 {
+		t.Errorf("row 5 is row %d of %s", row, name)
+	}
+	checkValues(t, x, safetensors.F16)
+	saved := fstest.MapFS{}
+	entries, err := os.ReadDir("testdata/saved")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile("testdata/saved/" + e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		saved["vectors/a/docs/"+e.Name()] = &fstest.MapFile{Data: b}
+	}
+	if x, err = open(saved, sideIDs(t, "d")); err != nil {
+		t.Fatal(err)
+	}
+	checkValues(t, x, safetensors.F16)
+	for file, says := range map[string]string{
+		"missing.parquet": `no row has the id "d5" of corpus.jsonl`,
+		"twice.parquet":   `row 7 (the first is 0): id "d2" is given twice, first in row 2`,
+		"null.parquet":    "row 1 (the first is 0): the vector, or a value of it, is null or empty",
+		"ragged.parquet":  "row 1 (the first is 0): 1 values; the first row has 2",
+	} {
+		_, err := open(folderOf(t, "parquet/"+file, ""), sideIDs(t, "d"))
+		if e := datasettest.AsError(t, err, "data/vectors/a/x/"+file); !strings.Contains(e.Error(), says) {
+			t.Errorf("%s: %v; expected %q", file, err, says)
+		}
+	}
+	_, err = open(folderOf(t, "arrow/null.arrow", ""), sideIDs(t, "d"))
+	if e := datasettest.AsError(t, err, "data/vectors/a/x/null.arrow"); e.Row != 1 || !strings.Contains(e.Problem, "the vector is null") {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,6 @@
 """Writes the files of this folder by the programs that people keep vectors with: python make.py
 
-numpy 2.4.6, ml_dtypes 0.5.4, safetensors 0.8.0, pyarrow 26.0.1, datasets 5.2.0, faiss-cpu 1.15.1 (with its contrib),
+numpy 2.4.6, ml_dtypes 0.6.0, safetensors 0.8.0, pyarrow 26.0.1, datasets 5.2.0, faiss-cpu 1.15.1 (with its contrib),
 sentence-transformers 6.2.0 and torch 2.15.0 made what is committed. All files but those in quantised hold the same values:
 row i, column j is (4 i + j - 9) / 8, which float16 and bfloat16 hold exactly, and int8 with the scale 1/8.
 """
@@ -99,7 +99,7 @@ def tables():
     for name, options in {
         "groups": dict(row_group_size=3),
         "pages": dict(data_page_size=16, write_batch_size=1, use_dictionary=False),
-        "pages-v2": dict(data_page_size=16, write_batch_size=1, data_page_version="2.0", compression="zstd"),
+        "pages-v2": dict(row_group_size=3, data_page_version="2.0", compression="zstd"),
         "gzip": dict(compression="gzip"),
         "plain": dict(compression="none", use_dictionary=False),
     }.items():
