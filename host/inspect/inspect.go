@@ -16,10 +16,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
-	"github.com/quarry-hn/quarry/host/dataset/npy"
+	"github.com/quarry-hn/quarry/host/dataset/vectors"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/negatives"
@@ -35,7 +36,7 @@ import (
 
 // Inspection is what a file holds.
 type Inspection struct {
-	Kind     string   `json:"kind"` // "projection", "part", "negatives", "manifest", "vectors" or "plugin"
+	Kind     string   `json:"kind"` // "projection", "part", "negatives", "manifest", "vectors", "plugin", or "data" of a folder
 	Fields   []Field  `json:"fields"`
 	Problems []string `json:"problems"` // what is not sound; empty where the file is
 }
@@ -58,27 +59,32 @@ func File(ctx context.Context, path string) (i *Inspection, err error) {
 	if err != nil {
 		return nil, dataset.ReadError(path, err)
 	}
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, errors.Join(&dataset.Error{Path: path, Row: -1, Problem: "it is a folder", Hint: "name one of its files"}, f.Close())
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		i = &Inspection{Problems: []string{}}
+		return i, errors.Join(f.Close(), i.folder(ctx, path))
 	}
-	start := make([]byte, 16)
+	start := make([]byte, 64)
 	n, err := io.ReadFull(f, start)
-	if err = errors.Join(errors.Unwrap(err), f.Close()); err != nil {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, dataset.ReadError(path, err)
 	}
 	start = start[:n]
 	i = &Inspection{Problems: []string{}}
 	switch {
-	case bytes.HasPrefix(start, []byte("\x93NUMPY")):
-		return i, i.vectors(ctx, path)
 	case bytes.HasPrefix(start, []byte("\x00asm")):
 		return i, i.plugin(ctx, path)
 	case len(start) > 8 && start[8] == '{':
-		return i, i.safetensors(path)
+		return i, i.safetensors(ctx, path)
 	case bytes.HasPrefix(start, []byte(`{"query_id"`)):
 		return i, i.negatives(path)
-	case bytes.HasPrefix(bytes.TrimSpace(start), []byte("{")):
+	case bytes.HasPrefix(bytes.TrimSpace(start), []byte("{")) && !strings.HasSuffix(path, ".jsonl"):
 		return i, i.manifest(path)
+	case vectors.IsVectors(start, info.Size(), path):
+		return i, i.vectors(ctx, path)
 	}
 	return nil, &dataset.Error{Path: path, Row: -1, Problem: "not a projection, part, negatives, manifest, .npy or plugin file"}
 }
@@ -92,7 +98,7 @@ func fileSHA256(path string) (file []byte, sum string, err error) {
 	return file, hex.EncodeToString(s[:]), nil
 }
 
-func (i *Inspection) safetensors(path string) error {
+func (i *Inspection) safetensors(ctx context.Context, path string) error {
 	file, sum, err := fileSHA256(path)
 	if err != nil {
 		return err
@@ -100,6 +106,10 @@ func (i *Inspection) safetensors(path string) error {
 	i.add("sha256", sum)
 	f, err := safetensors.Parse(file, abi.MaxHeader)
 	if err != nil {
+		i.Fields = nil
+		if i.vectors(ctx, path) == nil { // of a type that the plugin has not
+			return nil
+		}
 		return &dataset.Error{Path: path, Row: -1, Problem: excerpt.Text(err.Error()), Err: err}
 	}
 	switch format := f.Metadata["format"]; format {
@@ -120,6 +130,10 @@ func (i *Inspection) safetensors(path string) error {
 		i.add("projection", p.Projection)
 		return nil
 	default:
+		if slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool { return len(t.Shape) == 2 }) {
+			i.Fields = nil
+			return i.vectors(ctx, path)
+		}
 		return &dataset.Error{Path: path, Row: -1, Problem: fmt.Sprintf("a safetensors file of format %s; projections are %q, parts %q", excerpt.Quote(format), pca.Format, mine.PartFormat)}
 	}
 }
@@ -176,11 +190,22 @@ func (i *Inspection) projection(path string, file []byte) error {
 
 func (i *Inspection) vectors(ctx context.Context, path string) error {
 	i.Kind = "vectors"
-	x, err := npy.Open(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
+	x, report, err := vectors.OpenFile(os.DirFS(filepath.Dir(path)), filepath.Dir(path), filepath.Base(path), dataset.Watch{Context: ctx})
 	if err != nil {
 		return err
 	}
-	defer x.Close()
+	defer x.(io.Closer).Close()
+	i.add("format", report.Format)
+	i.add("told_by", report.Told)
+	if report.Parts > 1 {
+		i.add("parts", report.Parts)
+	}
+	if report.Column != "" {
+		i.add("column", report.Column)
+	}
+	if report.ID != "" {
+		i.add("ids", report.ID)
+	}
 	i.add("rows", x.Rows())
 	i.add("columns", x.Width())
 	i.add("dtype", string(x.DType()))
@@ -219,6 +244,30 @@ func (i *Inspection) vectors(ctx context.Context, path string) error {
 	i.add("non_finite_rows", bad)
 	if most > 0 {
 		i.add("norms", fmt.Sprintf("%.6g to %.6g", least, most))
+	}
+	return nil
+}
+
+// folder tells how the vectors of a data folder are read, or what a folder of parts holds.
+func (i *Inspection) folder(ctx context.Context, path string) error {
+	fsys := os.DirFS(path)
+	if _, err := fs.Stat(fsys, "vectors"); err != nil {
+		return i.vectors(ctx, path)
+	}
+	i.Kind = "data"
+	models, err := vectors.Models(fsys, path)
+	if err != nil {
+		return err
+	}
+	for _, model := range models {
+		for _, side := range []string{"docs", "queries"} {
+			report, err := vectors.New(fsys, path, side, models).Explain(model)
+			if err != nil {
+				i.problem("%v", err)
+				continue
+			}
+			i.add(model+" "+side, report.String())
+		}
 	}
 	return nil
 }

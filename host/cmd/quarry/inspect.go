@@ -17,7 +17,8 @@ func (a *app) inspectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect FILE", Short: "Say what a file holds, and whether it is sound", Args: cobra.ExactArgs(1),
 		Long: `Say what a projection, part, negatives, manifest, .npy or plugin file holds, and whether it is sound: values are finite, components
-are orthonormal, ranks are in order, fingerprints are right. The exit code is 3 where the file is not sound.`,
+are orthonormal, ranks are in order, fingerprints are right. Vectors may be of any format that quarry reads, as a file or a folder of
+parts. Of a data folder it says how the vectors of each model are read. The exit code is 3 where the file is not sound.`,
 		Example: `  quarry inspect projection.safetensors
   quarry inspect negatives.jsonl
   quarry inspect mydata/vectors/mpnet/docs.npy --json`,
