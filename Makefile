@@ -115,10 +115,10 @@ lint: ## gofmt, vet, staticcheck, and that packages import in one direction
 	GOOS=wasip1 GOARCH=wasm go vet ./plugin/guest
 	go run $(STATICCHECK) $(PACKAGES)
 
-plugin: ## plugin.wasm from its sources
+plugin: ## plugin.wasm and plugin-scalar.wasm from their sources
 	plugin/build.sh
 
-plugin-check: ## plugin.wasm is what its sources give, to the byte
+plugin-check: ## plugin.wasm and plugin-scalar.wasm are what their sources give, to the byte
 	plugin/build.sh --check
 
 asm: ## the kernels in assembly, by their generator

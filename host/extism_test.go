@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	extism "github.com/extism/go-sdk"
@@ -65,7 +66,7 @@ func TestExtismGo(t *testing.T) {
 		folder, p := c.open(t)
 		begin, documents := extismMessages(t, folder, p)
 		manifest := extism.Manifest{Wasm: []extism.Wasm{extism.WasmData{Data: plugin.Wasm}}}
-		guest, err := extism.NewPlugin(t.Context(), manifest, extism.PluginConfig{EnableWasi: true}, nil)
+		guest, err := extism.NewPlugin(t.Context(), manifest, extism.PluginConfig{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,6 +103,22 @@ func TestExtismGo(t *testing.T) {
 		if err := guest.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestExtismFault has the module run out of memory under Extism, and learns why.
+func TestExtismFault(t *testing.T) {
+	manifest := extism.Manifest{Wasm: []extism.Wasm{extism.WasmData{Data: plugin.Wasm}}, Memory: &extism.ManifestMemory{MaxPages: 1080}}
+	guest, err := extism.NewPlugin(t.Context(), manifest, extism.PluginConfig{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guest.Close(t.Context())
+	if _, _, err := guest.Call("info", make([]byte, 64<<20)); err == nil {
+		t.Error("64 MiB of input fitted into 67 MiB")
+	}
+	if e := abi.ParseError(abi.Internal, []byte(guest.GetError())); !strings.Contains(e.Message, "out of memory") {
+		t.Errorf("the host is told %q", guest.GetError())
 	}
 }
 

@@ -122,9 +122,13 @@ func wasm(t testing.TB, o engine.WasmOptions) engine.Engine {
 	return e
 }
 
-// TestGolden compares every golden case with NumPy's result, byte for byte, on both engines and every native kernel.
+// TestGolden compares every golden case with NumPy's result, byte for byte, on both engines, every native kernel, and the module without SIMD.
 func TestGolden(t *testing.T) {
-	engines := append(engine.Natives(engine.Options{}), wasm(t, engine.WasmOptions{}))
+	scalar, err := os.ReadFile("../plugin/plugin-scalar.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	engines := append(engine.Natives(engine.Options{}), wasm(t, engine.WasmOptions{}), wasm(t, engine.WasmOptions{Module: scalar}))
 	for _, c := range goldenCases(t) {
 		folder, p := c.open(t)
 		want := c.expected(t)

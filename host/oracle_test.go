@@ -268,10 +268,6 @@ func TestRulesAgainstSentenceTransformers(t *testing.T) {
 		Rules []struct {
 			Rule            string
 			Alone, Together []pair
-			BelowZero       []struct {
-				Query, Positive string
-				Negatives       []string `json:"negatives_under_perc_times_score"`
-			} `json:"score_below_zero"`
 		}
 	}
 	readOracle(t, "st_negatives.json", &given)
@@ -303,12 +299,6 @@ func TestRulesAgainstSentenceTransformers(t *testing.T) {
 				t.Errorf("%s, %s: %d pairs; expected %d", rule.Rule, mode, len(got), len(want))
 			}
 			for _, w := range want {
-				// Below a score of 0 the function caps at s - (1-perc)|s|; quarry's rule says perc * s.
-				for _, below := range rule.BelowZero {
-					if below.Query == w.Query && below.Positive == w.Positive {
-						w.Negatives = below.Negatives
-					}
-				}
 				if ids := got[[2]string{w.Query, w.Positive}]; !slices.Equal(ids, w.Negatives) {
 					t.Errorf("%s, %s: %s with %s has %v; mine_hard_negatives gives %v", rule.Rule, mode, w.Query, w.Positive, ids, w.Negatives)
 				}

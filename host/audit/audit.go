@@ -5,19 +5,22 @@ import (
 	"fmt"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
 )
 
 // Options say how to audit. The zero value is ready for use.
 type Options struct {
-	Progress option.Progress // may be nil
+	mining.Compute
 }
 
 // Signals are what was found out about one negative. None depends on the rule or on the projection that it was mined with.
 type Signals struct {
 	ToQuery    float64 `json:"s_q_d"`  // cosine of query and negative: the mean over the models
 	ToPositive float64 `json:"s_pd_d"` // cosine of positive and negative
+	// Neighbour is the rank of the negative among all documents but the positive, by their cosine with the positive, from 1; 0 beyond the first 100.
+	Neighbour int `json:"rank_to_positive"`
 	// Margin is s(Q,D) - s(Q,PD), the mean over the models. It is above 0 where the negative is nearer to the query than the positive is.
 	Margin float64 `json:"margin"`
 	// Lead is s(Q,D) minus its mean over the other negatives of the pair; 0 where there are none.
@@ -51,7 +54,8 @@ type Thresholds struct {
 	PositivePairs   int     `json:"positive_pairs"` // such pairs in the judgements
 	Jaccard         float64 `json:"jaccard"`
 	NearQuery       float64 `json:"s_q_q"`
-	ChosenFor       int     `json:"chosen_for"` // ten queries, or one in a hundred where that is more
+	Neighbour       int     `json:"rank_to_positive"` // nearNeighbour, or one in a hundred documents where that is less
+	ChosenFor       int     `json:"chosen_for"`       // ten queries, or one in a hundred where that is more
 	Models          int     `json:"models"`
 	CoverageAtLeast float64 `json:"coverage"`
 }
@@ -62,6 +66,7 @@ const (
 	minPositivePairs  = 20   // from so many on, the data's own median is used
 	NearDuplicate     = 0.8  // Jaccard
 	nearQuery         = 0.6  // cosine of two queries
+	nearNeighbour     = 5    // rank, by nearness to the positive
 	leastCoverage     = 0.5  // of the query's words, weighted by idf
 	duplicateScore    = 0.95 // a near-duplicate of a positive is as relevant as the positive
 )
@@ -82,7 +87,8 @@ func Run(ctx context.Context, data *dataset.Dataset, pairs []negatives.Pair, o O
 	}
 	judged := newJudged(data)
 	r := &Report{Reasons: map[string]int{}}
-	r.Thresholds = Thresholds{ToPositive: DefaultToPositive, Jaccard: NearDuplicate, NearQuery: nearQuery, CoverageAtLeast: leastCoverage, Models: len(data.Models)}
+	r.Thresholds = Thresholds{ToPositive: DefaultToPositive, Jaccard: NearDuplicate, NearQuery: nearQuery, CoverageAtLeast: leastCoverage, Models: len(data.Models),
+		Neighbour: min(nearNeighbour, data.Documents.Len()/100)}
 	vectors, err := newVectors(data, pairs, judged)
 	if err != nil {
 		return nil, err
@@ -92,6 +98,10 @@ func Run(ctx context.Context, data *dataset.Dataset, pairs []negatives.Pair, o O
 	}
 	if r.Thresholds.PositivePairs = len(vectors.positives); r.Thresholds.PositivePairs >= minPositivePairs {
 		r.Thresholds.ToPositive = median(vectors.positives)
+	}
+	ranked, err := newRanks(ctx, data, pairs, vectors.documents, o.Compute)
+	if err != nil {
+		return nil, err
 	}
 	chosen := chosenFor(pairs)
 	r.Queries = chosen.queries
@@ -109,7 +119,7 @@ func Run(ctx context.Context, data *dataset.Dataset, pairs []negatives.Pair, o O
 			words.signals(&s, p, n.ID, judged.positivesOf(p))
 			s.SharedQueries, s.Judged = judged.shared(p, n.ID), judged.of(p.QueryID, n.ID)
 			s.NextTo = nextTo(texts.Documents[p.PositiveID], texts.Documents[n.ID])
-			s.ChosenFor = chosen.of[n.ID]
+			s.ChosenFor, s.Neighbour = chosen.of[n.ID], ranked[[2]string{p.PositiveID, n.ID}]
 			f := Finding{QueryID: p.QueryID, PositiveID: p.PositiveID, ID: n.ID, Rank: n.Rank, Signals: s, Score: Score(s)}
 			f.ReasonNames, f.Reasons = r.Thresholds.reasons(s)
 			for _, name := range f.ReasonNames {

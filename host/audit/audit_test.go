@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/engine"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
 )
@@ -24,7 +26,7 @@ type made struct {
 
 type madeText struct {
 	id, text, source string
-	degrees          [2]float64 // in model a and model b
+	degrees          [2]float64 // in model a and model b; NaN for a zero vector
 }
 
 // textsOf are texts in memory.
@@ -53,6 +55,9 @@ func side(t *testing.T, name string, texts []madeText) dataset.Side {
 		of[text.id] = dataset.Text{ID: text.id, Text: text.text, Source: dataset.Source{Place: text.source}}
 		for model, degrees := range text.degrees {
 			sin, cos := math.Sincos(degrees * math.Pi / 180)
+			if math.IsNaN(degrees) {
+				sin, cos = 0, 0
+			}
 			rows[model] = append(rows[model], []float32{float32(cos), float32(sin)})
 		}
 	}
@@ -121,9 +126,11 @@ func pair(query, positive string, ids ...string) negatives.Pair {
 	return p
 }
 
+func native() Options { return Options{mining.Compute{Engine: engine.Native(engine.Options{})}} }
+
 func run(t *testing.T, m made, pairs ...negatives.Pair) *Report {
 	t.Helper()
-	r, err := Run(t.Context(), m.open(t), pairs, Options{})
+	r, err := Run(t.Context(), m.open(t), pairs, native())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,6 +263,60 @@ func TestDuplicateOfAnotherPositive(t *testing.T) {
 	}
 }
 
+// TestNeighbour ranks documents by their nearness to the positive, in a corpus of 400. A document past the hundredth has no rank, and one that is a
+// zero vector has none, whether it is the negative or the positive.
+func TestNeighbour(t *testing.T) {
+	t.Parallel()
+	m := small()
+	for i := range 387 {
+		m.documents = append(m.documents, madeText{fmt.Sprintf("filler %d", i), "", "", [2]float64{60 + float64(i)/4, 90 - float64(i)/8}})
+	}
+	zero := [2]float64{math.NaN(), math.NaN()}
+	m.documents = append(m.documents, madeText{"zero", "", "", zero}, madeText{"zero too", "", "", zero})
+	positive := m.documents[0]
+	cosine := func(d madeText) (sum float64) {
+		for model, degrees := range d.degrees {
+			if !math.IsNaN(degrees) {
+				sum += math.Cos((degrees-positive.degrees[model])*math.Pi/180) / 2
+			}
+		}
+		return sum
+	}
+	rank := map[string]int{}
+	for _, d := range m.documents[1:398] {
+		n := 1
+		for _, other := range m.documents[1:398] {
+			if cosine(other) > cosine(d) {
+				n++
+			}
+		}
+		rank[d.id] = n
+	}
+	r := run(t, m, pair("q1", "p1", "near", "filler 3", "filler 70", "filler 300", "twin", "far", "zero"), pair("q2", "zero too", "near"))
+	known := 0
+	for _, f := range r.Findings[:7] {
+		want := rank[f.ID]
+		if want > nearestKept {
+			want = 0
+		}
+		if want > 0 {
+			known++
+		}
+		if f.Signals.Neighbour != want {
+			t.Errorf("%s: rank %d, expected %d", f.ID, f.Signals.Neighbour, want)
+		}
+		if is := slices.Contains(f.ReasonNames, "neighbour"); is != (want > 0 && want <= 4) {
+			t.Errorf("%s, rank %d: %v", f.ID, want, f.Reasons)
+		}
+	}
+	if f := r.Findings[7]; f.Signals.Neighbour != 0 || known != 3 || r.Thresholds.Neighbour != 4 {
+		t.Errorf("%+v, %d known", f, known)
+	}
+	if f := r.Findings[0]; !slices.Contains(f.Reasons, "Of all documents it is number 1 by nearness to the positive.") {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestNextTo(t *testing.T) {
 	t.Parallel()
 	text := func(id, place string) dataset.Text { return dataset.Text{ID: id, Source: dataset.Source{Place: place}} }
@@ -347,7 +408,7 @@ func TestForeign(t *testing.T) {
 	for name, p := range map[string]negatives.Pair{
 		"a query": pair("q9", "p1", "far"), "a positive": pair("q1", "p9", "far"), "a negative": pair("q1", "p1", "far", "p9"),
 	} {
-		_, err := Run(t.Context(), data, []negatives.Pair{p}, Options{})
+		_, err := Run(t.Context(), data, []negatives.Pair{p}, native())
 		if e := (*dataset.Error)(nil); !errors.As(err, &e) || !strings.Contains(e.Problem, "9\" of the negatives is not there") || e.Hint == "" {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -366,7 +427,7 @@ func TestCalibration(t *testing.T) {
 			t.Errorf("feature %s: %v", f.Name, seen)
 		}
 	}
-	low, high := Signals{ToQuery: 0.4, ToPositive: 0.3, ChosenFor: 1}, Signals{ToQuery: 0.4, ToPositive: 0.7, ChosenFor: 1, SharedQueries: 1, NearQuery: 0.9}
+	low, high := Signals{ToQuery: 0.4, ToPositive: 0.3, ChosenFor: 1}, Signals{ToQuery: 0.4, ToPositive: 0.7, ChosenFor: 1, SharedQueries: 1, NearQuery: 0.9, Neighbour: 1}
 	if a, b := Score(low), Score(high); !(a < 0.2 && b > 0.5) {
 		t.Errorf("scores %v and %v", a, b)
 	}

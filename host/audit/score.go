@@ -47,6 +47,7 @@ type Feature struct {
 var Features = []Feature{
 	{"s_q_d", func(s Signals) float64 { return s.ToQuery }},
 	{"s_pd_d", func(s Signals) float64 { return s.ToPositive }},
+	{"log2_rank_to_positive", func(s Signals) float64 { return math.Log2(float64(s.rankToPositive())) }},
 	{"margin", func(s Signals) float64 { return s.Margin }},
 	{"lead", func(s Signals) float64 { return s.Lead }},
 	{"models_that_prefer_it", func(s Signals) float64 { return float64(s.Prefer) }},
@@ -62,6 +63,14 @@ var Features = []Feature{
 		return 0
 	}},
 	{"log2_chosen_for", func(s Signals) float64 { return math.Log2(float64(max(1, s.ChosenFor))) }},
+}
+
+// rankToPositive is the rank by nearness to the positive, and the first that is not known where there is none.
+func (s Signals) rankToPositive() int {
+	if s.Neighbour == 0 {
+		return nearestKept + 1
+	}
+	return s.Neighbour
 }
 
 // Score is how likely a negative with these signals is relevant. A document that was judged for the query has 1 or 0, and a near-duplicate of a
@@ -92,7 +101,7 @@ func (c *Calibration) Probability(s Signals) float64 {
 }
 
 // ReasonNames are the signals that can be a reason, in the order in which a finding gives them.
-var ReasonNames = []string{"judged", "near_positive", "near_duplicate", "all_models", "words", "shared", "near_query", "next_to", "chosen_often"}
+var ReasonNames = []string{"judged", "near_positive", "neighbour", "near_duplicate", "all_models", "words", "shared", "near_query", "next_to", "chosen_often"}
 
 // reasons says by name and in words which signals speak for a false negative, or against one.
 func (t Thresholds) reasons(s Signals) (names, reasons []string) {
@@ -115,6 +124,7 @@ func (t Thresholds) reasons(s Signals) (names, reasons []string) {
 		usual = fmt.Sprintf("%.2f, the default where fewer than %d pairs of positives of one query are known", t.ToPositive, minPositivePairs)
 	}
 	add("near_positive", s.ToPositive > t.ToPositive, "It is nearer to the positive (cosine %.2f) than %s.", s.ToPositive, usual)
+	add("neighbour", s.rankToPositive() <= t.Neighbour, "Of all documents it is number %d by nearness to the positive.", s.Neighbour)
 	add("near_duplicate", s.Jaccard >= t.Jaccard, "Its text is nearly that of a positive: they share %.0f %% of their runs of three words.", 100*s.Jaccard)
 	if t.Models == 1 {
 		add("all_models", s.Prefer == 1, "The only model prefers it to the positive, by %.2f.", s.Margin)

@@ -1,7 +1,7 @@
 // Package compare says what each rule takes as negatives for a user's own data, without training a model.
 //
-// Input: a data set, a projection, and sources of negatives, which are rules or samplers. Output: a Report. For each
-// source it has the share of pairs with a negative, how hard the negatives are, what the sources have in common, copies
+// Input: a data set, a projection, and sources of negatives, which are rules, samplers, or negatives that are mined already.
+// Output: a Report. For each source it has the share of pairs with a negative, how hard the negatives are, what the sources have in common, copies
 // of positives, and documents that are chosen often. The test of hidden positives says how often a source takes a
 // relevant document for a negative. The command line's quarry compare calls it.
 package compare
@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/engine"
@@ -20,6 +21,7 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
+	"github.com/quarry-hn/quarry/host/sampler"
 	"github.com/quarry-hn/quarry/plugin/message"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
@@ -66,13 +68,25 @@ type Options struct {
 	Projection *projection.Projection // nil to fit one
 	Fit        projection.FitOptions  // where it is fitted
 
-	Rules   []string // each a name in mine.Rules, or with the value of its parameter: "perc=0.9"; empty means all
-	Split   string   // a qrels file's name without .tsv, or "all"; empty means "all"
-	Top     int      // negatives of a pair at most; 0 means message.DefaultTop, 5
-	Draws   int      // of the test of hidden positives; 0 means DefaultDraws
-	Seed    uint64   // chooses the positives that are hidden, and the samples of intervals
-	Zero    string   // as in mining.Options
-	Missing string   // as in mining.Options
+	Rules   []string        // as sampler.ParseRule reads them; empty means all window rules
+	Sampler sampler.Options // of rules that are no window rule alone
+	Given   []Given         // negatives that are mined already, compared after the rules
+	Split   string          // a qrels file's name without .tsv, or "all"; empty means "all"
+	Top     int             // negatives of a pair at most; 0 means message.DefaultTop, 5
+	Draws   int             // of the test of hidden positives; 0 means DefaultDraws
+	Seed    uint64          // chooses the positives that are hidden, and the samples of intervals
+	Zero    string          // as in mining.Options
+	Missing string          // as in mining.Options
+
+	// Found is told the negatives of each rule, and of each of Given, as they are found. It may be nil.
+	Found func(name string, result *negatives.Result)
+}
+
+// Given is negatives that were mined already, by whatever.
+type Given struct {
+	Name  string
+	Path  string // of the file, for errors
+	Pairs []negatives.Pair
 }
 
 // Validate reports all that is wrong with the options.
@@ -81,8 +95,8 @@ func (o Options) Validate() error {
 	return err
 }
 
-// withDefaults fills in defaults and returns how each rule mines, or all that is wrong.
-func (o Options) withDefaults() (Options, []*rule, error) {
+// withDefaults fills in defaults and returns the rules, or all that is wrong.
+func (o Options) withDefaults() (Options, []sampler.Rule, error) {
 	var errs option.Problems
 	if len(o.Rules) == 0 {
 		o.Rules = mine.RuleNames()
@@ -97,23 +111,57 @@ func (o Options) withDefaults() (Options, []*rule, error) {
 		o.Draws = DefaultDraws
 	}
 	errs.Check(o.Draws >= 1 && o.Draws <= maxDraws, "draws is %d; it goes from 1 to %d", o.Draws, maxDraws)
-	shared := mining.Options{Compute: o.Compute, Split: o.Split, Top: o.Top, Zero: o.Zero, Missing: o.Missing}
-	if err := errors.Join(shared.Validate(), o.Fit.Validate()); err != nil {
+	if err := errors.Join(o.mining().Validate(), o.Fit.Validate()); err != nil {
 		errs = append(errs, err)
 	}
-	var rules []*rule
+	var rules []sampler.Rule
 	seen := map[string]bool{}
+	once := func(name string) {
+		errs.Check(!seen[name], "rule %s is given twice", excerpt.Quote(name))
+		seen[name] = true
+	}
+	mined := 0
 	for _, text := range o.Rules {
-		r, err := parseRule(text, shared)
+		r, err := sampler.ParseRule(text)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		errs.Check(!seen[r.name], "rule %s is given twice", excerpt.Quote(r.name))
-		seen[r.name] = true
+		once(text)
 		rules = append(rules, r)
+		if r.Mined() != "" {
+			mined++
+		}
 	}
+	for _, g := range o.Given {
+		errs.Check(g.Name != "", "negatives have no name")
+		once(g.Name)
+	}
+	errs.Check(mined > 0 || len(rules) < len(o.Rules), "the rules are %s, and only training has negatives of them: name one more, as dual", strings.Join(o.Rules, ", "))
 	return o, rules, errs.Err()
+}
+
+// mining are the options that all rules are mined with.
+func (o Options) mining() mining.Options {
+	return mining.Options{Compute: o.Compute, Split: o.Split, Top: o.Top, Zero: o.Zero, Missing: o.Missing}
+}
+
+// Fit fits the projection that Compare takes where the options give none. Before that it finds what Compare would refuse.
+func Fit(ctx context.Context, data *dataset.Dataset, o Options) (*projection.Projection, error) {
+	o, rules, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rules {
+		if err := sampler.CheckTexts(data, r); err != nil {
+			return nil, err
+		}
+	}
+	if err := mining.CheckBeforeFit(data, o.Fit, o.mining()); err != nil {
+		return nil, err
+	}
+	defer debug.FreeOSMemory() // before the plugin's instances take theirs
+	return projection.Fit(ctx, data, o.Fit)
 }
 
 // Compare compares the rules. It fits a projection where the options give none.
@@ -122,31 +170,57 @@ func Compare(ctx context.Context, data *dataset.Dataset, o Options) (_ *Report, 
 	if err != nil {
 		return nil, err
 	}
-	p := o.Projection
-	if p == nil {
-		if err := mining.CheckBeforeFit(data, o.Fit, rules[0].options); err != nil {
+	if o.Projection == nil {
+		if o.Projection, err = Fit(ctx, data, o); err != nil {
 			return nil, err
 		}
-		if p, err = projection.Fit(ctx, data, o.Fit); err != nil {
-			return nil, err
-		}
-		debug.FreeOSMemory() // before the plugin's instances take theirs
 	}
-	e := o.Engine
-	if e == nil {
-		if e, err = engine.Wasm(ctx, engine.WasmOptions{}); err != nil {
+	if o.Engine == nil {
+		if o.Engine, err = engine.Wasm(ctx, engine.WasmOptions{}); err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, e.Close(context.WithoutCancel(ctx))) }()
+		defer func() { err = errors.Join(err, o.Engine.Close(context.WithoutCancel(ctx))) }()
 	}
-	pool := engine.NewPool(e, option.Threads(o.Threads)) // every scan takes the same instances
+	pool := engine.NewPool(o.Engine, option.Threads(o.Threads)) // every scan takes the same instances
 	defer func() { err = errors.Join(err, pool.Close(context.WithoutCancel(ctx))) }()
-	sources := make([]Source, len(rules))
-	for i, r := range rules {
-		r.projection, r.options.Engine, r.place, r.rules = p, pool, i, len(rules)
-		sources[i] = r
+	pooled := o
+	pooled.Engine = pool
+	sources, onlyTrained, err := pooled.sources(ctx, data, rules)
+	if err != nil {
+		return nil, err
 	}
-	return compare(ctx, data, sources, o)
+	r, err := compare(ctx, data, sources, o)
+	if err == nil {
+		r.OnlyTrained = onlyTrained
+	}
+	return r, err
+}
+
+// sources makes the sources of rules that are mined, and of Given, and names the other rules.
+func (o Options) sources(ctx context.Context, data *dataset.Dataset, rules []sampler.Rule) (sources []Source, onlyTrained []string, err error) {
+	var mined []sampler.Rule
+	for _, r := range rules {
+		if err := sampler.CheckTexts(data, r); err != nil {
+			return nil, nil, err
+		}
+		if r.Mined() == "" {
+			onlyTrained = append(onlyTrained, r.Name)
+			continue
+		}
+		mined = append(mined, r)
+		if r.NeedsTexts() && o.Sampler.Index == nil {
+			if o.Sampler.Index, err = sampler.NewIndex(ctx, data, o.Progress); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	for i, r := range mined {
+		sources = append(sources, o.source(r, i, len(mined)))
+	}
+	for _, g := range o.Given {
+		sources = append(sources, &given{g, o.Projection, o.mining()})
+	}
+	return sources, onlyTrained, nil
 }
 
 // compare compares sources.
@@ -165,6 +239,9 @@ func compare(ctx context.Context, data *dataset.Dataset, sources []Source, o Opt
 			r = newReport(result, o)
 		}
 		r.Rules = append(r.Rules, measure(s.Name(), result))
+		if o.Found != nil {
+			o.Found(s.Name(), result)
+		}
 	}
 	for i, of := range r.Rules {
 		of.Overlap = map[string]*float64{}
@@ -191,6 +268,10 @@ func (r *Report) measureHidden(ctx context.Context, test *hiddenTest, sources []
 		return nil
 	}
 	for i, s := range sources {
+		if g, is := s.(*given); is {
+			r.Rules[i].Unmeasured = g.unmeasured()
+			continue
+		}
 		if r.Rules[i].HiddenPositives, err = test.measure(ctx, s); err != nil {
 			return fmt.Errorf("%s: %w", s.Name(), err)
 		}
@@ -215,7 +296,8 @@ type Report struct {
 	HiddenPositives      int    `json:"hidden_positives_a_draw"`               // positives that each draw hides
 	Unmeasured           string `json:"hidden_positives_unmeasured,omitempty"` // why no positive can be hidden
 
-	Rules []*RuleReport `json:"rules"` // in the order that was asked for
+	Rules       []*RuleReport `json:"rules"`                  // in the order that was asked for
+	OnlyTrained []string      `json:"only_trained,omitempty"` // rules that were asked for and have negatives in training alone
 }
 
 // ReportFormat is the format of a Report of this version.
@@ -232,7 +314,8 @@ type RuleReport struct {
 	Overlap          map[string]*float64 `json:"overlap"`            // by other rule: share of this rule's negatives of a pair that the other has too, on average over the pairs that have any
 	NearCopies       NearCopies          `json:"near_copies"`
 	ChosenOften      ChosenOften         `json:"chosen_often"`
-	HiddenPositives  *HiddenPositives    `json:"hidden_positives"` // nil where it cannot be measured
+	HiddenPositives  *HiddenPositives    `json:"hidden_positives"`                      // nil where it cannot be measured
+	Unmeasured       string              `json:"hidden_positives_unmeasured,omitempty"` // why it cannot be measured of this rule, and can of others
 	Tallies          negatives.Tallies   `json:"tallies"`
 	NegativesID      string              `json:"negatives_sha256"` // of negatives.jsonl, as quarry mine writes it for the rule
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
+	"github.com/quarry-hn/quarry/host/sampler"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
@@ -341,6 +342,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{Options{Rules: []string{"bogus", "dual=1", "perc=x", "perc=2", "topk", "topk"}, Draws: -1, Top: -1},
 			[]string{`rule is "bogus"; it is one of dual`, `rule dual takes no value`, `perc: "x" is not a number`, "perc is 2", `"topk" is given twice`, "draws is -1", "top is -1"}},
+		{Options{Rules: []string{"adore", "in-batch"}}, []string{"the rules are adore, in-batch", "name one more"}},
 		{Options{Draws: maxDraws + 1, Zero: "keep", Missing: "keep", Fit: projection.FitOptions{Variance: 3}},
 			[]string{"draws is 1001; it goes from 1 to 1000", `zero is "keep"`, `missing is "keep"`, "variance is 3"}},
 		{Options{Rules: []string{""}}, []string{`rule is ""`}},
@@ -456,17 +458,21 @@ func (s shortened) Negatives(ctx context.Context, data *dataset.Dataset) (*negat
 // ruleOf is a rule that is ready to mine.
 func ruleOf(t *testing.T, data *dataset.Dataset, text string, o Options) *rule {
 	t.Helper()
+	return sourceOf(t, data, text, o).(*rule)
+}
+
+// sourceOf is a rule, or a sampler, that is ready to mine.
+func sourceOf(t *testing.T, data *dataset.Dataset, text string, o Options) Source {
+	t.Helper()
 	o.Rules = []string{text}
-	_, rules, err := native(o).withDefaults()
+	o, rules, err := native(o).withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := projection.Fit(t.Context(), data, projection.FitOptions{NoPCA: true})
-	if err != nil {
+	if o.Projection, err = projection.Fit(t.Context(), data, projection.FitOptions{NoPCA: true}); err != nil {
 		t.Fatal(err)
 	}
-	rules[0].projection = p
-	return rules[0]
+	return o.source(rules[0], 0, 1)
 }
 
 // TestSources: a source that is mined anew for each draw gives what a rule gives, which mines all draws at once. Sources
@@ -489,6 +495,103 @@ func TestSources(t *testing.T) {
 	}
 	if _, err := compare(t.Context(), data, []Source{r, shortened{plainly{r, "short"}}}, o); err == nil || !strings.Contains(err.Error(), "short: it has 39 pairs") {
 		t.Error(err)
+	}
+}
+
+// TestSamplers: what is no window rule alone is measured as one. A range of the first ranks is the rule itself, and what training adds
+// changes nothing. A rule that only training has is named.
+func TestSamplers(t *testing.T) {
+	t.Parallel()
+	r := compareSmall(t, newSmall(), Options{Rules: []string{"topk", "topk:1-5", "adore", "topk+in-batch", "random", "bm25", "star", "dual+topk:2-3"}, Draws: 3, Seed: 4})
+	if fmt.Sprint(r.OnlyTrained) != "[adore]" || len(r.Rules) != 7 {
+		t.Fatalf("%v, %d rules", r.OnlyTrained, len(r.Rules))
+	}
+	topk := r.Rules[0]
+	for _, same := range []int{1, 2} {
+		of := *r.Rules[same]
+		if *of.Overlap["topk"] != 1 || !reflect.DeepEqual(of.HiddenPositives, topk.HiddenPositives) || of.HiddenPositives.TakenShare == 0 || of.NegativesPerPair != topk.NegativesPerPair {
+			t.Errorf("%s: %+v, %+v; expected %+v", of.Rule, of, of.HiddenPositives, topk.HiddenPositives)
+		}
+	}
+	for _, of := range r.Rules[3:] {
+		if of.HiddenPositives == nil || of.HiddenPositives.Draws != 3 || of.Yield == 0 {
+			t.Errorf("%s: %+v", of.Rule, of)
+		}
+	}
+	data := newSmall().open(t)
+	for _, name := range []string{"random", "bm25", "star", "dual+topk:2-3"} {
+		s := sourceOf(t, data, name, Options{Draws: 3, Seed: 4}).(*sampled)
+		test := testOf(t, data, ruleOf(t, data, "topk", Options{}), Options{Draws: 3, Seed: 4})
+		draws, err := s.ofDraws(t.Context(), test)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, draw := range draws {
+			m := s.options
+			m.Rule = name
+			result, err := sampler.Sample(t.Context(), test.draws[i].data, s.projection, m, s.sampler)
+			if err != nil || fmt.Sprint(choices(result.Pairs)) != fmt.Sprint(draw) {
+				t.Errorf("%s, draw %d: %v, and %v of the draw's own data", name, i, draw, err)
+			}
+		}
+	}
+}
+
+// TestGiven: negatives that were mined already are measured as those of a rule, whatever distances they came with, but for hidden positives.
+func TestGiven(t *testing.T) {
+	t.Parallel()
+	s := newSmall()
+	data := s.open(t)
+	p, err := projection.Fit(t.Context(), data, projection.FitOptions{Components: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mined, err := mining.Mine(t.Context(), data, p, mining.Options{Compute: mining.Compute{Engine: shared}, Rule: "perc", Split: "all", Top: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := slices.Clone(mined.Pairs)
+	for i := range foreign {
+		foreign[i].DQPD, foreign[i].Negatives = 0, slices.Clone(foreign[i].Negatives)
+		for j := range foreign[i].Negatives {
+			foreign[i].Negatives[j].DQD, foreign[i].Negatives[j].DPDD = 0, 0
+		}
+	}
+	kept := map[string][]negatives.Pair{}
+	r := compareSmall(t, s, Options{Rules: []string{"perc"}, Projection: p, Draws: 2, Given: []Given{{"mine", "n.jsonl", foreign}},
+		Found: func(name string, r *negatives.Result) { kept[name] = r.Pairs }})
+	rule, of := *r.Rules[0], *r.Rules[1]
+	if of.NegativesID != rule.NegativesID || of.Yield != rule.Yield || !reflect.DeepEqual(of.Gap, rule.Gap) || *of.Overlap["perc"] != 1 || of.Rule != "mine" {
+		t.Errorf("%+v; expected %+v", of, rule)
+	}
+	if of.HiddenPositives != nil || rule.HiddenPositives == nil || !strings.Contains(of.Unmeasured, "mined already") {
+		t.Errorf("hidden positives: %+v, %q", of.HiddenPositives, of.Unmeasured)
+	}
+	if len(kept) != 2 || !reflect.DeepEqual(kept["mine"], kept["perc"]) || len(kept["mine"][0].Negatives) > 5 {
+		t.Errorf("what was found is %v", kept)
+	}
+
+	first := foreign[0]
+	with := func(change func(*negatives.Pair)) []negatives.Pair {
+		own := first
+		own.Negatives = slices.Clone(first.Negatives)
+		change(&own)
+		return []negatives.Pair{own}
+	}
+	for says, pairs := range map[string][]negatives.Pair{
+		`n.jsonl, line 1: negative "none" is not in`: with(func(p *negatives.Pair) { p.Negatives[0].ID = "none" }),
+		"is judged relevant to query":                with(func(p *negatives.Pair) { p.Negatives[1].ID = p.PositiveID }),
+		"is there twice":                             with(func(p *negatives.Pair) { p.Negatives[1].ID = p.Negatives[0].ID }),
+		"line 2: query":                              {first, first},
+		"none of its 1 pairs is a pair of":           with(func(p *negatives.Pair) { p.QueryID = "none" }),
+	} {
+		_, err := Compare(t.Context(), data, native(Options{Rules: []string{"topk"}, Projection: p, Given: []Given{{"mine", "n.jsonl", pairs}}}))
+		if problem := (*dataset.Error)(nil); !errors.As(err, &problem) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v; expected %q", err, says)
+		}
+	}
+	if _, err := Compare(t.Context(), data, native(Options{Rules: []string{"topk"}, Given: []Given{{"topk", "n.jsonl", foreign}}})); !errors.Is(err, option.ErrOption) {
+		t.Errorf("a name twice: %v", err)
 	}
 }
 

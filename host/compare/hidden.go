@@ -76,7 +76,7 @@ func newHiddenTest(data *dataset.Dataset, pairs []choice, o Options) *hiddenTest
 		t.pairs = append(t.pairs, p)
 		tested[[2]string{p.query, p.positive}] = true
 	}
-	for _, q := range data.Qrels {
+	for _, q := range slices.Concat(data.Qrels, data.Judged) {
 		for _, j := range q.Judgements {
 			if j.Score > 0 && len(positives[j.Query]) >= 2 {
 				if t.relevant[j.Query] == nil {
@@ -88,19 +88,26 @@ func newHiddenTest(data *dataset.Dataset, pairs []choice, o Options) *hiddenTest
 	}
 	t.data = data.WithJudgements(o.Split, func(j dataset.Judgement) bool { return tested[[2]string{j.Query, j.Document}] })
 	for number := range o.Draws {
-		d := &draw{hidden: map[string]map[string]bool{}}
-		random := rand.New(rand.NewPCG(o.Seed, uint64(number)))
-		for _, query := range t.queries {
-			d.hidden[query] = map[string]bool{}
-			of := positives[query]
-			for _, i := range random.Perm(len(of))[:thirdOf(len(of))] {
-				d.hidden[query][of[i]] = true
-			}
-		}
+		d := &draw{hidden: Hide(positives, t.queries, o.Seed, number)}
 		d.data = t.data.WithJudgements(o.Split, func(j dataset.Judgement) bool { return !d.hides(j.Query, j.Document) })
 		t.draws = append(t.draws, d)
 	}
 	return t
+}
+
+// Hide draws a third of the positives of each query, which has two or more: one draw of the test of hidden positives, by its number from 0. It
+// returns the hidden documents of each query. The order of queries, and that of the positives of each, belongs to the draw.
+func Hide(positives map[string][]string, queries []string, seed uint64, number int) map[string]map[string]bool {
+	hidden := make(map[string]map[string]bool, len(queries))
+	random := rand.New(rand.NewPCG(seed, uint64(number)))
+	for _, query := range queries {
+		hidden[query] = map[string]bool{}
+		of := positives[query]
+		for _, i := range random.Perm(len(of))[:thirdOf(len(of))] {
+			hidden[query][of[i]] = true
+		}
+	}
+	return hidden
 }
 
 // thirdOf is a third of n positives, to the nearest number: one at least and, where n is 2 or more, never all.

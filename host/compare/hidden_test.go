@@ -265,7 +265,7 @@ func TestProgress(t *testing.T) {
 	t.Parallel()
 	last, ends := map[string]int64{}, map[string]int64{}
 	var mutex sync.Mutex
-	o := Options{Rules: []string{"topk", "dual", "perc"}, Draws: 2}
+	o := Options{Rules: []string{"topk", "dual", "perc+dual"}, Draws: 2}
 	o.Threads = 1
 	o.Progress = func(stage string, done, total int64) {
 		mutex.Lock()

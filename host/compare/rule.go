@@ -5,63 +5,79 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
-	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/sampler"
 	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/mine"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
 var (
+	_ Source = (*sampled)(nil)
 	_ Source = (*rule)(nil)
+	_ drawer = (*sampled)(nil)
 	_ drawer = (*rule)(nil)
 )
 
-// rule is a rule of mine.Rules as a source of negatives.
-type rule struct {
-	name       string // as it was given: "perc" or "perc=0.9"
+// sampled is a rule as a source of negatives, whatever it needs.
+type sampled struct {
+	name       string // as it was given: "perc", "perc=0.9" or "dual+bm25"
 	place      int    // among the rules that are compared, from 0, for progress
 	rules      int    // that are compared
 	projection *projection.Projection
-	options    mining.Options
+	options    mining.Options // Rule is what is mined
+	sampler    sampler.Options
 }
 
-// parseRule reads a rule's name, or its name and the value of its parameter: "dual", "perc", "perc=0.9". shared are the
-// options that the rule mines with.
-func parseRule(text string, shared mining.Options) (*rule, error) {
-	name, value, given := strings.Cut(text, "=")
-	definition := mine.LookupRule(name)
-	var errs option.Problems
-	errs.Check(definition != nil, "rule is %s; it is one of %s", excerpt.Quote(name), strings.Join(mine.RuleNames(), ", "))
-	r := &rule{name: text, options: shared}
-	r.options.Rule = name
-	if definition == nil || !given {
-		return r, errs.Err()
+// rule is a window rule alone: one scan mines all draws.
+type rule struct{ sampled }
+
+// source makes a source of a rule. place is its place among as many rules.
+func (o Options) source(r sampler.Rule, place, rules int) Source {
+	s := sampled{name: r.Name, place: place, rules: rules, projection: o.Projection, options: o.mining(), sampler: o.Sampler}
+	s.options.Rule = r.Mined()
+	r.InBatch = false // only a trainer adds it
+	if t, alone := r.Window(); alone {
+		s.options.Rule, s.options.Parameters = t.Name, t.Parameters
+		return &rule{s}
 	}
-	if len(definition.Parameters) != 1 {
-		errs.Check(false, "rule %s takes no value, and %s gives one", name, excerpt.Quote(text))
-		return r, errs.Err()
-	}
-	number, err := strconv.ParseFloat(value, 64)
-	errs.Check(err == nil, "rule %s: %s is not a number", name, excerpt.Quote(value))
-	parameters := map[string]float64{definition.Parameters[0].Name: number}
-	if err == nil {
-		_, err := mine.NewRule(name, parameters)
-		errs.Check(err == nil, "%v", excerpt.Error(err))
-	}
-	r.options.Parameters = parameters
-	return r, errs.Err()
+	return &s
 }
 
 // Name is the rule as it was given.
-func (r *rule) Name() string { return r.name }
+func (r *sampled) Name() string { return r.name }
+
+// Negatives mines the rule: the result is that of quarry mine.
+func (r *sampled) Negatives(ctx context.Context, data *dataset.Dataset) (*negatives.Result, error) {
+	return r.sample(ctx, data, "mine", 0, 1)
+}
+
+// sample mines the rule, as one of some steps of a stage.
+func (r *sampled) sample(ctx context.Context, data *dataset.Dataset, stage string, step, steps int) (*negatives.Result, error) {
+	o := r.options
+	o.Progress = nil // a sum may scan several times
+	result, err := sampler.Sample(ctx, data, r.projection, o, r.sampler)
+	all := int64(data.Documents.Len())
+	r.progress(stage, step, steps)("mine", all, all)
+	return result, err
+}
+
+// ofDraws mines each draw by itself.
+func (r *sampled) ofDraws(ctx context.Context, test *hiddenTest) (draws [][]choice, err error) {
+	for number, draw := range test.draws {
+		result, err := r.sample(ctx, draw.data, "hide positives", number, len(test.draws))
+		if err != nil {
+			return nil, err
+		}
+		draws = append(draws, choices(result.Pairs))
+	}
+	return draws, nil
+}
 
 // Negatives mines the rule: the result is that of quarry mine.
 func (r *rule) Negatives(ctx context.Context, data *dataset.Dataset) (*negatives.Result, error) {
@@ -70,11 +86,11 @@ func (r *rule) Negatives(ctx context.Context, data *dataset.Dataset) (*negatives
 	return mining.Mine(ctx, data, r.projection, o)
 }
 
-// progress is that of mining one of the rule's steps, told as a stage that all rules share.
-func (r *rule) progress(stage string, step, steps int) option.Progress {
+// progress is that of mining one of the rule's steps, told as a stage that all rules share, each for as much as there are documents.
+func (r *sampled) progress(stage string, step, steps int) option.Progress {
 	return func(own string, done, total int64) {
 		if own == "mine" {
-			r.options.Progress.Report(stage, int64(r.place*steps+step)*total+done, int64(r.rules*steps)*total)
+			r.options.Progress.Report(stage, int64(r.place)*total+(int64(step)*total+done)/int64(steps), int64(r.rules)*total)
 		}
 	}
 }

@@ -18,6 +18,7 @@ type Dataset struct {
 
 	Documents, Queries Side
 	Qrels              []*Qrels // one for each split: train first, then by name
+	Judged             []*Qrels // judgements beside those of the splits: they make no pairs, and what they say is relevant is no negative; see Judge
 	Models             []string // the encoders whose vectors are there, in the order of their names
 
 	opened  map[string]Model // by name
@@ -172,11 +173,14 @@ func NoModel(path string, models []string) error {
 func (d *Dataset) HasTexts() bool { return hasTexts(d.Documents.Texts) && hasTexts(d.Queries.Texts) }
 
 // Fingerprints returns the SHA-256, in hexadecimal, of everything that mining those models reads, by what it is:
-// "corpus", "queries", "qrels/train", "vectors/mpnet/docs" and so on. Up to threads matrices are read at once.
+// "corpus", "queries", "qrels/train", "vectors/mpnet/docs" and so on; of Judged, "judgements/<Qrels.Split>". Up to threads matrices are read at once.
 func (d *Dataset) Fingerprints(threads int, models []Model) (map[string]string, error) {
 	sums := map[string]string{}
 	for _, q := range d.Qrels {
 		sums["qrels/"+q.Split] = q.SHA256
+	}
+	for _, q := range d.Judged {
+		sums["judgements/"+q.Split] = q.SHA256
 	}
 	var errs [2]error
 	sums["corpus"], errs[0] = d.Documents.SHA256()

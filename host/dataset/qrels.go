@@ -19,7 +19,7 @@ type Judgement struct {
 
 // Qrels are the judgements of one split. They are held in memory.
 type Qrels struct {
-	Split      string
+	Split      string      // its name; of Dataset.Judged, what Fingerprints calls the judgements
 	Path       string      // what messages call it: a file's path
 	Judgements []Judgement // in the file's order
 	SHA256     string      // of the file's bytes, in hexadecimal
@@ -62,6 +62,18 @@ func (p *JudgedPairs) Add(to *Qrels, j Judgement) error {
 	}
 	p.first[pair] = judgedAt{to.Path, j.Line}
 	to.Judgements = append(to.Judgements, j)
+	return nil
+}
+
+// Judge adds judgements beside those of the splits, such as marks that a reader made. They may repeat what the splits say. Two of one name are an
+// *Error.
+func (d *Dataset) Judge(q *Qrels) error {
+	for _, other := range d.Judged {
+		if other.Split == q.Split {
+			return FileError(q.Path, "give one of them another name", "%s gives judgements of the name %s too", other.Path, excerpt.Quote(q.Split))
+		}
+	}
+	d.Judged = append(d.Judged, q)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -300,6 +301,33 @@ func TestCancelledBetweenCalls(t *testing.T) {
 			t.Errorf("%s: got %v", e.Name(), err)
 		}
 		must(t, i, abi.OpSelect, s.selectOnce) // the instance lives on
+	}
+}
+
+// TestScalar runs the module without SIMD: it says which it is, and gives the bits that the other does.
+func TestScalar(t *testing.T) {
+	module, err := os.ReadFile("../../plugin/plugin-scalar.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	scalar, err := Wasm(t.Context(), WasmOptions{Module: module})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer scalar.Close(context.Background())
+	s := newSample(t, 3, map[string]string{"rule": "topk", "counts": "true"})
+	var answers [2][]byte
+	for n, e := range []Engine{scalar, engines(t)[1]} {
+		i := open(t, e)
+		kernels := []string{"wasm scalar", "wasm simd128"}
+		if info := must(t, i, abi.OpInfo, nil); !bytes.Contains(info, []byte(`"kernels":["`+kernels[n]+`"]`)) {
+			t.Errorf("expected kernels %s in %s", kernels[n], info)
+		}
+		must(t, i, abi.OpLoadProjection, s.projection)
+		answers[n] = append(must(t, i, abi.OpTransform, s.transform), must(t, i, abi.OpSelect, s.selectOnce)...)
+	}
+	if !bytes.Equal(answers[0], answers[1]) {
+		t.Error("the module without SIMD gives other bits")
 	}
 }
 

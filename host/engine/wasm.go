@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +12,6 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
-	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/internal/offheap"
@@ -134,9 +131,6 @@ func (e *wasm) load(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err = wasi_snapshot_preview1.Instantiate(ctx, e.runtime); err != nil {
-		return err
-	}
 	// The module imports Extism's host functions for Extism's hosts. On this path it calls none of them.
 	const extism = "extism:host/env"
 	host := e.runtime.NewHostModuleBuilder(extism)
@@ -208,15 +202,18 @@ func (e *wasm) Open(ctx context.Context) (Instance, error) {
 // start starts an instance.
 func (e *wasm) start(ctx context.Context) (*wasmInstance, error) {
 	i := &wasmInstance{}
-	// The guest gets no file system, no environment, no arguments and no clock. All that comes out is what Go's runtime prints when it dies.
-	config := wazero.NewModuleConfig().WithName("").WithStartFunctions("_initialize").WithStderr(&i.stderr)
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions() // the module starts by itself
 	var err error
 	if i.module, err = e.runtime.InstantiateModule(offheap.WithAllocator(ctx), e.compiled, config); err != nil {
 		return nil, fmt.Errorf("start a plugin instance (a memory limit of %d MiB may be too small for it): %w", e.options.memoryLimit()>>20, err)
 	}
-	i.buffer, i.call, i.output = i.module.ExportedFunction("quarry_buffer"), i.module.ExportedFunction("quarry_call"), i.module.ExportedFunction("quarry_output")
-	if i.buffer == nil || i.call == nil || i.output == nil {
-		return nil, errors.Join(errors.New("the module lacks quarry_buffer, quarry_call or quarry_output: not quarry's plugin"), i.module.Close(ctx))
+	for _, f := range []struct {
+		name string
+		to   *api.Function
+	}{{"quarry_buffer", &i.buffer}, {"quarry_call", &i.call}, {"quarry_output", &i.output}, {"quarry_fault", &i.fault}} {
+		if *f.to = i.module.ExportedFunction(f.name); *f.to == nil {
+			return nil, errors.Join(fmt.Errorf("the module lacks %s: not quarry's plugin, or another version of it", f.name), i.module.Close(ctx))
+		}
 	}
 	if err := (Client{i}).Reset(ctx, e.options.memoryLimit()); err != nil {
 		return nil, errors.Join(err, i.Close(ctx))
@@ -226,11 +223,10 @@ func (e *wasm) start(ctx context.Context) (*wasmInstance, error) {
 
 // wasmInstance is one instance of the module. A call is not interrupted: it is short, and the context is looked at between calls.
 type wasmInstance struct {
-	module               api.Module
-	buffer, call, output api.Function
-	address              uint32 // of the buffer
-	stderr               firstKilobyte
-	lost                 error
+	module                      api.Module
+	buffer, call, output, fault api.Function
+	address                     uint32 // of the buffer
+	lost                        error
 }
 
 // invoke calls an export. Where the guest traps, the instance is lost.
@@ -246,14 +242,22 @@ func (i *wasmInstance) invoke(ctx context.Context, f api.Function, args ...uint6
 		return results[0], nil
 	}
 	why := firstLine(err.Error())
-	if exit := (*sys.ExitError)(nil); errors.As(err, &exit) {
-		why = fmt.Sprintf("it exited with %d", exit.ExitCode())
-	}
-	if said := i.stderr.line(); said != "" {
-		why = said
+	if place, err := i.fault.Call(context.WithoutCancel(ctx)); err == nil && place[0] != 0 {
+		if said, err := i.read(place[0]); err == nil {
+			why = abi.ParseError(abi.Internal, said).Message
+		}
 	}
 	i.lost = fmt.Errorf("%w: %s", ErrLost, excerpt.Text(why))
 	return 0, errors.Join(i.lost, i.module.Close(ctx))
+}
+
+// read returns the guest's bytes at a place, which is an address * 2^32 + a length.
+func (i *wasmInstance) read(place uint64) ([]byte, error) {
+	b, ok := i.module.Memory().Read(uint32(place>>32), uint32(place))
+	if !ok {
+		return nil, fmt.Errorf("plugin: the answer of %d bytes at %d is outside its memory", uint32(place), place>>32)
+	}
+	return b, nil
 }
 
 func firstLine(s string) string {
@@ -286,9 +290,9 @@ func (i *wasmInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	out, ok := i.module.Memory().Read(uint32(place>>32), uint32(place))
-	if !ok {
-		return nil, fmt.Errorf("plugin: the answer of %d bytes at %d is outside its memory", uint32(place), place>>32)
+	out, err := i.read(place)
+	if err != nil {
+		return nil, err
 	}
 	if status != 0 {
 		return nil, shortened(abi.ParseError(abi.Code(status), out))
@@ -297,16 +301,3 @@ func (i *wasmInstance) Call(ctx context.Context, op abi.Op, n int) ([]byte, erro
 }
 
 func (i *wasmInstance) Close(ctx context.Context) error { return i.module.Close(ctx) }
-
-// firstKilobyte keeps the first kilobyte of what is written to it.
-type firstKilobyte struct{ bytes.Buffer }
-
-func (t *firstKilobyte) Write(b []byte) (int, error) {
-	if room := 1024 - t.Len(); room > 0 {
-		t.Buffer.Write(b[:min(room, len(b))])
-	}
-	return len(b), nil
-}
-
-// line is the first line that is not empty.
-func (t *firstKilobyte) line() string { return firstLine(strings.TrimSpace(t.String())) }

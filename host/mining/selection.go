@@ -26,7 +26,8 @@ type selection struct {
 // rowPair is a pair: a row of the query vectors and one of the document vectors.
 type rowPair struct{ query, positive int }
 
-// selectPairs takes the pairs of a split. A document judged relevant to a query in any split is never mined as its negative.
+// selectPairs takes the pairs of a split. A document judged relevant to a query in any split, or in the judgements beside them, is never mined as
+// its negative.
 func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 	splits, err := chooseSplits(data, o.Split)
 	if err != nil {
@@ -37,12 +38,17 @@ func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 		return nil, err
 	}
 	positivesOf := map[string][]int{} // document rows, by query id
-	for _, q := range data.Qrels {
+	for i, q := range slices.Concat(data.Qrels, data.Judged) {
 		for _, j := range q.Judgements {
-			if row, ok := documents[j.Document]; ok && j.Score > 0 {
+			row, ok := documents[j.Document]
+			repeats := i >= len(data.Qrels) && slices.Contains(positivesOf[j.Query], row) // what splits say, they say once
+			if ok && j.Score > 0 && !repeats {
 				positivesOf[j.Query] = append(positivesOf[j.Query], row)
 			}
 		}
+	}
+	if err := checkJudged(data, o, queries, documents); err != nil {
+		return nil, err
 	}
 	s := &selection{path: splits[0].Path, exclude: map[int][]int64{}}
 	if o.Positives == PositivesAll {
@@ -81,10 +87,27 @@ func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 	return s, nil
 }
 
+// checkJudged fails where judgements beside the splits name what the data set lacks, unless such pairs are left out.
+func checkJudged(data *dataset.Dataset, o Options, queries, documents map[string]int) error {
+	if o.Missing != MissingError {
+		return nil
+	}
+	for _, q := range data.Judged {
+		for _, j := range q.Judgements {
+			_, okQuery := queries[j.Query]
+			_, okDocument := documents[j.Document]
+			if j.Score > 0 && (!okQuery || !okDocument) {
+				return missingError(data, q, j, okQuery)
+			}
+		}
+	}
+	return nil
+}
+
 // judgedRows finds the rows of all queries and documents that are judged, and of documents that have a query's id.
 func judgedRows(data *dataset.Dataset) (queries, documents map[string]int, err error) {
 	wantedQueries, wantedDocuments := map[string]bool{}, map[string]bool{}
-	for _, q := range data.Qrels {
+	for _, q := range slices.Concat(data.Qrels, data.Judged) {
 		for _, j := range q.Judgements {
 			if j.Score > 0 {
 				wantedQueries[j.Query], wantedDocuments[j.Query], wantedDocuments[j.Document] = true, true, true

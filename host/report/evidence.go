@@ -11,10 +11,10 @@ import (
 
 // Comparison is what the page shows of a comparison of rules.
 type Comparison struct {
-	Rules    []RuleEvidence `json:"rules"`
-	Training *Training      `json:"training,omitempty"`
+	Rules     []RuleEvidence
+	Trainings []Training // one of each trainee
 
-	Unmeasured string `json:"hidden_positives_unmeasured,omitempty"` // why no rule has HiddenPositives
+	Unmeasured string // why no rule has HiddenPositives
 }
 
 // RuleEvidence is what a comparison found of one rule without training.
@@ -34,18 +34,31 @@ type HiddenPositives struct {
 	TakenInterval *[2]float64 `json:"taken_interval,omitempty"` // 95 %, of TakenShare
 }
 
-// Training is the table of models that were trained with each rule's negatives.
+// Training is the table of models that were trained with each rule's negatives, as package train makes it.
 type Training struct {
-	Trainee string      `json:"trainee"` // bi-encoder or cross-encoder
-	Seeds   int         `json:"seeds"`
-	Rows    []TrainedBy `json:"rules"`
+	Trainee   string      `json:"trainee"` // bi-encoder or cross-encoder
+	Model     string      `json:"model,omitempty"`
+	Device    string      `json:"device,omitempty"`
+	Seeds     int         `json:"seeds"`
+	Test      float64     `json:"test_queries,omitempty"`
+	Documents string      `json:"ranked_documents,omitempty"` // what the test ranks
+	Rows      []TrainedBy `json:"rules"`
+	Notes     []string    `json:"notes,omitempty"`
 }
 
 // TrainedBy is a row of the table.
 type TrainedBy struct {
-	Rule  string   `json:"rule"`
-	Pairs string   `json:"pairs,omitempty"` // which pairs the model was trained on
-	MRR10 Interval `json:"mrr_10"`
+	Rule      string              `json:"rule"`
+	Pairs     string              `json:"pairs,omitempty"`     // which pairs the model was trained on
+	Documents string              `json:"documents,omitempty"` // which the test queries' positives are, by length
+	MRR10     Interval            `json:"mrr_10"`
+	Gain      map[string]Contrast `json:"gain,omitempty"` // over other rows of all pairs, by rule: none, random and dual where they are there
+}
+
+// Contrast is the difference of two rows, and whether the runs tell them apart.
+type Contrast struct {
+	MRR10   Interval `json:"mrr_10"`
+	Verdict string   `json:"verdict"` // better, worse or cannot tell
 }
 
 // Interval is a mean over queries and seeds; Low and High are nil where there is no interval.
@@ -53,6 +66,13 @@ type Interval struct {
 	Mean float64  `json:"mean"`
 	Low  *float64 `json:"low"`
 	High *float64 `json:"high"`
+}
+
+// written is a file that quarry compare writes: of rules, of trained models, or of both.
+type written struct {
+	Rules      []RuleEvidence `json:"rules"`
+	Training   *Training      `json:"training"`
+	Unmeasured string         `json:"hidden_positives_unmeasured"`
 }
 
 // LoadComparison reads the JSON that quarry compare writes, with --train or without; what several files hold is put together. What the page
@@ -68,22 +88,22 @@ func LoadComparison(paths ...string) (*Comparison, error) {
 			all.Rules, all.Unmeasured = c.Rules, c.Unmeasured
 		}
 		if c.Training != nil {
-			all.Training = c.Training
+			all.Trainings = append(all.Trainings, *c.Training)
 		}
 	}
 	return all, nil
 }
 
-func loadComparison(path string) (*Comparison, error) {
+func loadComparison(path string) (*written, error) {
 	const from = "quarry compare"
 	var table Training
 	if err := load(path, from, &table); err != nil {
 		return nil, err
 	}
 	if table.Trainee != "" { // the file is a table of trained models alone
-		return &Comparison{Training: &table}, nil
+		return &written{Training: &table}, nil
 	}
-	var c Comparison
+	var c written
 	if err := load(path, from, &c); err != nil {
 		return nil, err
 	}

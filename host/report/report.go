@@ -66,7 +66,7 @@ type Report struct {
 	Figure      *Figure                 `json:"figure,omitempty"`
 	Rules       []RuleEvidence          `json:"rules,omitempty"`
 	Unmeasured  string                  `json:"unmeasured,omitempty"` // why no rule has hidden positives
-	Training    *Training               `json:"training,omitempty"`
+	Trainings   []Training              `json:"trainings,omitempty"`
 	Cases       []Case                  `json:"cases"`
 	LeftOut     []string                `json:"left_out"` // what the page does not show and why, in sentences
 }
@@ -185,12 +185,12 @@ func (r *Report) compare(c *Comparison) {
 		r.leaveOut("Rules beside one another: no comparison was given. quarry compare makes one, and --compare takes it.")
 		return
 	}
-	r.Rules, r.Unmeasured, r.Training = c.Rules, c.Unmeasured, c.Training
+	r.Rules, r.Unmeasured, r.Trainings = c.Rules, c.Unmeasured, c.Trainings
 	if len(c.Rules) == 0 {
 		r.leaveOut("What the rules give without training: the comparison is of trained models alone.")
 	}
-	if c.Training == nil {
-		r.leaveOut("Training: the comparison trained no model. quarry compare --train does, and a second --compare takes it.")
+	if len(c.Trainings) == 0 {
+		r.leaveOut("Training: the comparison trained no model. quarry compare --train does, and another --compare takes it.")
 	}
 }
 

@@ -47,7 +47,15 @@ func mined(t *testing.T) Input {
 			{Rule: "dual", Yield: 0.833, Negatives: 139, HiddenPositives: &HiddenPositives{TakenShare: 0.239, FirstShare: 0.125, Draws: 10, TakenInterval: &[2]float64{0.2, 0.28}}},
 			{Rule: "capped", Yield: 0.981, Negatives: 250, HiddenPositives: &HiddenPositives{TakenShare: 0.056, FirstShare: 0.011, Draws: 10}},
 		},
-		Training: &Training{Trainee: "bi-encoder", Seeds: 3, Rows: []TrainedBy{{Rule: "dual", Pairs: "all", MRR10: Interval{0.512, new(0.487), new(0.537)}}}},
+		Trainings: []Training{
+			{Trainee: "bi-encoder", Model: "a small model", Seeds: 3, Rows: []TrainedBy{
+				{Rule: "none", Pairs: "all", MRR10: Interval{0.5, new(0.47), new(0.53)}},
+				{Rule: "dual", Pairs: "all", MRR10: Interval{0.512, new(0.487), new(0.537)}, Gain: map[string]Contrast{"none": {Interval{0.012, new(-0.007), new(0.031)}, "cannot tell"}}},
+				{Rule: "perc", Pairs: "dual", MRR10: Interval{0.6, new(0.58), new(0.62)}, Gain: map[string]Contrast{
+					"none": {Interval{0.1, new(0.091), new(0.109)}, "better"}, "dual": {Interval{0.088, new(0.08), new(0.096)}, "better"}}},
+			}, Notes: []string{"A note of the table."}},
+			{Trainee: "cross-encoder", Seeds: 1, Rows: []TrainedBy{{Rule: "random", MRR10: Interval{Mean: 0.4}}}},
+		},
 	}
 	for i, pair := range result.Pairs {
 		for _, n := range pair.Negatives {
@@ -221,7 +229,8 @@ func hostilePage() *Report {
 	return &Report{Format: Format, Data: all, Split: all, Top: 1, Rule: &negatives.ManifestRule{Name: all}, LeftOut: hostile,
 		Tallies: negatives.Tallies{Pairs: 1, WithNegatives: 1, Negatives: 1},
 		Scree:   &Scree{Variances: []float64{2, 1}, Total: 4, Columns: 3, PCA: all}, Figure: &Figure{Sample: []Point{{ID: all, Label: all, At: [2]float64{1, 1}}}},
-		Rules: []RuleEvidence{{Rule: all}}, Training: &Training{Trainee: all, Rows: []TrainedBy{{Rule: all, Pairs: all}}},
+		Rules: []RuleEvidence{{Rule: all}}, Trainings: []Training{{Trainee: all, Model: all, Device: all, Documents: all, Notes: hostile,
+			Rows: []TrainedBy{{Rule: all, Pairs: all, Documents: all, Gain: map[string]Contrast{"none": {Verdict: all}}}}}},
 		Cases: []Case{{Query: text, Positive: text, Negatives: []Negative{{Text: text, Rank: 1, Suspicion: &Suspicion{Score: 0.5, Reasons: hostile}}}}}}
 }
 
@@ -301,7 +310,7 @@ func TestEvidence(t *testing.T) {
 	if err := os.WriteFile(table, []byte(`{"trainee": "bi-encoder", "seeds": 3, "rules": [{"rule": "none", "mrr_10": {"mean": 0.5, "low": null, "high": null}}]}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := LoadComparison(path, table); err != nil || c.Rules[0].Negatives != 9 || c.Training.Rows[0].MRR10.Mean != 0.5 {
+	if c, err := LoadComparison(path, table); err != nil || c.Rules[0].Negatives != 9 || c.Trainings[0].Rows[0].MRR10.Mean != 0.5 {
 		t.Errorf("%+v, %v", c, err)
 	}
 	put(`{}`)

@@ -3,6 +3,7 @@ package sampler
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -23,8 +24,8 @@ func tokenize(text string) []string {
 	return slices.DeleteFunc(terms, func(term string) bool { return len(term) < 2 || len([]rune(term)) < 2 })
 }
 
-// index is an inverted index of documents.
-type index struct {
+// Index is an inverted index of documents, for BM25. It can be used by several goroutines at once.
+type Index struct {
 	postings map[string][]posting // of each term, by document, ascending
 	lengths  []float64            // of each document, in terms
 	mean     float64              // of the lengths
@@ -34,7 +35,7 @@ type index struct {
 type posting struct{ document, count int32 }
 
 // add adds the next document.
-func (x *index) add(terms []string) {
+func (x *Index) add(terms []string) {
 	document := int32(len(x.lengths))
 	x.lengths = append(x.lengths, float64(len(terms)))
 	for _, term := range terms {
@@ -48,7 +49,7 @@ func (x *index) add(terms []string) {
 }
 
 // finish computes what scores need of all documents.
-func (x *index) finish() {
+func (x *Index) finish() {
 	total := 0.0
 	for _, length := range x.lengths {
 		total += length
@@ -68,7 +69,7 @@ type scored struct {
 // The score is BM25 of Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009), in the form of Lucene: the sum over the query's
 // terms, each as often as it is there, of idf * tf / (tf + k1 * (1 - b + b * length / mean length)), where idf is
 // ln(1 + (N - n + 0.5) / (n + 0.5)) of a term in n of N documents.
-func (x *index) search(terms []string, k int, k1, b float64, excluded []int64, scores []float64) []scored {
+func (x *Index) search(terms []string, k int, k1, b float64, excluded []int64, scores []float64) []scored {
 	var seen []int64
 	for _, term := range terms {
 		of := x.postings[term]
@@ -82,25 +83,44 @@ func (x *index) search(terms []string, k int, k1, b float64, excluded []int64, s
 			scores[p.document] += idf * tf / (tf + k1*(1-b+b*x.lengths[p.document]/x.mean))
 		}
 	}
-	var best []scored
+	var best []scored // the k best so far, and those that were not sorted among them yet
+	worst := 0.0      // of k that are sorted; a document below it is none of the best
 	for _, document := range seen {
-		if _, is := slices.BinarySearch(excluded, document); !is {
-			best = append(best, scored{document, scores[document]})
-		}
+		score := scores[document]
 		scores[document] = 0
+		if score < worst {
+			continue
+		}
+		if _, is := slices.BinarySearch(excluded, document); is {
+			continue
+		}
+		if best = append(best, scored{document, score}); len(best) >= 2*k+64 {
+			best = bestOf(best, k)
+			worst = best[k-1].score
+		}
 	}
-	slices.SortFunc(best, func(a, b scored) int {
+	return bestOf(best, k)
+}
+
+// bestOf sorts documents, the best first, and keeps the first k.
+func bestOf(all []scored, k int) []scored {
+	slices.SortFunc(all, func(a, b scored) int {
 		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.document, b.document))
 	})
-	return best[:min(k, len(best))]
+	return all[:min(k, len(all))]
 }
 
 // bm25 takes the documents that BM25 ranks first for the query's text, in the pairs of Karpukhin et al. (2020) named BM25. A document's text is
 // its title and its text. One that shares no term with the query is not taken.
 func (s *sampling) bm25(ctx context.Context) ([][]int64, error) {
-	x, err := s.index(ctx)
-	if err != nil {
-		return nil, err
+	x := s.o.Index
+	if x == nil {
+		var err error
+		if x, err = NewIndex(ctx, s.data, s.mine.Progress); err != nil {
+			return nil, err
+		}
+	} else if n := s.plan.Documents(); len(x.lengths) != n {
+		return nil, fmt.Errorf("%w: the index is of %d documents, and there are %d", option.ErrOption, len(x.lengths), n)
 	}
 	pairs := s.plan.PairRows()
 	rows := map[int]bool{}
@@ -133,8 +153,8 @@ func (s *sampling) bm25(ctx context.Context) ([][]int64, error) {
 }
 
 // CheckTexts fails where a rule needs texts and the data set has none. Call it before a fit, which may be long.
-func CheckTexts(data *dataset.Dataset, rule string) error {
-	if !slices.Contains(termsOf(rule), bm25) {
+func CheckTexts(data *dataset.Dataset, rule Rule) error {
+	if !rule.NeedsTexts() {
 		return nil
 	}
 	_, documents := data.Documents.Texts.OfIDs(nil)
@@ -145,11 +165,11 @@ func CheckTexts(data *dataset.Dataset, rule string) error {
 // indexRows is how many documents' texts are held at a time while they are indexed.
 const indexRows = 1 << 16
 
-// index indexes all documents.
-func (s *sampling) index(ctx context.Context) (*index, error) {
-	x := &index{postings: map[string][]posting{}}
-	n := s.data.Documents.Len()
-	done := s.mine.Progress.Count("index", n)
+// NewIndex indexes the titles and texts of all documents.
+func NewIndex(ctx context.Context, data *dataset.Dataset, progress option.Progress) (*Index, error) {
+	x := &Index{postings: map[string][]posting{}}
+	n := data.Documents.Len()
+	done := progress.Count("index", n)
 	for first := 0; first < n; first += indexRows {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -158,11 +178,11 @@ func (s *sampling) index(ctx context.Context) (*index, error) {
 		for row := first; row < min(first+indexRows, n); row++ {
 			rows[row] = true
 		}
-		ids, err := s.data.Documents.OfRows(rows)
+		ids, err := data.Documents.OfRows(rows)
 		if err != nil {
 			return nil, err
 		}
-		texts, err := textsOf(s.data.Documents, ids)
+		texts, err := textsOf(data.Documents, ids)
 		if err != nil {
 			return nil, err
 		}

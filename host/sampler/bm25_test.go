@@ -29,7 +29,7 @@ func TestBM25AsBM25S(t *testing.T) {
 		t.Fatalf("%d runs, %v", len(oracle.Runs), err)
 	}
 	s := demoSampling(t, "topk")
-	x, err := s.index(t.Context())
+	x, err := NewIndex(t.Context(), s.data, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestBM25AsBM25S(t *testing.T) {
 
 // TestBM25ByHand has the scores of a small index, worked out from the formula.
 func TestBM25ByHand(t *testing.T) {
-	x := &index{postings: map[string][]posting{}}
+	x := &Index{postings: map[string][]posting{}}
 	for _, text := range []string{"The cache, the CACHE of x!", "a cache_line", "cache", "", "été numéro 10"} {
 		x.add(tokenize(text))
 	}
@@ -114,12 +114,12 @@ func TestCheckTexts(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer data.Close()
-		if err := CheckTexts(data, "dual+bm25"); err != nil {
+		if err := CheckTexts(data, ruleOf(t, "dual+bm25")); err != nil {
 			t.Errorf("with texts: %v", err)
 		}
 		side(data).Texts = dataset.NoTexts{Err: missing}
 		for rule, want := range map[string]error{"bm25": missing, "dual+bm25": missing, "dual+random": nil} {
-			if err := CheckTexts(data, rule); !errors.Is(err, want) {
+			if err := CheckTexts(data, ruleOf(t, rule)); !errors.Is(err, want) {
 				t.Errorf("%s without texts: %v; expected %v", rule, err, want)
 			}
 		}

@@ -68,7 +68,7 @@ func (s *sampling) random() [][]int64 {
 // fromAll is how many negatives of a pair star draws from all documents.
 func (s *sampling) fromAll() int { return int(math.Round(*s.o.RandomShare * float64(s.mine.Top))) }
 
-// star draws static hard negatives: from the StarPool documents that are nearest to the query by vectors that were made before training, with
+// star draws static hard negatives: from the starPool documents that are nearest to the query by vectors that were made before training, with
 // random ones mixed in. It is STAR of Zhan et al., "Optimizing Dense Retrieval Model Training with Hard Negatives" (2021). There the random ones
 // are those of the batch, and steady the training; here they are drawn from all documents, a share of a pair's negatives. nearest is the pool.
 // Where it has too few documents, random ones do not fill the place.

@@ -2,7 +2,6 @@ package sampler
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
@@ -38,8 +37,11 @@ var Samplers = []Definition{
 	{adore, "drawn from the 200 nearest by the query encoder that is being trained, so it needs a trainer", "Zhan et al. (2021), ADORE"},
 }
 
-// StarPool is how many of the nearest documents star draws from, as Zhan et al. (2021) do.
-const StarPool = 200
+// How many of the nearest documents star and adore draw from, as Zhan et al. (2021) do.
+const (
+	starPool    = 200
+	dynamicPool = 200
+)
 
 // The defaults of Options. K1 and B are those of Lucene.
 const (
@@ -58,12 +60,15 @@ type Ranks struct{ First, Last int }
 // Options are the parameters of samplers. Those that a rule does not use are not looked at.
 type Options struct {
 	Seed        uint64   // of all draws
-	Ranks       Ranks    // of window rules: take negatives of these ranks alone
-	Sampled     bool     // with Ranks: draw the negatives from the range; otherwise its first are taken
+	Ranks       Ranks    // of window rules that have no ranks of their own: take negatives of these ranks alone
+	Sampled     bool     // draw negatives from a range of ranks; otherwise its first are taken
 	RandomShare *float64 // of star: the share of a pair's negatives that is drawn from all documents; nil means DefaultRandomShare
 	Batch       int      // of in-batch: pairs in a batch; 0 means DefaultBatch
 	K1          *float64 // of bm25: how soon further occurrences of a term count for less; nil means DefaultK1
 	B           *float64 // of bm25: how much the length of a document counts, from 0 to 1; nil means DefaultB
+
+	// Index is of the data set's documents, for bm25. nil means that each Sample makes one.
+	Index *Index
 
 	// Scores are what KeepScores returned for the same data, projection and options: window rules take documents out of them, and nothing is
 	// scanned. nil means to scan.
@@ -85,9 +90,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// termsOf are the rules that a rule is the sum of.
-func termsOf(rule string) []string { return strings.Split(rule, "+") }
-
 // Names lists the names of the samplers.
 func Names() (names []string) {
 	for _, d := range Samplers {
@@ -96,84 +98,88 @@ func Names() (names []string) {
 	return names
 }
 
-// Is reports whether a rule needs this package: a sampler, or a sum of rules. Whether the rule is sound, Validate says.
-func Is(rule string) bool { return slices.Contains(Names(), rule) || strings.Contains(rule, "+") }
-
-// Draws reports whether a sampler draws by Options.Seed.
-func Draws(name string) bool { return name == random || name == star || name == inBatch }
-
-// Validate reports all that is wrong with the options. m.Rule is the name of a sampler or of a window rule, or several of them, joined by "+":
-// a pair gets the negatives of each.
+// Validate reports all that is wrong with the options. m.Rule is a rule as ParseRule reads it. m.Parameters are of those window terms that
+// give no value themselves.
 func (o Options) Validate(m mining.Options) error {
+	_, err := o.rule(m)
+	return err
+}
+
+// rule is the rule that Sample applies, with what the options say of its terms.
+func (o Options) rule(m mining.Options) (Rule, error) {
 	o = o.withDefaults()
 	var errs option.Problems
-	terms := termsOf(m.Rule)
-	var windows []string
-	for i, term := range terms {
-		switch {
-		case mine.LookupRule(term) != nil:
-			windows = append(windows, term)
-		case !slices.Contains(Names(), term):
-			errs.Check(false, "rule is %s; it is one of %s", excerpt.Quote(term), strings.Join(append(mine.RuleNames(), Names()...), ", "))
-		}
-		errs.Check(!slices.Contains(terms[:i], term), "rule %s is there twice in %s", excerpt.Quote(term), excerpt.Quote(m.Rule))
-		errs.Check(term != inBatch || len(terms) == 1, "rule %s makes batches of pairs, which no other rule is added to", inBatch)
-		errs.Check(term != adore, "rule %s draws anew while a query encoder is trained, from the %d nearest by that encoder, so it needs a trainer;"+
-			" %s draws once, by the vectors that are given", adore, StarPool, star)
+	r, err := ParseRule(m.Rule)
+	if err != nil {
+		errs = append(errs, err)
 	}
-	has := func(term string) bool { return slices.Contains(terms, term) }
-	sampler := len(windows) < len(terms)
-	errs.Check(!m.Counts, "counts are of a scan by one window rule, without ranks and kept scores")
-	errs.Check(m.Positives != mining.PositivesAll || !sampler && o.Scores == nil, "positives is %s, which is for scans by window rules", mining.PositivesAll)
-	errs.Check(o.Ranks == Ranks{} || len(windows) > 0, "ranks are of a window rule, and the rule is %s", excerpt.Quote(m.Rule))
-	errs.Check(o.Ranks == Ranks{} || 1 <= o.Ranks.First && o.Ranks.First <= o.Ranks.Last && o.Ranks.Last <= abi.MaxTop,
-		"ranks go from %d to %d; they go from 1 to %d, the first one first", o.Ranks.First, o.Ranks.Last, abi.MaxTop)
-	errs.Check(!has(star) || *o.RandomShare >= 0 && *o.RandomShare <= 1, "the random share is %v; it goes from 0 to 1", *o.RandomShare)
-	errs.Check(!has(inBatch) || o.Batch >= 2 && o.Batch <= MaxBatch, "the batch size is %d; it goes from 2 to %d", o.Batch, MaxBatch)
-	errs.Check(!has(bm25) || *o.K1 >= 0 && *o.K1 <= 1000, "k1 is %v; it goes from 0 to 1000", *o.K1)
-	errs.Check(!has(bm25) || *o.B >= 0 && *o.B <= 1, "b is %v; it goes from 0 to 1", *o.B)
+	r = r.with(m.Parameters, o.Ranks)
+	windows := 0
+	for _, t := range r.Terms {
+		if t.isWindow() {
+			windows++
+		}
+	}
+	errs.Check(!r.InBatch || len(r.Terms) == 0, "rule %s makes batches of pairs, which no other rule is added to; a trainer adds its batches to other rules", inBatch)
+	errs.Check(r.Dynamic == 0, "rule %s draws anew while a query encoder is trained, from the %d nearest by that encoder, so it needs a trainer;"+
+		" %s draws once, by the vectors that are given", adore, dynamicPool, star)
+	_, alone := r.Window()
+	errs.Check(!m.Counts || alone && o.Scores == nil, "counts are of a scan by one window rule, without ranks and kept scores")
+	errs.Check(m.Positives != mining.PositivesAll || windows == len(r.Terms) && windows > 0 && o.Scores == nil, "positives is %s, which is for scans by window rules", mining.PositivesAll)
+	if o.Ranks != (Ranks{}) {
+		errs.Check(windows > 0, "ranks are of a window rule, and the rule is %s", excerpt.Quote(m.Rule))
+		err := o.Ranks.check()
+		errs.Check(err == nil, "%v", err)
+	}
+	errs.Check(!r.Has(star) || *o.RandomShare >= 0 && *o.RandomShare <= 1, "the random share is %v; it goes from 0 to 1", *o.RandomShare)
+	errs.Check(!r.InBatch || o.Batch >= 2 && o.Batch <= MaxBatch, "the batch size is %d; it goes from 2 to %d", o.Batch, MaxBatch)
+	errs.Check(!r.Has(bm25) || *o.K1 >= 0 && *o.K1 <= 1000, "k1 is %v; it goes from 0 to 1000", *o.K1)
+	errs.Check(!r.Has(bm25) || *o.B >= 0 && *o.B <= 1, "b is %v; it goes from 0 to 1", *o.B)
 	m.Rule, m.Counts = mine.Rules[0].Name, false
 	if err := m.Validate(); err != nil {
 		errs = append(errs, err)
 	}
-	return errs.Err()
+	return r, errs.Err()
 }
 
 // manifestRule says in a manifest which rule it was, with all parameters that its draws depend on.
-func (s *sampling) manifestRule(terms []string) negatives.ManifestRule {
-	if len(terms) == 1 {
-		return s.manifestTerm(terms[0])
+func (s *sampling) manifestRule() negatives.ManifestRule {
+	if s.rule.InBatch {
+		return negatives.ManifestRule{Name: inBatch, ManifestSampling: &negatives.ManifestSampling{Sampler: inBatch, Seed: &s.o.Seed, Batch: &s.o.Batch}}
+	}
+	if len(s.rule.Terms) == 1 {
+		return s.manifestTerm(s.rule.Terms[0])
 	}
 	sum := &negatives.ManifestSampling{Sampler: "sum"}
-	for _, term := range terms {
-		sum.Of = append(sum.Of, s.manifestTerm(term))
+	var names []string
+	for _, t := range s.rule.Terms {
+		names = append(names, t.Name)
+		sum.Of = append(sum.Of, s.manifestTerm(t))
 	}
-	return negatives.ManifestRule{Name: strings.Join(terms, "+"), ManifestSampling: sum}
+	return negatives.ManifestRule{Name: strings.Join(names, "+"), ManifestSampling: sum}
 }
 
-func (s *sampling) manifestTerm(term string) negatives.ManifestRule {
+func (s *sampling) manifestTerm(t Term) negatives.ManifestRule {
 	o := s.o
-	rule := negatives.ManifestRule{Name: term}
-	sampling := &negatives.ManifestSampling{Sampler: term, Seed: &o.Seed}
-	switch term {
+	rule := negatives.ManifestRule{Name: t.Name}
+	sampling := &negatives.ManifestSampling{Sampler: t.Name, Seed: &o.Seed}
+	switch t.Name {
 	case random:
 	case star:
 		n := s.fromAll()
-		sampling.Random, sampling.Ranks = &n, &[2]int{1, StarPool}
-	case inBatch:
-		sampling.Batch = &o.Batch
+		sampling.Random, sampling.Ranks = &n, &[2]int{1, starPool}
 	case bm25:
 		sampling.Seed, sampling.K1, sampling.B, sampling.Tokens = nil, o.K1, o.B, tokens
 	default:
-		window, err := mine.NewRule(term, s.mine.Parameters)
+		window, err := mine.NewRule(t.Name, t.Parameters)
 		if err != nil {
 			panic(err) // Validate has made it
 		}
 		rule = negatives.NewManifestRule(window)
-		if o.Ranks == (Ranks{}) {
+		if t.Ranks == (Ranks{}) {
 			return rule
 		}
-		sampling.Sampler, sampling.Ranks = "ranks", &[2]int{o.Ranks.First, o.Ranks.Last}
+		sampling.Sampler, sampling.Ranks = "ranks", &[2]int{t.Ranks.First, t.Ranks.Last}
 		if !o.Sampled {
 			sampling.Seed = nil
 		}

@@ -22,6 +22,7 @@ import (
 
 // sampling is a run of a sampler.
 type sampling struct {
+	rule       Rule
 	o          Options
 	mine       mining.Options
 	data       *dataset.Dataset
@@ -31,121 +32,156 @@ type sampling struct {
 	zero []int64      // documents that are zero vectors and left out
 }
 
-// Sample gives the pairs of a data set the negatives that a rule says. m are the options of mining: Rule is the rule as Validate takes it.
+// Sample gives the pairs of a data set the negatives that a rule says. m are the options of mining: Rule is a rule as ParseRule reads it. A window
+// rule alone is mined, as mining.Mine does.
 func Sample(ctx context.Context, data *dataset.Dataset, p *projection.Projection, m mining.Options, o Options) (result *negatives.Result, err error) {
-	if err := o.Validate(m); err != nil {
+	rule, err := o.rule(m)
+	if err != nil {
 		return nil, err
+	}
+	if t, alone := rule.Window(); alone && o.Scores == nil {
+		m.Rule, m.Parameters = t.Name, t.Parameters
+		return mining.Mine(ctx, data, p, m)
 	}
 	o = o.withDefaults()
 	if m.Top == 0 {
 		m.Top = message.DefaultTop
 	}
-	s := &sampling{o: o, mine: m, data: data, projection: p}
-	terms := termsOf(m.Rule)
-	parts := make([]*mine.Part, len(terms))
-	planned := m.Top
+	s := &sampling{rule: rule, o: o, mine: m, data: data, projection: p}
+	defer func() { err = errors.Join(err, s.closePlan(ctx)) }()
+	var parts []*mine.Part
 	if o.Scores == nil {
-		// Each scan has a plan of its own, which is closed before the next is made: their memory is not taken at once.
-		if err := s.scans(ctx, terms, parts); err != nil {
-			return nil, err
-		}
+		parts, err = s.scans(ctx)
 	} else {
-		planned = o.Scores.Top
+		parts, err = s.ofScores(ctx)
 	}
-	if s.plan, err = s.newPlan(ctx, "topk", planned); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.plan.Close(ctx)) }()
-	if o.Scores != nil {
-		if err := s.checkScores(); err != nil {
-			return nil, err
-		}
-		if err := s.scans(ctx, terms, parts); err != nil {
-			return nil, err
-		}
+	if err := s.openPlan(ctx); err != nil {
+		return nil, err
 	}
-	if slices.ContainsFunc(terms, func(term string) bool { return slices.Contains(Names(), term) }) {
+	s.takeRanks(parts)
+	if rule.InBatch || slices.ContainsFunc(rule.Terms, func(t Term) bool { return !t.isWindow() }) {
 		if s.zero, err = s.plan.ZeroDocuments(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return s.result(ctx, terms, parts)
+	if rule.InBatch {
+		return s.inBatch(ctx)
+	}
+	return s.result(ctx, parts)
 }
 
-// scans fills in the parts of those terms that scans, or kept scores, give.
-func (s *sampling) scans(ctx context.Context, terms []string, parts []*mine.Part) (err error) {
-	for i, term := range terms {
-		if mine.LookupRule(term) != nil {
-			parts[i], err = s.window(ctx, term)
-		} else if term == star {
-			parts[i], err = s.nearest(ctx, "topk", StarPool)
-		}
-		if err != nil {
-			return err
+// topk is the window rule that takes the nearest documents, whatever they are.
+var topk = Term{Name: "topk"}
+
+// scanned is the window rule whose nearest documents a term is taken out of, and how many of them; 0 where it needs none.
+func (s *sampling) scanned(t Term) (window Term, nearest int) {
+	switch {
+	case t.Name == star:
+		return topk, starPool
+	case !t.isWindow():
+		return t, 0
+	case t.Ranks != (Ranks{}):
+		return t, t.Ranks.Last
+	}
+	return t, s.mine.Top
+}
+
+// scans scans all documents for each term that needs it, and makes the parts of those terms. Each scan has a plan of its own, which is closed
+// before the next is made: their memory is not taken at once.
+func (s *sampling) scans(ctx context.Context) (parts []*mine.Part, err error) {
+	parts = make([]*mine.Part, len(s.rule.Terms))
+	for i, t := range s.rule.Terms {
+		if window, n := s.scanned(t); n > 0 {
+			if parts[i], err = s.mined(ctx, s.data, window, n); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return nil
+	return parts, nil
+}
+
+// openPlan opens the plan for what needs no scan, unless it is open.
+func (s *sampling) openPlan(ctx context.Context) (err error) {
+	top := s.mine.Top
+	if s.o.Scores != nil {
+		top = s.o.Scores.Top
+	}
+	if s.plan == nil {
+		s.plan, err = s.newPlan(ctx, s.data, topk, top)
+	}
+	return err
+}
+
+func (s *sampling) closePlan(ctx context.Context) error {
+	if s.plan == nil {
+		return nil
+	}
+	err := s.plan.Close(ctx)
+	s.plan = nil
+	return err
 }
 
 // result draws what needs no scan, and puts the parts of all terms together.
-func (s *sampling) result(ctx context.Context, terms []string, parts []*mine.Part) (*negatives.Result, error) {
-	var edit func(int, *negatives.Pair)
-	for i, term := range terms {
+func (s *sampling) result(ctx context.Context, parts []*mine.Part) (*negatives.Result, error) {
+	for i, t := range s.rule.Terms {
 		var chosen [][]int64
 		var err error
-		switch term {
+		switch t.Name {
 		case random:
 			chosen = s.random()
 		case star:
 			chosen = s.star(parts[i])
 		case bm25:
 			chosen, err = s.bm25(ctx)
-		case inBatch:
-			batches := deal(s.plan.PairRows(), s.o.Batch, s.o.Seed)
-			chosen = s.others(batches)
-			edit = func(i int, p *negatives.Pair) { p.Batch = batches[i] + 1 }
 		default:
 			continue // a window rule, whose part is there
-		}
-		if err == nil {
-			parts[i], err = s.plan.Score(ctx, chosen)
 		}
 		if err != nil {
 			return nil, err
 		}
-		parts[i].Skipped = int64(len(s.zero))
+		if parts[i], err = s.score(ctx, chosen); err != nil {
+			return nil, err
+		}
 	}
 	manifest := s.plan.Manifest()
-	manifest.Rule, manifest.Top = s.manifestRule(terms), s.mine.Top
-	if terms[0] == inBatch {
-		manifest.Top = s.o.Batch - 1
-	}
-	sum := add(parts)
-	return s.plan.Result(sum, manifest, edit)
+	manifest.Rule, manifest.Top = s.manifestRule(), s.mine.Top
+	return s.plan.Result(add(parts), manifest, nil)
 }
 
-// newPlan plans a window rule.
-func (s *sampling) newPlan(ctx context.Context, rule string, top int) (*mining.Plan, error) {
-	o := s.mine
-	o.Rule, o.Top = rule, top
-	return mining.NewPlan(ctx, s.data, s.projection, o)
-}
-
-// nearest is the nearest documents by a window rule, from the first rank to that of last: out of the kept scores, or of a scan.
-func (s *sampling) nearest(ctx context.Context, rule string, last int) (*mine.Part, error) {
-	if s.o.Scores == nil {
-		return s.mined(ctx, rule, last)
-	}
-	window, err := mine.NewRule(rule, s.mine.Parameters)
+// inBatch deals the pairs into batches, and gives each pair the other positives of its batch.
+func (s *sampling) inBatch(ctx context.Context) (*negatives.Result, error) {
+	batches := deal(s.plan.PairRows(), s.o.Batch, s.o.Seed)
+	part, err := s.score(ctx, s.others(batches))
 	if err != nil {
 		return nil, err
 	}
-	return applied(s.o.Scores, window, last)
+	manifest := s.plan.Manifest()
+	manifest.Rule, manifest.Top = s.manifestRule(), s.o.Batch-1
+	return s.plan.Result(part, manifest, func(i int, p *negatives.Pair) { p.Batch = batches[i] + 1 })
 }
 
-// mined scans all documents by a window rule.
-func (s *sampling) mined(ctx context.Context, rule string, top int) (part *mine.Part, err error) {
-	plan, err := s.newPlan(ctx, rule, top)
+// score makes a part of the documents that were chosen for each pair.
+func (s *sampling) score(ctx context.Context, chosen [][]int64) (*mine.Part, error) {
+	part, err := s.plan.Score(ctx, chosen)
+	if err == nil {
+		part.Skipped = int64(len(s.zero))
+	}
+	return part, err
+}
+
+// newPlan plans a window rule.
+func (s *sampling) newPlan(ctx context.Context, data *dataset.Dataset, rule Term, top int) (*mining.Plan, error) {
+	o := s.mine
+	o.Rule, o.Parameters, o.Top = rule.Name, rule.Parameters, top
+	return mining.NewPlan(ctx, data, s.projection, o)
+}
+
+// mined scans all documents by a window rule, for the pairs of a data set.
+func (s *sampling) mined(ctx context.Context, data *dataset.Dataset, rule Term, top int) (part *mine.Part, err error) {
+	plan, err := s.newPlan(ctx, data, rule, top)
 	if err != nil {
 		return nil, err
 	}
@@ -153,24 +189,21 @@ func (s *sampling) mined(ctx context.Context, rule string, top int) (part *mine.
 	return plan.Mine(ctx)
 }
 
-// window is a window rule's negatives: the nearest of all ranks, or those of Options.Ranks.
-func (s *sampling) window(ctx context.Context, rule string) (*mine.Part, error) {
-	last := s.mine.Top
-	if s.o.Ranks.Last > 0 {
-		last = s.o.Ranks.Last
-	}
-	part, err := s.nearest(ctx, rule, last)
-	if err != nil || s.o.Ranks.Last == 0 {
-		return part, err
-	}
-	for i, found := range part.Found {
-		if len(found) == 0 {
+// takeRanks leaves of the nearest documents those of a term's ranks.
+func (s *sampling) takeRanks(parts []*mine.Part) {
+	for t, term := range s.rule.Terms {
+		if term.Ranks == (Ranks{}) {
 			continue
 		}
-		part.Found[i] = s.ranked(rule, i, found[min(s.o.Ranks.First-1, len(found)):])
-		part.Window[i] = len(part.Found[i]) > 0
+		part := parts[t]
+		for i, found := range part.Found {
+			if len(found) == 0 {
+				continue
+			}
+			part.Found[i] = s.ranked(term.Name, i, found[min(term.Ranks.First-1, len(found)):])
+			part.Window[i] = len(part.Found[i]) > 0
+		}
 	}
-	return part, nil
 }
 
 // ranked takes pair i's negatives of those whose ranks are in the range: the first of them, or a sample.

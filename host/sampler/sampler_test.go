@@ -44,7 +44,7 @@ func demoSampling(t *testing.T, rule string) *sampling {
 	data, p := demoData(t)
 	s := &sampling{o: Options{}.withDefaults(), mine: options(rule, 5, 0), data: data, projection: p}
 	var err error
-	if s.plan, err = s.newPlan(t.Context(), "topk", 5); err != nil {
+	if s.plan, err = s.newPlan(t.Context(), data, topk, 5); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.plan.Close(context.Background()) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
@@ -18,13 +19,14 @@ import (
 const DefaultKeep = 1000
 
 // KeepScores scans all documents once, and returns the scores of the n nearest to the query of each pair: s(Q,D) and s(PD,D). They are a part by
-// rule topk, whose bytes are a file (docs/ABI.md). With them in Options.Scores, Sample applies window rules without a scan.
+// rule topk, whose bytes are a file (docs/ABI.md). With them in Options.Scores, Sample applies window rules without a
+// scan, but for those pairs whose documents were not kept all.
 func KeepScores(ctx context.Context, data *dataset.Dataset, p *projection.Projection, m mining.Options, n int) (*mine.Part, error) {
 	if n < 1 || n > abi.MaxTop {
 		return nil, fmt.Errorf("%w: %d documents to keep; it goes from 1 to %d", option.ErrOption, n, abi.MaxTop)
 	}
 	s := &sampling{mine: m, data: data, projection: p}
-	return s.mined(ctx, "topk", n)
+	return s.mined(ctx, data, topk, n)
 }
 
 // LoadScores reads a file of what KeepScores returned.
@@ -56,16 +58,85 @@ func (s *sampling) checkScores() error {
 	return nil
 }
 
-// applied takes the negatives of a window rule out of kept scores: what a scan by the rule would find. It fails where the documents that were
-// kept for a pair do not settle that.
-func applied(scores *mine.Part, rule mine.Rule, top int) (*mine.Part, error) {
+// ofScores makes the parts that scans make, out of the kept scores. Pairs that these do not settle are scanned for.
+func (s *sampling) ofScores(ctx context.Context) (parts []*mine.Part, err error) {
+	if err := s.openPlan(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.checkScores(); err != nil {
+		return nil, err
+	}
+	parts = make([]*mine.Part, len(s.rule.Terms))
+	unsettled := make([]*dataset.Dataset, len(parts)) // with the pairs to scan for
+	pairs := make([][]int, len(parts))
+	for i, t := range s.rule.Terms {
+		window, n := s.scanned(t)
+		if n == 0 {
+			continue
+		}
+		rule, err := mine.NewRule(window.Name, window.Parameters)
+		if err != nil {
+			return nil, err
+		}
+		if parts[i], pairs[i] = applied(s.o.Scores, rule, n); len(pairs[i]) == 0 {
+			continue
+		}
+		if unsettled[i], err = s.only(pairs[i]); err != nil {
+			return nil, err
+		}
+	}
+	for i, data := range unsettled {
+		if data == nil {
+			continue
+		}
+		if err := s.closePlan(ctx); err != nil { // its memory is the scan's
+			return nil, err
+		}
+		window, n := s.scanned(s.rule.Terms[i])
+		found, err := s.mined(ctx, data, window, n)
+		if err != nil {
+			return nil, err
+		}
+		for j, pair := range pairs[i] {
+			parts[i].Found[pair], parts[i].Window[pair] = found.Found[j], found.Window[j]
+		}
+	}
+	return parts, nil
+}
+
+// only is the data set with some of the plan's pairs alone. What is judged relevant otherwise stays so, and is no negative.
+func (s *sampling) only(pairs []int) (*dataset.Dataset, error) {
+	rows := s.plan.PairRows()
+	queries, documents := map[int]bool{}, map[int]bool{}
+	for _, pair := range pairs {
+		queries[rows[pair].Query], documents[rows[pair].Positive] = true, true
+	}
+	queryIDs, err := s.data.Queries.OfRows(queries)
+	if err != nil {
+		return nil, err
+	}
+	documentIDs, err := s.data.Documents.OfRows(documents)
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[[2]string]bool{}
+	for _, pair := range pairs {
+		wanted[[2]string{queryIDs[rows[pair].Query], documentIDs[rows[pair].Positive]}] = true
+	}
+	data := s.data.WithJudgements(s.plan.Manifest().Split, func(j dataset.Judgement) bool { return wanted[[2]string{j.Query, j.Document}] })
+	data.Judged = slices.Concat(s.data.Judged, s.data.Qrels)
+	return data, nil
+}
+
+// applied takes the negatives of a window rule out of kept scores: what a scan by the rule would find. It lists the pairs for which the documents
+// that were kept do not settle that.
+func applied(scores *mine.Part, rule mine.Rule, top int) (part *mine.Part, unsettled []int) {
 	n := len(scores.SQPD)
-	part := &mine.Part{Ranges: scores.Ranges, Skipped: scores.Skipped, SQPD: scores.SQPD, Window: make([]bool, n), Found: make([][]mine.Negative, n)}
-	unsettled := 0
+	part = &mine.Part{Ranges: scores.Ranges, Skipped: scores.Skipped, SQPD: scores.SQPD, Window: make([]bool, n), Found: make([][]mine.Negative, n)}
 	for i, kept := range scores.Found {
-		sQPD := scores.SQPD[i]
+		floor, ceiling := rule.Window(scores.SQPD[i])
 		for _, d := range kept {
-			if rule.Floor != nil && d.SQD <= rule.Floor.At(sQPD) || rule.Cap != nil && d.SQD > rule.Cap.At(sQPD) {
+			if d.SQD <= floor || d.SQD > ceiling {
 				continue
 			}
 			part.Window[i] = true
@@ -74,14 +145,10 @@ func applied(scores *mine.Part, rule mine.Rule, top int) (*mine.Part, error) {
 			}
 		}
 		all := len(kept) < scores.Top // no document is left that was not kept
-		below := !all && rule.Floor != nil && kept[len(kept)-1].SQD <= rule.Floor.At(sQPD)
+		below := !all && kept[len(kept)-1].SQD <= floor
 		if len(part.Found[i]) < top && !all && !below {
-			unsettled++
+			unsettled = append(unsettled, i)
 		}
 	}
-	if unsettled > 0 {
-		return nil, fmt.Errorf("%w: the %d documents that were kept for each pair do not settle rule %s for %d of %d pairs: others may follow"+
-			"\n  hint: keep more with --keep, or mine without kept scores", option.ErrOption, scores.Top, rule.Name, unsettled, n)
-	}
-	return part, nil
+	return part, unsettled
 }

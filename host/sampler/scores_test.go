@@ -15,8 +15,8 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
-// TestScoresAsScans applies each rule to kept scores, many and few. It gives the negatives and the manifest of a scan by the rule, to the byte,
-// or says that too few are kept.
+// TestScoresAsScans applies each rule to kept scores, many and few. It gives the negatives and the manifest of a scan by the rule, to the byte.
+// Pairs that the scores do not settle are scanned for.
 func TestScoresAsScans(t *testing.T) {
 	data, p := demoData(t)
 	written := func(r *negatives.Result) []byte {
@@ -26,7 +26,7 @@ func TestScoresAsScans(t *testing.T) {
 		}
 		return b.Bytes()
 	}
-	settled := map[bool]int{}
+	settled, some := map[bool]int{}, 0
 	for _, keep := range []int{4, 30, 200, 335} {
 		kept, err := KeepScores(t.Context(), data, p, options("", 0, 0), keep)
 		if err != nil {
@@ -36,13 +36,16 @@ func TestScoresAsScans(t *testing.T) {
 			for _, top := range []int{4, 40} {
 				m := options(rule, top, 0)
 				r, err := Sample(t.Context(), data, p, m, Options{Scores: kept})
-				settled[err == nil]++
 				if err != nil {
-					if keep == 335 || keep == 4 && rule == "topk" && top == 4 || !errors.Is(err, option.ErrOption) || !strings.Contains(err.Error(), "do not settle rule "+rule) {
-						t.Errorf("%d kept, %s, top %d: %v", keep, rule, top, err)
-					}
-					continue
+					t.Fatal(err)
 				}
+				window, err := mine.NewRule(rule, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, unsettled := applied(kept, window, top)
+				settled[len(unsettled) == 0]++
+				some += min(1, len(unsettled)) * min(1, len(kept.SQPD)-len(unsettled))
 				scanned, err := mining.Mine(t.Context(), data, p, m)
 				if err != nil {
 					t.Fatal(err)
@@ -53,8 +56,8 @@ func TestScoresAsScans(t *testing.T) {
 			}
 		}
 	}
-	if settled[true] == 0 || settled[false] == 0 {
-		t.Errorf("rules were settled, and not settled, so often: %v; it shows nothing", settled)
+	if settled[true] == 0 || settled[false] == 0 || some == 0 {
+		t.Errorf("rules were settled, and not settled, so often: %v, for some of the pairs %d times; it shows nothing", settled, some)
 	}
 }
 
@@ -94,9 +97,9 @@ func TestApplied(t *testing.T) {
 		{"dual", nil, 0, false, "there are no documents"},
 	} {
 		scores := &mine.Part{Options: mine.Options{Top: 4}, SQPD: []float64{0.5}, Found: [][]mine.Negative{row.kept}}
-		part, err := applied(scores, window(row.rule), 2)
-		if (err != nil) != (row.found < 0) || err == nil && (len(part.Found[0]) != row.found || part.Window[0] != row.window) {
-			t.Errorf("%s of %v: %+v, %v; expected %d (%s)", row.rule, row.kept, part, err, row.found, row.because)
+		part, unsettled := applied(scores, window(row.rule), 2)
+		if (len(unsettled) > 0) != (row.found < 0) || len(unsettled) == 0 && (len(part.Found[0]) != row.found || part.Window[0] != row.window) {
+			t.Errorf("%s of %v: %+v, %v; expected %d (%s)", row.rule, row.kept, part, unsettled, row.found, row.because)
 		}
 	}
 }

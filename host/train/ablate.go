@@ -8,6 +8,7 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/sampler"
 )
 
 // Ablations are what Ablate varies.
@@ -27,7 +28,7 @@ func Ablate(ctx context.Context, data *dataset.Dataset, o Options, what string, 
 		return nil, fmt.Errorf("%w: ablation %q is unknown; there are %v", option.ErrOption, what, Ablations)
 	}
 	if len(o.Rules)+len(o.More) == 0 {
-		o.Rules = []Rule{{Name: dualRule, Rule: dualRule}}
+		o.Rules = []sampler.Rule{{Name: dualRule}}
 	}
 	o.NoDual = true
 	if what == "length" {
@@ -61,7 +62,7 @@ func Ablate(ctx context.Context, data *dataset.Dataset, o Options, what string, 
 			if err != nil {
 				return nil, err
 			}
-			sources = append(sources, Source{Name: r.Name + ", " + p.name, Pairs: pairs, InBatch: r.InBatch})
+			sources = append(sources, Source{Name: r.Name + ", " + p.name, Pairs: pairs, InBatch: r.InBatch, Dynamic: r.Dynamic})
 		}
 	}
 	return o.compare(ctx, data, sources, false)
@@ -75,7 +76,7 @@ func (o *Options) bySize(ctx context.Context, data *dataset.Dataset) (sources []
 			return nil, err
 		}
 		for _, n := range trainSizes {
-			sources = append(sources, Source{Name: fmt.Sprintf("%s, %d pairs", r.Name, n), Pairs: pairs, InBatch: r.InBatch, TrainPairs: n})
+			sources = append(sources, Source{Name: fmt.Sprintf("%s, %d pairs", r.Name, n), Pairs: pairs, InBatch: r.InBatch, Dynamic: r.Dynamic, TrainPairs: n})
 		}
 	}
 	return sources, nil

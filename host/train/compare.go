@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -26,7 +25,7 @@ func Compare(ctx context.Context, data *dataset.Dataset, o Options) (*Table, err
 		if err != nil {
 			return nil, err
 		}
-		sources = append(sources, Source{Name: r.Name, Pairs: pairs, InBatch: r.InBatch})
+		sources = append(sources, Source{Name: r.Name, Pairs: pairs, InBatch: r.InBatch, Dynamic: r.Dynamic})
 	}
 	return o.compare(ctx, data, append(sources, o.More...), true)
 }
@@ -61,7 +60,7 @@ func (o *Options) compare(ctx context.Context, data *dataset.Dataset, sources []
 	if err := o.do(ctx, c, runs, warmUp); err != nil || o.Prepare {
 		return nil, err
 	}
-	t := o.tabulate(data.Name, c, sources, runs)
+	t := o.tabulate(filepath.Base(data.Name), c, sources, runs)
 	return t, writeJSON(o.Folder, "table.json", t)
 }
 
@@ -103,11 +102,6 @@ func (o *Options) prepare(c *corpus, runs []*run, warmUp *job) (pending []*job, 
 	}
 	var order bytes.Buffer
 	for _, j := range jobsOf(runs, warmUp) {
-		if o.Force {
-			if err := os.Remove(filepath.Join(o.Folder, j.Result)); err != nil && !os.IsNotExist(err) {
-				return nil, err
-			}
-		}
 		finished, err := j.finished(o.Folder)
 		if err != nil {
 			return nil, err

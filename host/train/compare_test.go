@@ -19,6 +19,7 @@ import (
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/sampler"
 )
 
 // The variables that make this test binary a trainer without Python, which dies after some jobs where it is told to.
@@ -96,13 +97,9 @@ func demoOptions(t *testing.T) (*dataset.Dataset, Options) {
 		t.Fatal(err)
 	}
 	t.Setenv(standInVariable, "1")
-	var rules []Rule
-	for _, name := range []string{"dual", "capped"} {
-		r, err := ParseRule(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rules = append(rules, r)
+	rules, err := ParseRules([]string{"dual", "capped"})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return data, Options{Folder: filepath.Join(t.TempDir(), "training"), Python: python, Projection: p, Rules: rules,
 		Mine: mining.Options{Compute: mining.Compute{Engine: native}}}
@@ -259,6 +256,7 @@ func TestBadOptions(t *testing.T) {
 		"runs":              {func(o *Options) { o.Seeds = -1 }, option.ErrOption, "runs is -1"},
 		"learning rate":     {func(o *Options) { o.LearningRates = []float64{0} }, option.ErrOption, "learning rate is 0"},
 		"a control":         {func(o *Options) { o.More = []Source{{Name: Random}} }, option.ErrOption, `"random"`},
+		"adore":             {func(o *Options) { o.Rules, o.Trainee = []sampler.Rule{{Name: "adore", Dynamic: 200}}, CrossEncoder }, option.ErrOption, "it is for a bi-encoder"},
 		"twice":             {func(o *Options) { o.Rules = append(o.Rules, o.Rules[0]) }, option.ErrOption, `"dual"`},
 		"folder":            {func(o *Options) { o.Folder = "" }, option.ErrOption, "folder"},
 		"python":            {func(o *Options) { o.Python = filepath.Join(empty, "python") }, option.ErrOption, "make train-env"},
@@ -270,11 +268,6 @@ func TestBadOptions(t *testing.T) {
 		row.change(&o)
 		if _, err := Compare(t.Context(), data, o); !errors.Is(err, row.kind) || !strings.Contains(err.Error(), row.says) {
 			t.Errorf("%s: %v; it should say %q", name, err, row.says)
-		}
-	}
-	for _, text := range []string{"", "best", "dual=1", "perc=much", "perc=2", "random"} {
-		if _, err := ParseRule(text); !errors.Is(err, option.ErrOption) {
-			t.Errorf("rule %q: %v", text, err)
 		}
 	}
 	if _, err := Ablate(t.Context(), data, good, "weather", projection.FitOptions{}); !errors.Is(err, option.ErrOption) {

@@ -13,10 +13,10 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
-	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/sampler"
 )
 
 // separator joins a document's title and text, as export does.
@@ -48,7 +48,7 @@ type corpus struct {
 
 // read mines the nearest documents of every judged query, and reads all texts.
 func (o *Options) read(ctx context.Context, data *dataset.Dataset) (*corpus, error) {
-	nearest, err := o.mine(ctx, data, o.Projection, Rule{Rule: "topk"}, o.Candidates)
+	nearest, err := o.mine(ctx, data, o.Projection, sampler.Rule{Name: "topk"}, o.Candidates)
 	if err != nil {
 		return nil, err
 	}
@@ -123,16 +123,19 @@ func (c *corpus) readTexts(data *dataset.Dataset) (err error) {
 	return err
 }
 
-// mine mines one rule for the pairs of all splits.
-func (o *Options) mine(ctx context.Context, data *dataset.Dataset, p *projection.Projection, r Rule, top int) ([]negatives.Pair, error) {
+// mine mines one rule for the pairs of all splits. Where only the trainer makes the rule's negatives, there are none.
+func (o *Options) mine(ctx context.Context, data *dataset.Dataset, p *projection.Projection, r sampler.Rule, top int) ([]negatives.Pair, error) {
 	m := o.Mine
-	m.Split, m.Rule, m.Parameters = "all", r.Rule, r.Parameters
+	m.Split, m.Rule = "all", r.Mined()
+	if m.Rule == "" {
+		return nil, nil
+	}
 	if top > 0 {
 		m.Top = top
 	}
-	mined, err := mining.Mine(ctx, data, p, m)
+	mined, err := sampler.Sample(ctx, data, p, m, o.Sampler)
 	if err != nil {
-		return nil, fmt.Errorf("mine for rule %s: %w", r.Rule, err)
+		return nil, fmt.Errorf("mine for rule %s: %w", r.Name, err)
 	}
 	return mined.Pairs, nil
 }

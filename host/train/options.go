@@ -1,19 +1,17 @@
 package train
 
 import (
-	"fmt"
+	"errors"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/sampler"
 	"github.com/quarry-hn/quarry/plugin/abi"
-	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
 // What is trained.
@@ -35,52 +33,28 @@ type Source struct {
 	Name       string
 	Pairs      []negatives.Pair // of all splits; a pair that is not there has no negatives
 	InBatch    bool             // the positives of other pairs of a batch are negatives too
+	Dynamic    int              // above 0: negatives are drawn while the bi-encoder is trained, from so many documents that are nearest by it
 	TrainPairs int              // 0 means Options.TrainPairs
-	// Dynamic above 0 takes no Pairs: each step draws a pair's negative from so many documents that the encoder in training has nearest to
-	// the query.
-	Dynamic int
 
 	positives bool // the control with positives only
-}
-
-// Rule is a rule that Compare mines the negatives of.
-type Rule struct {
-	Name       string             // what the table calls it
-	Rule       string             // a name in mine.Rules
-	Parameters map[string]float64 // as of mining.Options
-	InBatch    bool               // as of Source
 }
 
 // DefaultRules are what Compare takes where no rules are given.
 var DefaultRules = []string{"dual", "topk", "margin", "perc", "capped", "perc+" + InBatch}
 
-// ParseRule reads a rule such as "capped", "perc=0.9" or "perc+in-batch". The number is that of the rule's own parameter.
-func ParseRule(text string) (Rule, error) {
-	name, inBatch := strings.CutSuffix(text, "+"+InBatch)
-	name, number, given := strings.Cut(name, "=")
-	r := Rule{Name: text, Rule: name, InBatch: inBatch}
-	d := mine.LookupRule(name)
-	if d == nil {
-		return r, fmt.Errorf("%w: rule %s is unknown; there are %s, each with +%s too", option.ErrOption, excerpt.Quote(name), strings.Join(mine.RuleNames(), ", "), InBatch)
+// ParseRules reads rules as a person writes them.
+func ParseRules(texts []string) (rules []sampler.Rule, err error) {
+	var errs []error
+	for _, text := range texts {
+		r, err := sampler.ParseRule(text)
+		rules, errs = append(rules, r), append(errs, err)
 	}
-	if !given {
-		return r, nil
-	}
-	value, err := strconv.ParseFloat(number, 64)
-	if err != nil || len(d.Parameters) != 1 {
-		return r, fmt.Errorf("%w: rule %s: write a number after = for a rule that takes one, as in perc=0.9", option.ErrOption, excerpt.Quote(text))
-	}
-	r.Parameters = map[string]float64{d.Parameters[0].Name: value}
-	if _, err := mine.NewRule(name, r.Parameters); err != nil {
-		return r, fmt.Errorf("%w: rule %s: %w", option.ErrOption, excerpt.Quote(text), err)
-	}
-	return r, nil
+	return rules, errors.Join(errs...)
 }
 
 // Options say what to train and how. Zero values are the defaults that are given here.
 type Options struct {
 	Folder string // where jobs, runs and results are kept, and where a comparison goes on from; it is made where it is missing
-	Force  bool   // train anew what Folder has
 	// Prepare writes the jobs and trains nothing: `python python/quarry_train.py --list jobs/order` in Folder does, on any machine that
 	// has the environment. A later comparison finds the results.
 	Prepare bool
@@ -91,10 +65,11 @@ type Options struct {
 	// cross-encoder is made one on titles and texts of the corpus, where that is trained.
 	Model string
 
-	Rules      []Rule                 // mined here; none and no More mean DefaultRules
+	Rules      []sampler.Rule         // mined here; none and no More mean DefaultRules
 	More       []Source               // negatives that others mined
 	Projection *projection.Projection // for Rules, and for the candidates that are ranked
 	Mine       mining.Options         // for Rules, without split, rule and parameters
+	Sampler    sampler.Options        // for Rules
 
 	Seeds         int       // 3; each cuts the queries anew
 	Seed          uint64    // the first seed
@@ -119,6 +94,12 @@ type Options struct {
 	Progress option.Progress
 
 	byLength bool // the table has short documents and long ones apart
+}
+
+// Validate reports all that is wrong with the options. The projection may still be missing.
+func (o Options) Validate() error {
+	o.Projection, o.Rules = &projection.Projection{}, slices.Clone(o.Rules)
+	return o.validate()
 }
 
 // validate fills in defaults and reports all that is wrong.
@@ -150,12 +131,9 @@ func (o *Options) validate() error {
 		problems.Check(rate > 0 && rate < 1, "learning rate is %v; it is above 0 and below 1", rate)
 	}
 	if len(o.Rules)+len(o.More) == 0 {
-		for _, text := range DefaultRules {
-			r, err := ParseRule(text)
-			if err != nil {
-				return err
-			}
-			o.Rules = append(o.Rules, r)
+		var err error
+		if o.Rules, err = ParseRules(DefaultRules); err != nil {
+			return err
 		}
 	}
 	seen := map[string]bool{None: true, Positives: true, Random: true, InBatch: true}
@@ -163,6 +141,8 @@ func (o *Options) validate() error {
 		problems.Check(name != "" && !seen[name], "rule %s is given twice, or is a control, which is there anyway", excerpt.Quote(name))
 		seen[name] = true
 	}
+	dynamic := slices.ContainsFunc(o.Rules, func(r sampler.Rule) bool { return r.Dynamic > 0 }) || slices.ContainsFunc(o.More, func(s Source) bool { return s.Dynamic > 0 })
+	problems.Check(!dynamic || o.Trainee == BiEncoder, "rule adore draws negatives by the encoder that is being trained, and a %s encodes no query alone: it is for a %s", CrossEncoder, BiEncoder)
 	return problems.Err()
 }
 

@@ -218,7 +218,7 @@ func (t *Table) note(o *Options) {
 	}
 	for _, r := range t.Rows {
 		if r.ZeroLoss > 0 {
-			t.Notes = append(t.Notes, fmt.Sprintf("%s, %s pairs: the loss is zero from the start under %d seeds, since the margin is below the rule's own gap.", r.Rule, r.Pairs, r.ZeroLoss))
+			t.Notes = append(t.Notes, fmt.Sprintf("%s, %s pairs: the loss is zero from the start under %s, since the margin is below the rule's own gap.", r.Rule, r.Pairs, seeds(r.ZeroLoss)))
 		}
 		if r.Trained == 0 && r.Rule != None {
 			t.Notes = append(t.Notes, fmt.Sprintf("%s, %s pairs: no pair has a negative, so nothing was trained.", r.Rule, r.Pairs))
@@ -228,7 +228,7 @@ func (t *Table) note(o *Options) {
 
 // Write writes the table as text. MRR and gains are in points, with the half-width of the 95 % interval.
 func (t *Table) Write(w io.Writer) error {
-	fmt.Fprintf(w, "%s, %s of %s on %s: %d seeds, %.0f test queries each, ranking %s\n\n", t.Data, t.Trainee, t.Model, t.Device, t.Seeds, t.Test, t.Documents)
+	fmt.Fprintf(w, "%s, %s of %s on %s: %s, %.0f test queries each, ranking %s\n\n", t.Data, t.Trainee, t.Model, t.Device, seeds(t.Seeds), t.Test, t.Documents)
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(tab, "rule\tpairs\ttrained on\trate\tMRR@3\tMRR@10\tgain over none\t\tover random\t\tover dual\t\n")
 	for _, r := range t.Rows {
@@ -258,6 +258,13 @@ func (t *Table) Write(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+func seeds(n int) string {
+	if n == 1 {
+		return "1 seed"
+	}
+	return fmt.Sprintf("%d seeds", n)
 }
 
 // points writes the interval in points, a hundredth of MRR.

@@ -1,7 +1,8 @@
 //go:build wasip1
 
-// Package main is the Wasm module: the exports of docs/ABI.md, both for Extism hosts and for hosts that write into the
-// module's memory, around one session. It is built by plugin/build.sh and embedded by package plugin.
+// Package main is the Wasm module: the exports of docs/ABI.md, both for Extism hosts and for hosts that write into the module's memory,
+// around one session. plugin/build.sh builds it and links what surrounds it: extism.wat, which copies for Extism's hosts; system.wat, which
+// answers what Go's runtime asks of WASI; and the kernels. Package plugin embeds the result.
 package main
 
 import (
@@ -17,7 +18,7 @@ import (
 func main() {}
 
 var (
-	instance = session.New(kernel.NewSIMD())
+	instance = session.New(kernel.NewLinked())
 	input    []uint64 // the raw path's buffer: 8-aligned, and kept from one call to the next
 	output   []byte   // what the last raw call gave
 )

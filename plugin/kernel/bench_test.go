@@ -125,7 +125,7 @@ func speed(b *testing.B, name string, perVector int, peakOf func(*testing.B) flo
 }
 
 func putBench[T float32 | int32](b *testing.B, x, kept []T) *wat {
-	w := newWAT(b, benchPages)
+	w := newWAT(b, kernel.Module, benchPages)
 	put(w.memory, vectorsAt, x)
 	put(w.memory, keptAt, kept)
 	return w

@@ -2,7 +2,7 @@
 ;; vectors.
 ;;
 ;; build.sh links this module into plugin.wasm. It works in the Go module's memory, on addresses that
-;; kernel/simd_wasip1.go and kernel/simd_loops_wasip1.go hand it; nothing outside can call it. Sizes and strides are in
+;; linked_wasip1.go and linked_loops_wasip1.go hand it; nothing outside can call it. Sizes and strides are in
 ;; bytes unless said otherwise. Values are float32 unless said otherwise.
 ;;
 ;; A panel is 16 kept rows, interleaved: column c of row r is at (c*16 + r)*4. Splats are pairs of streaming rows with
@@ -11,6 +11,9 @@
 ;; fused. Lanes are kept rows, so no sum is ever folded across lanes.
 (module
   (import "guest" "memory" (memory 0))
+
+  ;; lanes is how many values an instruction takes.
+  (func (export "kernel_lanes") (result i32) (i32.const 4))
 
   ;; splat lays out rows of columns values for a tile. Rows are row bytes apart, and columns are column bytes apart. Where
   ;; the number of rows is odd, the last pair is the last row twice.

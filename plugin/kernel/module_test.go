@@ -15,13 +15,11 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
-
-	"github.com/quarry-hn/quarry/plugin/kernel"
 )
 
-// TestSIMDOnWazero builds TestSIMD for the module's platform and runs it with kernel.wasm in its memory, as build.sh
-// links them: the suite for the kernel of the module, its Go side included.
-func TestSIMDOnWazero(t *testing.T) {
+// TestLinkedOnWazero builds TestLinked for the module's platform and runs it with kernel.wasm, and with scalar.wasm, in its
+// memory, as build.sh links them: the suite for the kernels of the modules, their Go side included.
+func TestLinkedOnWazero(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it compiles the standard library for wasip1; the loops of kernel.wat have tests of their own here")
 	}
@@ -36,6 +34,17 @@ func TestSIMDOnWazero(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for name, module := range watModules {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runLinked(t, code, module)
+		})
+	}
+}
+
+// runLinked runs a test's binary with a module of kernels.
+func runLinked(t *testing.T, code, module []byte) {
+	t.Helper()
 	ctx := context.Background()
 	runtime := wazero.NewRuntime(ctx)
 	defer runtime.Close(ctx)
@@ -63,16 +72,16 @@ func TestSIMDOnWazero(t *testing.T) {
 	}
 	var out bytes.Buffer
 	config := wazero.NewModuleConfig().WithName("guest").WithStartFunctions().WithStdout(&out).WithStderr(&out).WithSysNanotime().WithSysWalltime().
-		WithArgs("kernel.test", "-test.run=^TestSIMD$", "-test.v")
+		WithArgs("kernel.test", "-test.run=^TestLinked$", "-test.v")
 	program, err := runtime.InstantiateModule(ctx, guest, config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kernels, err = runtime.InstantiateWithConfig(ctx, kernel.Module, wazero.NewModuleConfig().WithName("")); err != nil {
+	if kernels, err = runtime.InstantiateWithConfig(ctx, module, wazero.NewModuleConfig().WithName("")); err != nil {
 		t.Fatal(err)
 	}
 	_, err = program.ExportedFunction("_start").Call(ctx)
-	if exit := (*sys.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 0 || !bytes.Contains(out.Bytes(), []byte("--- PASS: TestSIMD/Project")) {
+	if exit := (*sys.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 0 || !bytes.Contains(out.Bytes(), []byte("--- PASS: TestLinked/Project")) {
 		t.Fatalf("%v\n%s", err, out.Bytes()[max(0, out.Len()-4000):])
 	}
 }

@@ -21,7 +21,7 @@ import (
 // do not belong, and of the first bad option.
 type Reader struct {
 	file    *safetensors.File
-	tensors map[string]bool // asked for
+	asked   []bool          // which of the file's tensors were asked for
 	options map[string]bool // asked for
 	err     error           // about the first bad option
 }
@@ -37,7 +37,7 @@ func Parse(in []byte) (*Reader, error) {
 			return nil, abi.Errorf(abi.Limit, "%d rows; the limit is %d", t.Rows(), abi.MaxRows).At(t.Name, -1)
 		}
 	}
-	return &Reader{file: f, tensors: map[string]bool{}, options: map[string]bool{}}, nil
+	return &Reader{file: f, asked: make([]bool, len(f.Tensors)), options: map[string]bool{}}, nil
 }
 
 // End returns the first error among the options, or that a tensor or an option is unknown to the operation.
@@ -45,8 +45,8 @@ func (r *Reader) End() error {
 	if r.err != nil {
 		return r.err
 	}
-	for _, t := range r.file.Tensors {
-		if !r.tensors[t.Name] {
+	for i, t := range r.file.Tensors {
+		if !r.asked[i] {
 			return abi.Errorf(abi.BadMessage, "the operation knows no such tensor").At(t.Name, -1)
 		}
 	}
@@ -62,12 +62,12 @@ func (r *Reader) End() error {
 // type is an error, and the last that is given.
 func (r *Reader) Parts() iter.Seq2[safetensors.Tensor, error] {
 	return func(yield func(safetensors.Tensor, error) bool) {
-		for _, t := range r.file.Tensors {
+		for i, t := range r.file.Tensors {
 			if t.DType != safetensors.U8 {
 				yield(t, abi.Errorf(abi.BadMessage, "has type %s; a part's bytes are U8", t.DType).At(t.Name, -1))
 				return
 			}
-			r.tensors[t.Name] = true
+			r.asked[i] = true
 			if !yield(t, nil) {
 				return
 			}
@@ -83,11 +83,12 @@ func (r *Reader) fail(err error) {
 }
 
 func (r *Reader) tensor(name string) (safetensors.Tensor, bool) {
-	t, ok := r.file.Tensor(name)
-	if ok {
-		r.tensors[name] = true
+	i, ok := r.file.Find(name)
+	if !ok {
+		return safetensors.Tensor{}, false
 	}
-	return t, ok
+	r.asked[i] = true
+	return r.file.Tensors[i], true
 }
 
 // int64s returns an optional tensor of one dimension as a copy, nil where it is absent.

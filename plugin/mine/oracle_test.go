@@ -118,7 +118,11 @@ func (pr problem) bruteForce() *Part {
 				if b := pr.options.Rule.Floor; b != nil && !(sQD > float64(b.A*sQPD)+b.B) {
 					inWindow = false
 				}
-				if b := pr.options.Rule.Cap; b != nil && !(sQD <= float64(b.A*sQPD)+b.B) {
+				b := pr.options.Rule.Cap
+				if below := pr.options.Rule.CapBelowZero; below != nil && sQPD < 0 {
+					b = below
+				}
+				if b != nil && !(sQD <= float64(b.A*sQPD)+b.B) {
 					inWindow = false
 				}
 				eq6 = eq6 && sQD > s(row(p.Positives, a), document)

@@ -23,6 +23,10 @@ type Rule struct {
 	Floor, Cap *Bound
 	Eq6        bool
 
+	// CapBelowZero takes the place of Cap where s(Q,PD) < 0; nil where Cap holds there too. It follows from the name and
+	// the parameters. A rule that was read from a part has none.
+	CapBelowZero *Bound
+
 	// Parameters are the values of the rule's own parameters, by name. The bounds were made of them; the bounds alone
 	// decide. Nil for WindowRule, for a rule without parameters, and for a rule that was read from a part.
 	Parameters map[string]float64
@@ -63,6 +67,9 @@ type Definition struct {
 	// Window gives the bounds for values of the parameters, in their order. A bound that the rule does not have is nil.
 	Window func(values []float64) (floor, cap *Bound)
 
+	// CapBelowZero gives the cap where s(Q,PD) < 0, for values as Window has them. Nil where Window's holds there too.
+	CapBelowZero func(values []float64) *Bound
+
 	// Values is the inverse of Window: it gives the values of the parameters for these bounds. A bound may be nil.
 	// Where no values give the bounds, the result may be any values or nil, since RuleOf compares. Values is nil for a
 	// rule without parameters.
@@ -72,7 +79,7 @@ type Definition struct {
 // The parameters of the rules below.
 var (
 	margin = &Parameter{Name: "margin", Default: 0.05, Min: 0, Max: 2, Help: "s(Q,D) is at most s(Q,PD) - margin"}
-	perc   = &Parameter{Name: "perc", Default: 0.95, Min: 0, Max: 1, MinExcluded: true, Help: "s(Q,D) is at most perc * s(Q,PD)"}
+	perc   = &Parameter{Name: "perc", Default: 0.95, Min: 0, Max: 1, MinExcluded: true, Help: "s(Q,D) is at most perc * s(Q,PD), or (2 - perc) * s(Q,PD) where that is negative"}
 )
 
 // Rules is the table of rules, the default first. A new rule is a row here and a row in docs/ABI.md; all else is
@@ -106,18 +113,21 @@ var Rules = []Definition{
 		Name: "perc", Parameters: []*Parameter{perc},
 		Help:   "further from the query than the positive is: a share of its score at most",
 		Source: "NV-Retriever, TopK-PercPos",
-		Window: share, Values: shareOf,
+		Window: share, CapBelowZero: shareBelowZero, Values: shareOf,
 	},
 	{
 		Name: "capped", Eq6: true, Parameters: []*Parameter{perc},
 		Help:   "as perc, and nearer to the query than to the positive",
 		Source: "NV-Retriever's TopK-PercPos with Eq. 6 of Meghwani et al. (2025)",
-		Window: share, Values: shareOf,
+		Window: share, CapBelowZero: shareBelowZero, Values: shareOf,
 	},
 }
 
 // share is a window that ends at a share of s(Q,PD).
 func share(values []float64) (floor, cap *Bound) { return nil, &Bound{values[0], 0} }
+
+// shareBelowZero lies as far below a score below zero as share does below one above it.
+func shareBelowZero(values []float64) *Bound { return &Bound{2 - values[0], 0} }
 
 // shareOf is the inverse of share.
 func shareOf(_, cap *Bound) []float64 {
@@ -198,6 +208,9 @@ func NewRule(name string, parameters map[string]float64) (Rule, error) {
 		values[i], r.Parameters[p.Name] = value, value
 	}
 	r.Floor, r.Cap = d.Window(values)
+	if d.CapBelowZero != nil {
+		r.CapBelowZero = d.CapBelowZero(values)
+	}
 	return r, nil
 }
 
@@ -227,13 +240,16 @@ func sameBound(a, b *Bound) bool {
 	return *a == *b
 }
 
-// window returns the floor and the cap for a pair, infinite where the rule has none.
-func (r Rule) window(sQPD float64) (floor, ceiling float64) {
+// Window returns the floor and the cap for a pair, infinite where the rule has none.
+func (r Rule) Window(sQPD float64) (floor, ceiling float64) {
 	floor, ceiling = math.Inf(-1), math.Inf(1)
 	if r.Floor != nil {
 		floor = r.Floor.At(sQPD)
 	}
-	if r.Cap != nil {
+	switch {
+	case r.CapBelowZero != nil && sQPD < 0:
+		ceiling = r.CapBelowZero.At(sQPD)
+	case r.Cap != nil:
 		ceiling = r.Cap.At(sQPD)
 	}
 	return floor, ceiling

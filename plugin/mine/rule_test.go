@@ -54,6 +54,35 @@ func TestRulesAreThoseOfTheABI(t *testing.T) {
 	}
 }
 
+// TestCapBelowZero checks that no cap of a rule of the table lies above the positive, and where perc and capped have theirs.
+func TestCapBelowZero(t *testing.T) {
+	for _, d := range Rules {
+		r, err := NewRule(d.Name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []float64{-1, -0.5, -0x1p-1074, math.Copysign(0, -1), 0, 0.5, 1} {
+			if _, ceiling := r.Window(s); !math.IsInf(ceiling, 1) && ceiling > s {
+				t.Errorf("%s: the cap of a positive that scores %v is %v", d.Name, s, ceiling)
+			}
+		}
+	}
+	for perc, want := range map[float64]float64{0.5: -0.75, 0.75: -0.625, 1: -0.5} {
+		for _, name := range []string{"perc", "capped"} {
+			r, err := NewRule(name, map[string]float64{"perc": perc})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, ceiling := r.Window(-0.5); ceiling != want {
+				t.Errorf("%s %v: the cap of a positive that scores -0.5 is %v, expected %v", name, perc, ceiling, want)
+			}
+			if of, err := RuleOf(name, r.Floor, r.Cap, r.Eq6); err != nil || !sameBound(of.CapBelowZero, r.CapBelowZero) {
+				t.Errorf("%s %v of its own bounds: %+v, %v", name, perc, of, err)
+			}
+		}
+	}
+}
+
 // TestTableIsSound checks every row of the table: it can be made, told by its bounds, and shown in help.
 func TestTableIsSound(t *testing.T) {
 	names, parameters := map[string]bool{WindowRule: true}, map[string]bool{}

@@ -98,10 +98,10 @@ func (c *Checked) Scanner() *Scanner {
 		query, positive := int(pairs.PairQuery[i]), int(pairs.PairPositive[i])
 		s.queryPairs[query] = append(s.queryPairs[query], int32(i))
 		s.sQPD[i] = s.scoreQueryPositive(query, positive)
-		s.floor[i], s.cap[i] = options.Rule.window(s.sQPD[i])
+		s.floor[i], s.cap[i] = options.Rule.Window(s.sQPD[i])
 		together := list(pairs.TogetherOffsets, pairs.Together, query)
 		for j, p := range together {
-			floor, ceiling := options.Rule.window(s.scoreQueryPositive(query, int(p)))
+			floor, ceiling := options.Rule.Window(s.scoreQueryPositive(query, int(p)))
 			if j == 0 {
 				s.floor[i], s.cap[i] = floor, ceiling
 			}

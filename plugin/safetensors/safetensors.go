@@ -75,6 +75,9 @@ func (t Tensor) size() (int, error) {
 	return size, nil
 }
 
+// MaxMetadata is how many metadata keys are read. The module knows its own, which are far fewer.
+const MaxMetadata = 1024
+
 // File is the content of a safetensors file.
 type File struct {
 	Metadata map[string]string
@@ -83,11 +86,16 @@ type File struct {
 
 // Tensor returns the tensor of that name.
 func (f *File) Tensor(name string) (Tensor, bool) {
-	i, ok := slices.BinarySearchFunc(f.Tensors, name, func(t Tensor, name string) int { return strings.Compare(t.Name, name) })
+	i, ok := f.Find(name)
 	if !ok {
 		return Tensor{}, false
 	}
 	return f.Tensors[i], true
+}
+
+// Find returns the index of the tensor of that name.
+func (f *File) Find(name string) (i int, ok bool) {
+	return slices.BinarySearchFunc(f.Tensors, name, func(t Tensor, name string) int { return strings.Compare(t.Name, name) })
 }
 
 // Parse reads a file whose header is at most maxHeader bytes. The tensors' data point into b.
@@ -96,15 +104,13 @@ func Parse(b []byte, maxHeader int) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, offsets, err := ParseHeader(b[:length], len(b))
+	f, spans, err := parseHeader(b[:length], len(b))
 	if err != nil {
 		return nil, err
 	}
-	for i := range f.Tensors {
-		t := &f.Tensors[i]
-		size, _ := t.size() // ParseHeader has checked it
-		begin := offsets[t.Name]
-		t.Data = b[begin : begin+size : begin+size]
+	for i, s := range spans {
+		begin, end := length+s.begin, length+s.end
+		f.Tensors[i].Data = b[begin:end:end]
 	}
 	return f, nil
 }
@@ -128,49 +134,49 @@ func HeaderLen(b []byte, size, maxHeader int) (int, error) {
 // ParseHeader reads the header of a file of size bytes. It returns the tensors without their data, and where in the
 // file the data of each begin. header is as many bytes as HeaderLen says.
 func ParseHeader(header []byte, size int) (f *File, offsets map[string]int, err error) {
-	f, offsets = &File{Metadata: map[string]string{}}, map[string]int{}
+	f, spans, err := parseHeader(header, size)
+	if err != nil {
+		return nil, nil, err
+	}
+	offsets = map[string]int{}
+	for i, s := range spans {
+		offsets[f.Tensors[i].Name] = len(header) + s.begin
+	}
+	return f, offsets, nil
+}
+
+// span is where a tensor's data lie, from the start of all data.
+type span struct{ begin, end int }
+
+// parseHeader is ParseHeader with the tensors' spans, in their order. No map has a tensor's name as its key: a message may
+// have any number of names, and in the module the seed of a map's hash is known.
+func parseHeader(header []byte, size int) (f *File, spans []span, err error) {
+	f = &File{Metadata: map[string]string{}}
 	data := size - len(header)
-	type span struct{ begin, end int }
-	var spans []span
+	type placed struct {
+		Tensor
+		span
+	}
+	var tensors []placed
 	d := jsontext.NewDecoder(header[8:])
 	err = d.Object(func(key string) error {
 		if key == "__metadata__" {
 			return d.Object(func(key string) (err error) {
+				if len(f.Metadata) == MaxMetadata {
+					return fmt.Errorf("more than %d metadata keys", MaxMetadata)
+				}
 				f.Metadata[key], err = d.String()
 				return err
 			})
 		}
-		t := Tensor{Name: key}
-		place := []int{}
-		err := d.Object(func(key string) error {
-			switch key {
-			case "dtype":
-				name, err := d.String()
-				t.DType = DType(name)
-				return err
-			case "shape":
-				return uints(d, &t.Shape)
-			case "data_offsets":
-				return uints(d, &place)
-			}
-			return fmt.Errorf("tensor %q has an unknown key %q", t.Name, key)
-		})
+		t, s, err := parseTensor(d, key)
 		if err != nil {
 			return err
 		}
-		size, err := t.size()
-		if err != nil {
-			return err
+		if s.end > data {
+			return fmt.Errorf("cut off: tensor %q ends at byte %d of the data, which has %d", t.Name, s.end, data)
 		}
-		if len(place) != 2 || place[0] > place[1] || place[1]-place[0] != size {
-			return fmt.Errorf("tensor %q: offsets %v do not fit %s of shape %v, which is %d bytes", t.Name, place, t.DType, t.Shape, size)
-		}
-		if place[1] > data {
-			return fmt.Errorf("cut off: tensor %q ends at byte %d of the data, which has %d", t.Name, place[1], data)
-		}
-		offsets[t.Name] = len(header) + place[0]
-		spans = append(spans, span{place[0], place[1]})
-		f.Tensors = append(f.Tensors, t)
+		tensors = append(tensors, placed{t, s})
 		return nil
 	})
 	if err == nil {
@@ -179,19 +185,52 @@ func ParseHeader(header []byte, size int) (f *File, offsets map[string]int, err 
 	if err != nil {
 		return nil, nil, err
 	}
-	slices.SortFunc(f.Tensors, byName)
-	slices.SortFunc(spans, func(a, b span) int { return cmp.Or(a.begin-b.begin, a.end-b.end) })
+	slices.SortFunc(tensors, func(a, b placed) int { return cmp.Or(a.begin-b.begin, a.end-b.end) })
 	end := 0
-	for _, s := range spans {
-		if s.begin != end {
+	for _, t := range tensors {
+		if t.begin != end {
 			return nil, nil, fmt.Errorf("the tensors leave a gap, or overlap, at byte %d of the data", end)
 		}
-		end = s.end
+		end = t.end
 	}
 	if end != data {
 		return nil, nil, fmt.Errorf("%d bytes follow the last tensor", data-end)
 	}
-	return f, offsets, nil
+	slices.SortFunc(tensors, func(a, b placed) int { return byName(a.Tensor, b.Tensor) })
+	for _, t := range tensors {
+		f.Tensors, spans = append(f.Tensors, t.Tensor), append(spans, t.span)
+	}
+	return f, spans, nil
+}
+
+// parseTensor reads what a header says of the tensor of that name.
+func parseTensor(d *jsontext.Decoder, name string) (t Tensor, s span, err error) {
+	t.Name = name
+	place := []int{}
+	err = d.Object(func(key string) error {
+		switch key {
+		case "dtype":
+			name, err := d.String()
+			t.DType = DType(name)
+			return err
+		case "shape":
+			return uints(d, &t.Shape)
+		case "data_offsets":
+			return uints(d, &place)
+		}
+		return fmt.Errorf("tensor %q has an unknown key %q", t.Name, key)
+	})
+	if err != nil {
+		return t, s, err
+	}
+	size, err := t.size()
+	if err != nil {
+		return t, s, err
+	}
+	if len(place) != 2 || place[0] > place[1] || place[1]-place[0] != size {
+		return t, s, fmt.Errorf("tensor %q: offsets %v do not fit %s of shape %v, which is %d bytes", t.Name, place, t.DType, t.Shape, size)
+	}
+	return t, span{place[0], place[1]}, nil
 }
 
 func uints(d *jsontext.Decoder, to *[]int) error {

@@ -3,6 +3,7 @@ package safetensors
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -58,6 +59,15 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// metadataKeys is a header of n metadata keys.
+func metadataKeys(n int) string {
+	b := []byte(`{"__metadata__":{"0":""`)
+	for i := 1; i < n; i++ {
+		b = fmt.Appendf(b, `,"%d":""`, i)
+	}
+	return string(append(b, "}}"...))
+}
+
 // file makes a file of a header and data bytes.
 func file(header string, data int) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
@@ -66,8 +76,10 @@ func file(header string, data int) []byte {
 
 func TestParseRefuses(t *testing.T) {
 	const good = `{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`
-	if _, err := Parse(file(good, 8), 1<<20); err != nil {
-		t.Fatal(err)
+	for _, right := range [][]byte{file(good, 8), file(metadataKeys(MaxMetadata), 0)} {
+		if _, err := Parse(right, 1<<20); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, row := range map[string]struct {
 		b    []byte
@@ -91,6 +103,8 @@ func TestParseRefuses(t *testing.T) {
 		"an unknown key":               {file(strings.Replace(good, `"shape"`, `"shape2":[1],"shape"`, 1), 8), "unknown key"},
 		"a name twice":                 {file(`{"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, 0), "twice"},
 		"an overlap":                   {file(`{"x":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"y":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}`, 3), "overlap"},
+		"a metadata key twice":         {file(`{"__metadata__":{"a":"1","b":"2","a":"1"}}`, 0), "twice"},
+		"too many metadata keys":       {file(metadataKeys(MaxMetadata+1), 0), "more than 1024"},
 		"metadata that is not strings": {file(`{"__metadata__":{"a":1}}`, 0), "expected"},
 		"a string that is not UTF-8":   {file("{\"\xff\":{}}", 0), "UTF-8"},
 		"half a surrogate pair":        {file(`{"\ud800":{}}`, 0), "surrogate"},

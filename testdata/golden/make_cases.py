@@ -338,7 +338,10 @@ def check(made):
     assert min(tiny) < 0 < max(tiny) and 0 in tiny, "copies of a positive: 0, or a rounding away"
     assert nones(made["ties"]["dual"]) >= {None, "window"}
 
-    assert any(result["d_q_pd"] > 1 for result in made["wide"]["perc"]), "negative score"
+    below = [result for runs in made.values() for run in ("perc", "capped")
+             for result in runs.get(run, []) if result["d_q_pd"] > 1]
+    assert below and all(n["d_q_d"] >= result["d_q_pd"] for result in below
+                         for n in result["negatives"]), "negative score"
     assert nones(made["one-document"]["topk"]) == {"window"}
     assert {n["d_q_d"] for r in made["one-component"]["topk-all"] for n in r["negatives"]} == {0, 2}
     assert made["one-component"]["margin-2"][0]["in_window"] > 0

@@ -154,11 +154,15 @@ def read_space(folder, projection, kind, count, rows=None):
 
 @dataclass
 class Rule:
-    """A window on s(Q,D): above the floor, at most the cap; bounds are a * s(Q,PD) + b."""
+    """A window on s(Q,D): above the floor, at most the cap; bounds are a * s(Q,PD) + b.
+
+    below_zero is the cap's a where s(Q,PD) < 0; None where it is the same.
+    """
 
     floor: tuple = None
     cap: tuple = None
     eq6: bool = False
+    below_zero: float = None
 
     def bounds(self, s_q_pd):
         """Floor and cap for s(Q,PD) of all positives that must agree, as an array."""
@@ -166,7 +170,10 @@ class Rule:
         if self.floor:
             floor = (self.floor[0] * s_q_pd + self.floor[1]).max()
         if self.cap:
-            cap = (self.cap[0] * s_q_pd + self.cap[1]).min()
+            a, b = self.cap
+            if self.below_zero is not None:
+                a = np.where(s_q_pd < 0, self.below_zero, a)
+            cap = (a * s_q_pd + b).min()
         return floor, cap
 
 
@@ -175,8 +182,8 @@ def named_rule(name, margin=0.05, perc=0.95):
         "dual": Rule(floor=(1.0, 0.0), eq6=True),
         "topk": Rule(),
         "margin": Rule(cap=(1.0, -margin)),
-        "perc": Rule(cap=(perc, 0.0)),
-        "capped": Rule(cap=(perc, 0.0), eq6=True),
+        "perc": Rule(cap=(perc, 0.0), below_zero=2.0 - perc),
+        "capped": Rule(cap=(perc, 0.0), eq6=True, below_zero=2.0 - perc),
     }[name]
 
 

@@ -39,7 +39,7 @@ class Dumb:
 
     def __init__(self, block=256, lanes=8, wide_sum=False, weight_first=False, divide_twice=False,
                  fused=False, centre_wide=False, late_ties=False, plain_lanes=False, one_root=False,
-                 by_distance=False):
+                 by_distance=False, one_cap=False):
         self.__dict__.update(locals())
 
     @staticmethod
@@ -106,8 +106,11 @@ class Dumb:
                 s_q_p = self.score(query, docs[p])
                 if rule.floor and not s_q_d > rule.floor[0] * s_q_p + rule.floor[1]:
                     inside = False
-                if rule.cap and not s_q_d <= rule.cap[0] * s_q_p + rule.cap[1]:
-                    inside = False
+                if rule.cap:
+                    below = rule.below_zero is not None and s_q_p < 0 and not self.one_cap
+                    a = rule.below_zero if below else rule.cap[0]
+                    if not s_q_d <= a * s_q_p + rule.cap[1]:
+                        inside = False
             if not inside:
                 continue
             window.append(position)
@@ -326,7 +329,7 @@ class Mistakes(unittest.TestCase):
     """The committed cases tell each likely misreading of the page from the page."""
 
     NAMES = ["blocks/topk-all", "column-257/topk-all", "weights/topk-all", "ties/topk-4",
-             "close/topk-5", "close/dual-counts"]
+             "close/topk-5", "close/dual-counts", "weights/perc"]
 
     def setUp(self):
         by_name = {case["name"]: case for case in committed_cases()}
@@ -344,7 +347,8 @@ class Mistakes(unittest.TestCase):
         for mistake in ({"block": 128}, {"block": 10**6}, {"lanes": 1}, {"lanes": 4},
                         {"plain_lanes": True}, {"wide_sum": True}, {"fused": True},
                         {"centre_wide": True}, {"weight_first": True}, {"divide_twice": True},
-                        {"one_root": True}, {"late_ties": True}, {"by_distance": True}):
+                        {"one_root": True}, {"late_ties": True}, {"by_distance": True},
+                        {"one_cap": True}):
             with self.subTest(mistake):
                 self.assertTrue(self.noticed(**mistake))
 

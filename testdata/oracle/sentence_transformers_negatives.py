@@ -20,8 +20,7 @@ Each rule is run twice.
               all of them get the same negatives.
     alone     one call per pair, the query's other positives left out of the corpus. That is quarry's default:
               every pair mined by its own score, no positive of the query a negative.
-Both are checked here against the plain rule in float64 before anything is written: quarry's own, but for
-perc where the positive's score is below zero. There the caps differ, and score_below_zero has both.
+Both are checked here against the plain rule in float64, which is quarry's, before anything is written.
 """
 
 import argparse
@@ -151,7 +150,7 @@ def clearness(pairs, scores):
     for q, p in pairs:
         own.setdefault(q, []).append(scores[q, p])
     clear = min(np.diff(sorted(s)).min() for s in own.values() if len(s) > 1)
-    caps = [cap for _, _, cap in RULES.values()] + [lambda s: PERC * s]
+    caps = [cap for _, _, cap in RULES.values()]
     return min([clear] + [plain(pairs, scores, together, cap)[1] for cap in caps for together in (False, True)])
 
 
@@ -267,25 +266,6 @@ def main():
                 "range_max": default,
                 "pairs_that_differ": [list(pair) for pair in ids if found.get(pair) != together.get(pair)],
             }
-        if rule == "perc":
-            # A cap of perc * s, whatever its sign: for a score below zero a relative margin of perc - 1 gives it.
-            below = [pair for pair in ids if own[pair] < 0]
-            found = mine(model, below, doc_ids, relative_margin=PERC - 1)
-            expected = dict(zip(ids, plain(pairs, scores, False, lambda s: PERC * s)[0]))
-            entry["score_below_zero"] = []
-            for pair in below:
-                got = [d for d, _ in found.get(pair, [])]
-                assert got == [doc_ids[r] for r in expected[pair]], (pair, got)
-                entry["score_below_zero"].append(
-                    {
-                        "query": pair[0],
-                        "positive": pair[1],
-                        "score": own[pair],
-                        "cap_mine_hard_negatives": cap(own[pair]),
-                        "cap_perc_times_score": PERC * own[pair],
-                        "negatives_under_perc_times_score": got,
-                    }
-                )
         rules.append(entry)
 
     folder = os.path.join(args.out, "st")
@@ -336,9 +316,6 @@ def main():
             "in_output": "false: the function gives no row for this pair (no negative found); quarry lists it without negatives",
             "n_tuple_leaves_out": "pairs with fewer than num_negatives: output_format n-tuple drops them, triplet keeps what there is",
             "with_default_range_max": "range_max left to the function: the pairs whose negatives are then fewer",
-            "score_below_zero": "pairs where the two caps differ. alone and together have the function's own cap; "
-            "negatives_under_perc_times_score are under perc * s(Q,PD), which is quarry's cap "
-            "(run as relative_margin = perc - 1, the same number for a score below zero)",
         },
         "semantics": SEMANTICS,
         "rules": rules,

@@ -4,8 +4,8 @@
 //
 // Input: a data set in which queries have several positives. A third of the positives of such queries are hidden; the rest is mined with every
 // rule, and audited. A negative that is a hidden positive is a false negative, for sure; others are taken for true ones, which some are not.
-// Queries are split in two halves by a seed, so that no positive has queries in both: the coefficients come from the one half, and the table
-// from the other. Output: calibration.json, and the table on the standard output.
+// The coefficients come from all queries. For the tables, queries are halved so that no positive has queries in both halves; the negatives of each
+// half are scored by coefficients that come from the other, in ten ways. Output: calibration.json, and the tables on the standard output.
 package main
 
 import (
@@ -14,19 +14,21 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/quarry-hn/quarry/host/audit"
+	"github.com/quarry-hn/quarry/host/compare"
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/host/sampler"
+	"github.com/quarry-hn/quarry/host/train"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
@@ -45,6 +47,12 @@ func main() {
 	}
 }
 
+// halvings is how many ways to halve the queries the table is the mean of.
+const halvings = 10
+
+// halvesStream tells the draws of halves from those of what is hidden.
+const halvesStream = 1 << 63
+
 // example is a negative of a query of which a positive was hidden.
 type example struct {
 	draw            int
@@ -52,9 +60,12 @@ type example struct {
 	query, document string
 	signals         audit.Signals
 	reasons         []string
-	hidden, fitted  bool // it is a hidden positive; it is of the half that the coefficients come from
+	hidden          bool // it is a hidden positive
 	score           float64
 }
+
+// rules are those whose negatives are audited: the window rules, and the samplers that take the documents of a pair from all of them.
+var rules = append(mine.RuleNames(), "random", "bm25", "star")
 
 func calibrate(ctx context.Context, dir, output string, draws int, seed uint64) (err error) {
 	data, err := beir.Open(dir)
@@ -71,17 +82,19 @@ func calibrate(ctx context.Context, dir, output string, draws int, seed uint64) 
 	if err != nil {
 		return err
 	}
-	half := halves(positivesOf(data), seed)
+	positives, queries := positivesOf(data)
+	compute := mining.Compute{Engine: e}
 	var examples []example
 	for draw := range draws {
-		hidden := hide(positivesOf(data), rand.New(rand.NewPCG(seed, uint64(draw+1))))
-		visible := data.WithJudgements("all", func(j dataset.Judgement) bool { return !hidden[[2]string{j.Query, j.Document}] })
-		for _, rule := range mine.RuleNames() {
-			mined, err := mining.Mine(ctx, visible, p, mining.Options{Split: "all", Rule: rule, Compute: mining.Compute{Engine: e}})
+		hidden := compare.Hide(positives, queries, seed, draw)
+		visible := data.WithJudgements("all", func(j dataset.Judgement) bool { return !hidden[j.Query][j.Document] })
+		for _, rule := range rules {
+			m := mining.Options{Compute: compute, Split: "all", Rule: rule}
+			mined, err := sampler.Sample(ctx, visible, p, m, sampler.Options{Seed: seed + uint64(draw)})
 			if err != nil {
 				return err
 			}
-			more, err := examplesOf(ctx, visible, mined.Pairs, hidden, half)
+			more, err := examplesOf(ctx, visible, mined.Pairs, hidden, compute)
 			if err != nil {
 				return err
 			}
@@ -92,10 +105,14 @@ func calibrate(ctx context.Context, dir, output string, draws int, seed uint64) 
 		}
 		fmt.Fprintf(os.Stderr, "draw %d: %d negatives of queries with a hidden positive so far\n", draw+1, len(examples))
 	}
-	c := fit(ofHalf(examples, true))
-	c.On = fmt.Sprintf("hidden positives of half of the queries of %s that have several (draws: %d, seed %d, top 5 of %v)", filepath.Base(dir), draws, seed, mine.RuleNames())
+	c := fit(examples)
+	c.On = fmt.Sprintf("hidden positives of the queries of %s that have several (draws: %d, seed %d, top 5 of %v)", filepath.Base(dir), draws, seed, rules)
 	c.Command = fmt.Sprintf("go run ./host/audit/calibrate -draws %d -seed %d DIR", draws, seed)
-	printTable(os.Stdout, scored(examples, c), scored(examples, fit(ofHalf(examples, false))))
+	var ways [][2][]example
+	for way := range halvings {
+		ways = append(ways, heldOut(examples, halves(positives, seed, way)))
+	}
+	printTables(os.Stdout, ways)
 	b, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err
@@ -103,100 +120,54 @@ func calibrate(ctx context.Context, dir, output string, draws int, seed uint64) 
 	return os.WriteFile(output, append(b, '\n'), 0o644)
 }
 
-// positivesOf are the positives of each query.
-func positivesOf(data *dataset.Dataset) map[string][]string {
-	positives := map[string][]string{}
+// positivesOf are the positives of each query, and the queries that have several, all in the order of the judgements: that of quarry compare, so
+// that the same seed hides the same.
+func positivesOf(data *dataset.Dataset) (positives map[string][]string, several []string) {
+	positives = map[string][]string{}
 	for _, split := range data.Qrels {
 		for _, j := range split.Judgements {
 			if j.Score > 0 {
+				if positives[j.Query] == nil {
+					several = append(several, j.Query)
+				}
 				positives[j.Query] = append(positives[j.Query], j.Document)
 			}
 		}
 	}
-	return positives
+	return positives, slices.DeleteFunc(several, func(query string) bool { return len(positives[query]) < 2 })
 }
 
-// halves tells the queries of the half to fit. Queries that share a positive, by way of others too, are of the same half.
-func halves(positives map[string][]string, seed uint64) map[string]bool {
-	component := map[string]string{} // of a query or a document: another of its component, or itself
-	var root func(string) string
-	root = func(x string) string {
-		if up, ok := component[x]; ok && up != x {
-			component[x] = root(up)
-			return component[x]
-		}
-		return x
-	}
-	queries := slices.Sorted(maps.Keys(positives))
-	for _, q := range queries {
-		for _, d := range positives[q] {
-			component[root("q"+q)] = root("d" + d)
-		}
-	}
-	members := map[string][]string{}
-	for _, q := range queries {
-		if len(positives[q]) > 1 {
-			members[root("q"+q)] = append(members[root("q"+q)], q)
-		}
-	}
-	names := slices.Sorted(maps.Keys(members))
-	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+// halves tells, of the queries with several positives, those of one half, in one of many ways to halve them. Queries that share a positive, by way of others too, are of the
+// same half.
+func halves(positives map[string][]string, seed uint64, way int) map[string]bool {
 	fitted, sizes := map[string]bool{}, [2]int{}
-	for _, name := range names {
+	components := train.Components(positives)
+	for _, i := range rand.New(rand.NewPCG(seed, halvesStream+uint64(way))).Perm(len(components)) {
+		several := slices.DeleteFunc(components[i], func(query string) bool { return len(positives[query]) < 2 })
 		to := 0
 		if sizes[1] < sizes[0] {
 			to = 1
 		}
-		sizes[to] += len(members[name])
-		for _, q := range members[name] {
-			fitted[q] = to == 0
+		sizes[to] += len(several)
+		for _, query := range several {
+			fitted[query] = to == 0
 		}
 	}
 	return fitted
 }
 
-// hide draws a third of the positives of each query that has several, and leaves at least one. A query of two loses one with a chance of two
-// thirds, so that a third is hidden on average.
-func hide(positives map[string][]string, random *rand.Rand) map[[2]string]bool {
-	hidden := map[[2]string]bool{}
-	for _, q := range slices.Sorted(maps.Keys(positives)) {
-		n := len(positives[q])
-		if n < 2 {
-			continue
-		}
-		take := n / 3
-		if random.IntN(3) < n%3 {
-			take++
-		}
-		for _, at := range random.Perm(n)[:min(take, n-1)] {
-			hidden[[2]string{q, positives[q][at]}] = true
-		}
-	}
-	return hidden
-}
-
 // examplesOf audits pairs and returns the negatives of queries that have a hidden positive, each query's document once.
-func examplesOf(ctx context.Context, visible *dataset.Dataset, pairs []negatives.Pair, hidden map[[2]string]bool, fitted map[string]bool) (examples []example, err error) {
-	r, err := audit.Run(ctx, visible, pairs, audit.Options{})
+func examplesOf(ctx context.Context, visible *dataset.Dataset, pairs []negatives.Pair, hidden map[string]map[string]bool, compute mining.Compute) (examples []example, err error) {
+	r, err := audit.Run(ctx, visible, pairs, audit.Options{Compute: compute})
 	if err != nil {
 		return nil, err
 	}
-	queries := map[string]bool{}
-	for pair := range hidden {
-		queries[pair[0]] = true
-	}
 	for _, f := range r.Findings {
-		if queries[f.QueryID] {
-			examples = append(examples, example{query: f.QueryID, document: f.ID, signals: f.Signals, hidden: hidden[[2]string{f.QueryID, f.ID}], fitted: fitted[f.QueryID],
-				reasons: f.ReasonNames})
+		if of := hidden[f.QueryID]; of != nil {
+			examples = append(examples, example{query: f.QueryID, document: f.ID, signals: f.Signals, hidden: of[f.ID], reasons: f.ReasonNames})
 		}
 	}
 	return examples, nil
-}
-
-// ofHalf are the examples of the half that the coefficients come from, or of the other.
-func ofHalf(examples []example, fitted bool) []example {
-	return slices.DeleteFunc(slices.Clone(examples), func(e example) bool { return e.fitted != fitted })
 }
 
 // ofRule are the examples of one rule, or of all.

@@ -18,10 +18,11 @@ import (
 
 // auditCommand is a command line of audit.
 type auditCommand struct {
-	output string
-	above  float64
-	force  bool
-	drops  bool // --drop-above was given
+	compute computeFlags
+	output  string
+	above   float64
+	force   bool
+	drops   bool // --drop-above was given
 }
 
 // audited is what the audit command prints as JSON.
@@ -59,9 +60,9 @@ func (a *app) auditCommand() *cobra.Command {
 		Use: "audit NEGATIVES DIR", Short: "Look for negatives that are relevant all the same, and leave them out", Args: cobra.ExactArgs(2),
 		Long: `Look for false negatives: documents that were mined as negatives of a query and are relevant to it. Each negative gets reasons in
 words and a score from 0 to 1, how likely it is a false one. The signals are: it is nearer to the positive than positives of one query are
-to each other; its text is nearly that of a positive; every single model prefers it to the positive; it has as many of the query's words; it
-is judged relevant to another query that is near, or to another query of the same positive; it stands next to the positive in its page; it
-is a negative of many queries. DIR has the texts, judgements and vectors that the negatives were mined from.
+to each other; few documents are nearer to the positive; its text is nearly that of a positive; every single model prefers it to the
+positive; it has as many of the query's words; it is judged relevant to another query that is near, or to another query of the same
+positive; it stands next to the positive in its page; it is a negative of many queries. DIR has the texts, judgements and vectors that the negatives were mined from.
 
 The score is a logistic regression of these signals, fitted on hidden positives of scifact: scores of other data put negatives in order, and
 are not probabilities there. A document that is judged for the query has 1 or 0, and a near-duplicate of a positive 0.95 at least. With
@@ -77,6 +78,7 @@ are not probabilities there. A document that is judged for the query has 1 or 0,
 			return c.do(a, cmd, args[0], args[1])
 		},
 	}
+	c.compute.add(cmd.Flags())
 	cmd.Flags().Float64Var(&c.above, "drop-above", 0, "write --output without the negatives whose score is above this, from 0 to 1 (default: write nothing)")
 	cmd.Flags().StringVarP(&c.output, "output", "o", "kept.jsonl", "file to write, with --drop-above")
 	cmd.Flags().BoolVar(&c.force, "force", false, "replace the output where it exists")
@@ -96,17 +98,23 @@ func (c *auditCommand) check(output bool) error {
 }
 
 func (c *auditCommand) do(a *app, cmd *cobra.Command, file, dir string) error {
+	m := a.newMeter()
+	compute, err := c.compute.options(cmd, m)
+	if err != nil {
+		return err
+	}
 	pairs, err := negatives.Load(file)
 	if err != nil {
 		return err
 	}
-	data, err := openData(dir)
+	e, data, err := c.compute.openWith(cmd.Context(), m, compute.Memory, dir)
 	if err != nil {
 		return err
 	}
+	defer closeEngine(cmd.Context(), e)
 	defer data.Close()
-	m := a.newMeter()
-	report, err := audit.Run(cmd.Context(), data, pairs, audit.Options{Progress: m.progress()})
+	compute.Engine = e
+	report, err := audit.Run(cmd.Context(), data, pairs, audit.Options{Compute: compute})
 	m.stop()
 	if err != nil {
 		return err

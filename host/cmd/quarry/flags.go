@@ -107,6 +107,15 @@ func fitAsMined(o *projection.FitOptions, m *mining.Options) {
 // openData opens the data set that a name on the command line means: a folder in BEIR layout.
 func openData(name string) (*dataset.Dataset, error) { return beir.Open(name) }
 
+// judge adds the judgements of a file beside those of the data set's splits.
+func judge(data *dataset.Dataset, path string) error {
+	q, err := beir.ReadJudgements(path)
+	if err != nil {
+		return err
+	}
+	return data.Judge(q)
+}
+
 // computeFlags say how to compute. They change how long a command takes and how much memory, never its result.
 type computeFlags struct {
 	engine  string
@@ -209,4 +218,19 @@ func (f *computeFlags) openWith(ctx context.Context, m *meter, memory option.Bud
 
 func closeEngine(ctx context.Context, e engine.Engine) error {
 	return e.Close(context.WithoutCancel(ctx))
+}
+
+// usageWithGroup prints a command's usage with some of its flags under a heading of their own, after the others.
+func usageWithGroup(heading string, group *pflag.FlagSet) func(*cobra.Command) error {
+	return func(cmd *cobra.Command) error {
+		others := pflag.NewFlagSet("", pflag.ContinueOnError)
+		cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
+			if group.Lookup(flag.Name) == nil {
+				others.AddFlag(flag)
+			}
+		})
+		_, err := fmt.Fprintf(cmd.OutOrStderr(), "Usage:\n  %s\n\nExamples:\n%s\n\nFlags:\n%s\n%s:\n%s\nGlobal Flags:\n%s", cmd.UseLine(), cmd.Example,
+			others.FlagUsages(), heading, group.FlagUsages(), cmd.InheritedFlags().FlagUsages())
+		return err
+	}
 }

@@ -17,10 +17,18 @@ import (
 )
 
 // TestMain keeps the compiled plugin of all tests in one folder of their own: it is compiled once, and nothing of the
-// user's is touched. With asCommand set, the test binary is the command: that is how tests have a process to interrupt.
+// user's is touched. With asCommand set, the test binary is the command: that is how tests have a process to interrupt. With asTrainer set it
+// is what trains.
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		runAsCommand() // exits
+	}
+	if os.Getenv(asTrainer) != "" {
+		if err := runAsTrainer(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	cache, err := os.MkdirTemp("", "quarry-test-cache")
 	if err != nil {

@@ -26,6 +26,7 @@ type mineCommand struct {
 	compute computeFlags
 
 	data, projection, output, stats string
+	judgements                      []string // files
 	force, resume                   bool
 	partDocuments                   int
 }
@@ -44,6 +45,7 @@ on: the same manifest means the same negatives, on any machine, with any engine 
   quarry mine mydata --rule perc --ranks 11-50 --seed 7       # a sample of those ranks
   quarry mine mydata --rule dual+perc+random --seed 7         # the negatives of each rule
   quarry mine mydata --rule bm25 -o bm25.jsonl
+  quarry mine mydata --judgements judgements.tsv --force      # again, without what a reader marked as false
   quarry mine mydata --rule topk --keep-scores scores.safetensors
   quarry mine mydata --projection projection.safetensors --scores scores.safetensors --rule perc -o perc.jsonl  # without a scan
   quarry mine mydata --json | jq .tallies`,
@@ -57,6 +59,8 @@ on: the same manifest means the same negatives, on any machine, with any engine 
 	c.sampler.add(flags)
 	c.fit.add(flags)
 	c.compute.add(flags)
+	flags.StringArrayVar(&c.judgements, "judgements", nil, "file of judgements beside those of qrels/, such as the marks that quarry report's page saves; may be given several times."+
+		" A document judged relevant there is never mined as the query's negative, and no pair is made of it")
 	flags.StringVar(&c.projection, "projection", "", "projection file to use (default: fit one)")
 	flags.StringVarP(&c.output, "output", "o", "negatives.jsonl", "file to write")
 	flags.StringVar(&c.stats, "stats", "", "file to write times, engine, threads and memory to, as JSON")
@@ -89,6 +93,11 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	}
 	defer closeEngine(cmd.Context(), e)
 	defer data.Close()
+	for _, path := range c.judgements {
+		if err := judge(data, path); err != nil {
+			return err
+		}
+	}
 	r.Mine.Engine, r.Summarize = e, a.shows()
 	if c.projection != "" {
 		if r.Projection, err = projection.Load(c.projection); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/host/sampler"
 	"github.com/quarry-hn/quarry/plugin/message"
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
@@ -63,16 +65,29 @@ func (f *mineFlags) options(flags *pflag.FlagSet) (mining.Options, error) {
 	if flags.Changed("top") && f.top == 0 {
 		return mining.Options{}, usageError{errors.New("--top is 0; it is above 0")}
 	}
-	parameters := map[string]float64{}
+	o := mining.Options{Split: f.split, Rule: f.rule, Parameters: map[string]float64{}, Top: f.top, Counts: f.counts,
+		Positives: f.positives, Self: f.self, Zero: f.zero, Missing: f.missing}
+	rule, err := sampler.ParseRule(f.rule)
+	t, alone := rule.Window()
+	if err == nil && alone { // what a rule says of its own is an option of mining
+		o.Rule = t.Name
+		maps.Copy(o.Parameters, t.Parameters)
+	}
 	for _, p := range mine.RuleParameters() {
 		if !flags.Changed(p.Name) {
 			continue
 		}
-		if with := rulesWith(p); mine.LookupRule(f.rule) != nil && !slices.Contains(with, f.rule) {
-			return mining.Options{}, usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", p.Name, strings.Join(with, " or "), f.rule)}
+		with := rulesWith(p)
+		takes := func(t sampler.Term) bool { return slices.Contains(with, t.Name) }
+		if err == nil && !slices.ContainsFunc(rule.Terms, takes) {
+			return o, usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", p.Name, strings.Join(with, " or "), f.rule)}
 		}
-		parameters[p.Name] = *f.parameters[p.Name]
+		for _, t := range rule.Terms {
+			if _, twice := t.Parameters[p.Name]; twice {
+				return o, usageError{fmt.Errorf("--%s and --rule %s both give %s: choose one", p.Name, f.rule, p.Name)}
+			}
+		}
+		o.Parameters[p.Name] = *f.parameters[p.Name]
 	}
-	return mining.Options{Split: f.split, Rule: f.rule, Parameters: parameters, Top: f.top, Counts: f.counts,
-		Positives: f.positives, Self: f.self, Zero: f.zero, Missing: f.missing}, nil
+	return o, nil
 }

@@ -31,12 +31,14 @@ type samplerFlags struct {
 	keepScores, scores string
 	keep               int
 
-	options sampler.Options // once checkSampler has read the flags
+	// Once checkSampler has read the flags:
+	options sampler.Options
+	rule    sampler.Rule
 }
 
 func (f *samplerFlags) add(flags *pflag.FlagSet) {
 	rule := flags.Lookup("rule")
-	rule.Usage += "; or a sampler: " + samplersHelp() + "; or several rules, as dual+perc: up to --top negatives of each"
+	rule.Usage += "; or a sampler: " + samplersHelp() + "; or several rules, as dual+perc: up to --top negatives of each. A rule may have its parameter, as perc=0.9, and ranks, as topk:11-50"
 	flags.StringVar(&f.ranks, "ranks", "", "for window rules: take negatives of these ranks alone, as 11-50: the first, or with --seed a sample")
 	flags.Float64Var(&f.randomShare, "random-share", sampler.DefaultRandomShare, "for --rule star: share of the negatives that is drawn from all documents")
 	flags.IntVar(&f.batch, "batch-size", sampler.DefaultBatch, "for --rule in-batch: pairs in a batch; a pair has the other positives as its negatives, whatever --top")
@@ -44,7 +46,7 @@ func (f *samplerFlags) add(flags *pflag.FlagSet) {
 	flags.Float64Var(&f.b, "b", sampler.DefaultB, "for --rule bm25: how much a document's length counts, from 0 to 1")
 	flags.StringVar(&f.keepScores, "keep-scores", "", "file to keep the scores of the nearest documents in, of one scan: --scores applies rules to them")
 	flags.IntVar(&f.keep, "keep", sampler.DefaultKeep, "for --keep-scores: documents of each pair, the nearest to the query")
-	flags.StringVar(&f.scores, "scores", "", "file of --keep-scores, and --projection the one it was made with: window rules take documents out of it and scan nothing")
+	flags.StringVar(&f.scores, "scores", "", "file of --keep-scores, and --projection the one it was made with: window rules take documents out of it, and scan only for pairs that it does not settle")
 }
 
 // samplersHelp says what each sampler takes, and where it is from.
@@ -59,15 +61,20 @@ func samplersHelp() string {
 // samples reports whether package sampler does what the flags ask for.
 func (c *mineCommand) samples() bool {
 	f := &c.sampler
-	return sampler.Is(c.mine.rule) || f.ranks != "" || f.keepScores != "" || f.scores != ""
+	_, alone := f.rule.Window()
+	return !alone || f.ranks != "" || f.keepScores != "" || f.scores != ""
 }
 
 // checkSampler reads the flags of samplers. It fails where one is not for the rule that is asked for.
-func (c *mineCommand) checkSampler(flags *pflag.FlagSet) error {
+func (c *mineCommand) checkSampler(flags *pflag.FlagSet) (err error) {
 	f := &c.sampler
-	terms := strings.Split(c.mine.rule, "+")
+	if f.rule, err = sampler.ParseRule(c.mine.rule); err != nil {
+		f.rule = sampler.Rule{}
+		return nil // validate tells what is wrong with it, and all else that is wrong
+	}
+	dealt := f.rule.InBatch
 	for _, own := range []struct{ flag, rule string }{{"random-share", "star"}, {"batch-size", "in-batch"}, {"k1", "bm25"}, {"b", "bm25"}} {
-		if flags.Changed(own.flag) && !slices.Contains(terms, own.rule) {
+		if flags.Changed(own.flag) && !f.rule.Has(own.rule) && !(dealt && own.rule == "in-batch") {
 			return usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", own.flag, own.rule, excerpt.Text(c.mine.rule))}
 		}
 	}
@@ -87,21 +94,17 @@ func (c *mineCommand) checkSampler(flags *pflag.FlagSet) error {
 	case !c.samples():
 		return nil
 	}
-	for _, p := range mine.RuleParameters() {
-		takes := func(term string) bool { return slices.Contains(rulesWith(p), term) }
-		if flags.Changed(p.Name) && !slices.ContainsFunc(terms, takes) {
-			return usageError{fmt.Errorf("--%s is for --rule %s, and the rule is %s", p.Name, strings.Join(rulesWith(p), " or "), excerpt.Text(c.mine.rule))}
-		}
-	}
 	switch {
 	case c.resume:
 		return usageError{errors.New("--resume is for one window rule without --ranks and kept scores: nothing else keeps parts to go on from")}
 	case c.partDocuments != 0:
 		return usageError{errors.New("--part-documents is for one window rule without --ranks and kept scores: nothing else keeps parts")}
-	case flags.Changed("top") && c.mine.rule == "in-batch":
+	case c.mine.counts:
+		return usageError{errors.New("--counts is for one window rule without --ranks and kept scores: counts are of a scan by it")}
+	case flags.Changed("top") && dealt:
 		return usageError{errors.New("--top is not for --rule in-batch: --batch-size says how many negatives there are")}
 	}
-	if f.ranks != "" || slices.ContainsFunc(terms, sampler.Draws) {
+	if f.ranks != "" || f.rule.Draws() {
 		// What the seed of a sampler draws has nothing to do with fitting, so it may be given beside a fitted projection.
 		c.fit.names = slices.DeleteFunc(c.fit.names, func(name string) bool { return name == "seed" })
 	}
@@ -112,9 +115,8 @@ func (c *mineCommand) checkSampler(flags *pflag.FlagSet) error {
 	if f.ranks == "" {
 		return nil
 	}
-	r := &f.options.Ranks
-	if n, err := fmt.Sscanf(f.ranks, "%d-%d", &r.First, &r.Last); n != 2 || err != nil || r.String() != f.ranks || r.First < 1 {
-		return usageError{fmt.Errorf("--ranks is %s; it is a range of ranks from 1, as 11-50", excerpt.Quote(f.ranks))}
+	if f.options.Ranks, err = sampler.ParseRanks(f.ranks); err != nil {
+		return usageError{fmt.Errorf("--ranks: %w", err)}
 	}
 	return nil
 }
@@ -124,16 +126,12 @@ func (c *mineCommand) validate(o mining.Options) error {
 	if c.samples() {
 		return c.sampler.options.Validate(o)
 	}
-	err := o.Validate()
-	if mine.LookupRule(o.Rule) == nil {
-		err = errors.Join(err, fmt.Errorf("  hint: samplers are %s; several rules are joined by +", strings.Join(sampler.Names(), ", ")))
-	}
-	return err
+	return o.Validate()
 }
 
 // sample makes a run of a sampler: it fits a projection where none is given, draws, and writes the outputs.
 func (c *mineCommand) sample(ctx context.Context, data *dataset.Dataset, r run.Run) (done *run.Done, err error) {
-	if err := sampler.CheckTexts(data, r.Mine.Rule); err != nil {
+	if err := sampler.CheckTexts(data, c.sampler.rule); err != nil {
 		return nil, err
 	}
 	done = &run.Done{Projection: r.Projection, Parts: 1}

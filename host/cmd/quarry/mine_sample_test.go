@@ -27,11 +27,16 @@ func TestSamplerUsage(t *testing.T) {
 		{" --rule topk --random-share 0.5", []string{"--random-share is for --rule star"}},
 		{" --rule star --random-share 2", []string{"random share is 2", "0 to 1"}},
 		{" --rule random --ranks 1-5", []string{"ranks are of a window rule", "random"}},
+		{" --rule perc=0.9 --perc 0.8", []string{"--perc and --rule perc=0.9 both give perc: choose one"}},
+		{" --rule perc=2 --top 5000", []string{"perc is 2", "top is 5000"}},
+		{" --rule perc+in-batch", []string{"no other rule is added", "trainer"}},
+		{" --rule topk:5-1", []string{"ranks go from 5 to 1"}},
+		{" --rule random:1-5", []string{"ranks are of a window rule"}},
 		{" --ranks=", []string{"--ranks is empty"}},
-		{" --ranks 5", []string{`--ranks is "5"`, "11-50"}},
-		{" --ranks 5-x", []string{`--ranks is "5-x"`}},
-		{" --ranks 5-6-7", []string{`--ranks is "5-6-7"`}},
-		{" --ranks 0-5", []string{`--ranks is "0-5"`}},
+		{" --ranks 5", []string{`--ranks: "5" is no range`, "11-50"}},
+		{" --ranks 5-x", []string{`--ranks: "5-x" is no range`}},
+		{" --ranks 5-6-7", []string{`--ranks: "5-6-7" is no range`}},
+		{" --ranks 0-5", []string{"ranks go from 0 to 5"}},
 		{" --ranks 6-5", []string{"ranks go from 6 to 5"}},
 		{" --ranks 1-5000", []string{"1 to 4096"}},
 		{" --rule random --counts", []string{"counts", "one window rule"}},
@@ -86,6 +91,20 @@ func TestMineBySampler(t *testing.T) {
 	}
 	failure{line: line + "-o ./out/m.jsonl --rule dual --seed 3", code: exitUsage, says: []string{"--seed is for fitting"}}.run(t, w)
 
+	// A rule may have what flags give it.
+	w.mustRun(t, line+"-o ./out/perc.jsonl --rule perc --perc 0.8")
+	w.mustRun(t, line+"-o ./out/own.jsonl --rule perc=0.8 --resume")
+	w.mustRun(t, line+"-o ./out/ranks.jsonl --rule topk --ranks 2-9")
+	w.mustRun(t, line+"-o ./out/colon.jsonl --rule topk:2-9")
+	all = w.tree(t)
+	for flag, own := range map[string]string{"perc": "own", "ranks": "colon"} {
+		for _, end := range []string{".jsonl", ".manifest.json"} {
+			if all["out/"+flag+end] == "" || all["out/"+flag+end] != all["out/"+own+end] {
+				t.Errorf("out/%s%s is not what the flag gives", own, end)
+			}
+		}
+	}
+
 	// What an earlier run left beside the outputs is of another run.
 	w.mkdir(t, "out/p.jsonl.parts")
 	failure{line: line + "-o ./out/p.jsonl --rule random", code: exitExists, says: []string{"out/p.jsonl.parts", "cut short"}}.run(t, w)
@@ -129,5 +148,17 @@ func TestKeepScores(t *testing.T) {
 	failure{line: line + "-o ./out/x.jsonl --scores ./out/n.jsonl", says: []string{"out/n.jsonl", "not kept scores"}}.run(t, w)
 	failure{line: line + "-o ./out/x.jsonl --scores ./out/absent", says: []string{"out/absent", "--keep-scores"}}.run(t, w)
 	failure{line: line + "-o ./out/x.jsonl --keep-scores ./out/s", code: exitExists, says: []string{"out/s", "--force"}}.run(t, w)
-	failure{line: line + "-o ./out/x.jsonl --keep-scores ./out/few --keep 1 --rule topk", code: exitUsage, says: []string{"1 documents", "do not settle rule topk", "--keep"}}.run(t, w)
+
+	// Where too few are kept, the rest is scanned for.
+	w.mustRun(t, line+"-o ./out/few.jsonl --keep-scores ./out/few --keep 1 --rule topk")
+	w.mustRun(t, line+"-o ./out/topk.jsonl --rule topk")
+	w.mustRun(t, line+"-o ./out/fewsum.jsonl --scores ./out/few --rule dual+capped+random")
+	all = w.tree(t)
+	for kept, mined := range map[string]string{"few": "topk", "fewsum": "sum"} {
+		for _, end := range []string{".jsonl", ".manifest.json"} {
+			if all["out/"+kept+end] == "" || all["out/"+kept+end] != all["out/"+mined+end] {
+				t.Errorf("out/%s%s is not what a scan gives", kept, end)
+			}
+		}
+	}
 }

@@ -48,7 +48,7 @@ The manifest and the projection that stand beside the negatives are taken along.
 	flags := cmd.Flags()
 	flags.StringVarP(&c.output, "output", "o", "report.html", "file to write")
 	flags.StringVar(&c.projection, "projection", "", "projection file that the negatives were mined with (default: projection.safetensors beside them, where it is theirs)")
-	flags.StringArrayVar(&c.compare, "compare", nil, "file that quarry compare wrote; a second one takes what it wrote with --train")
+	flags.StringArrayVar(&c.compare, "compare", nil, "file that quarry compare wrote; a further one takes what it wrote with --train, of each trainee")
 	flags.StringVar(&c.audit, "audit", "", "what quarry audit --json printed")
 	flags.IntVar(&c.options.Cases, "cases", report.DefaultCases, "pairs to show with their texts")
 	flags.BoolVar(&c.force, "force", false, "replace the output where it exists")

@@ -144,7 +144,7 @@ func TestSummaryAsText(t *testing.T) {
 	w := workFolder(t, sample())
 	out := w.mustRun(t, mineLine+" --models a --no-pca")
 	for _, part := range []string{"3 pairs of split train against 8 documents, rule dual, 2 components", "3, for 1 pairs (33.3 %)", "1 pairs: no document in the rule's window",
-		"1 pairs: every document in the window is nearer to the positive (Eq. 6)", "query to positive", "Text of query 1", "written: out/projection.safetensors, out/n.jsonl, out/n.manifest.json"} {
+		"1 pairs: every document in the window is nearer to the positive (Eq. 6)", "query to positive", "Text of query 1", "to train on: where we trained, a re-ranker gained nothing from dual's", "written: out/projection.safetensors, out/n.jsonl, out/n.manifest.json"} {
 		if !strings.Contains(out, part) {
 			t.Errorf("the summary lacks %q:\n%s", part, out)
 		}

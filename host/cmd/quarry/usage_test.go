@@ -170,7 +170,7 @@ func TestUsageThatTheFolderTells(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)
-	for _, command := range []string{"", "mine", "fit", "transform", "export", "inspect", "demo", "version", "job", "job init", "job status", "job run", "job sweep", "job cancel", "job fetch"} {
+	for _, command := range []string{"", "mine", "fit", "transform", "export", "compare", "eval", "audit", "report", "inspect", "demo", "version", "job", "job init", "job status", "job run", "job sweep", "job cancel", "job fetch"} {
 		for _, line := range []string{command + " --help", command + " -h", "help " + command} {
 			out := w.mustRun(t, line)
 			examples, flags, ok := strings.Cut(out, "Examples:\n")

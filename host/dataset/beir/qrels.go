@@ -2,6 +2,8 @@ package beir
 
 import (
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,15 +25,7 @@ func (f *folder) readQrels() (qrels []*dataset.Qrels, err error) {
 		if !ok || entry.IsDir() {
 			continue
 		}
-		name := "qrels/" + entry.Name()
-		q := &dataset.Qrels{Split: split, Path: f.path(name)}
-		q.SHA256, err = f.readLines(name, func(l *lineReader, line []byte) error {
-			j, header, err := parseJudgement(l, string(line))
-			if err != nil || header {
-				return err
-			}
-			return judged.Add(q, j)
-		})
+		q, err := f.readJudgements("qrels/"+entry.Name(), split, &judged)
 		if err != nil {
 			return nil, err
 		}
@@ -42,6 +36,34 @@ func (f *folder) readQrels() (qrels []*dataset.Qrels, err error) {
 	}
 	return qrels, nil
 }
+
+// ReadJudgements reads a file like those of qrels/, wherever it is, for dataset.Dataset.Judge. Its name there is that of the file without .tsv.
+func ReadJudgements(path string) (*dataset.Qrels, error) {
+	if info, err := os.Stat(path); err != nil {
+		return nil, dataset.ReadError(path, err, judgementsHint)
+	} else if info.IsDir() {
+		return nil, dataset.FileError(path, judgementsHint, "a folder, not a file")
+	}
+	f := &folder{fsys: os.DirFS(filepath.Dir(path)), root: filepath.Dir(path)}
+	name := filepath.Base(path)
+	return f.readJudgements(name, strings.TrimSuffix(name, ".tsv"), &dataset.JudgedPairs{})
+}
+
+// readJudgements reads one file.
+func (f *folder) readJudgements(name, split string, judged *dataset.JudgedPairs) (q *dataset.Qrels, err error) {
+	q = &dataset.Qrels{Split: split, Path: f.path(name)}
+	q.SHA256, err = f.readLines(name, func(l *lineReader, line []byte) error {
+		j, header, err := parseJudgement(l, string(line))
+		if err != nil || header {
+			return err
+		}
+		return judged.Add(q, j)
+	})
+	return q, err
+}
+
+// judgementsHint is what a file of judgements is.
+const judgementsHint = "give a file of lines query-id, corpus-id, score, separated by tabs, as quarry report's page saves it"
 
 // scoreHeadings are what a header calls the third column.
 var scoreHeadings = []string{"score", "relevance", "rel", "label"}

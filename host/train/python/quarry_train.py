@@ -78,6 +78,22 @@ def batches(pairs, size, rng):
     return [order[i:i + size] for i in range(0, len(order), size)]
 
 
+def stepper(trainee, rate, warmup, steps):
+    """Returns a function that takes a step of AdamW for a loss; the rate rises over the first steps, and then falls to 0."""
+    model = trainee.model
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate, fused=trainee.device.type == "cuda")
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, warmup, steps)
+
+    def step(loss):
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
+    return step
+
+
 UNTRAINED = {}  # what validation gave before training: all runs of a split begin there
 
 
@@ -113,18 +129,18 @@ class Trainer:
         """Embeds all documents, for negatives that are drawn in training."""
         self.trainee.model.eval()
         with torch.no_grad():
-            self.vectors = self.trainee.embed_all(list(self.documents.values()))
+            self.ids, self.vectors = list(self.documents), self.trainee.embed_all(list(self.documents.values()))
 
     def draw(self, pairs):
         """Draws a negative of each pair from the documents that the encoder in training has nearest to its query, after ADORE.
 
         The documents' vectors are those of the epoch's start, and the query's is the present one.
         """
-        ids = list(self.documents)
-        depth = self.job["dynamic"] + max(len(self.relevant[p["query"]]) for p in pairs)
+        depth = self.job["dynamic"] + max(len(self.relevant[p["query"]]) for p in pairs) + 1  # a document with the query's own id is none
         with torch.no_grad():
-            near = (self.trainee.embed([self.queries[p["query"]] for p in pairs]) @ self.vectors.T).topk(min(depth, len(ids))).indices.tolist()
-        rest = [[ids[i] for i in row if ids[i] not in self.relevant[p["query"]]] for row, p in zip(near, pairs)]
+            near = (self.trainee.embed([self.queries[p["query"]] for p in pairs]) @ self.vectors.T).topk(min(depth, len(self.ids))).indices.tolist()
+        barred = [self.relevant[p["query"]] | {p["query"]} for p in pairs]
+        rest = [[self.ids[i] for i in row if self.ids[i] not in of_query] for row, of_query in zip(near, barred)]
         return [[self.rng.choice(row[:self.job["dynamic"]])] if row else [] for row in rest]
 
     def batch(self, pairs, epoch):
@@ -166,8 +182,7 @@ class Trainer:
         kept = copy_of_state(model)
         per_epoch = math.ceil(len(job["train"]) / job["batch"])
         self.steps = per_epoch * job["epochs"]
-        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=job["learning_rate"], fused=self.trainee.device.type == "cuda")
-        schedule = transformers.get_linear_schedule_with_warmup(optimizer, int(job["warmup_share"] * self.steps), self.steps)
+        take_step = stepper(self.trainee, job["learning_rate"], int(job["warmup_share"] * self.steps), self.steps)
         rng = random.Random(job["seed"])
         every = max(1, per_epoch // job["validations_per_epoch"])
         step, losses = 0, []
@@ -180,11 +195,7 @@ class Trainer:
                 batch = self.batch(some, epoch)
                 model.train()
                 loss = triplet_loss(self.trainee, batch, self.margin, job["in_batch"])
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
+                take_step(loss)
                 step += 1
                 losses.append(loss.detach())
                 if step % every == 0 or step == self.steps:
@@ -234,8 +245,7 @@ def warm_up(job):
     titles, texts = (list(trainee.tokens.of(dict(enumerate(p[side] for p in pairs))).values()) for side in ("title", "text"))
     order = rng.sample(range(len(pairs)), min(len(pairs), job["count"]))
     steps = math.ceil(len(order) / job["batch"])
-    optimizer = torch.optim.AdamW(trainee.model.parameters(), lr=job["learning_rate"])
-    schedule = transformers.get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
+    take_step = stepper(trainee, job["learning_rate"], steps // 10, steps)
     losses = []
     trainee.model.train()
     for first in range(0, len(order), job["batch"]):
@@ -243,11 +253,7 @@ def warm_up(job):
         rows = [row for i in some for row in (i, (i + rng.choice([-3, -2, -1, 1, 2, 3])) % len(pairs), rng.randrange(len(pairs)))]
         scores = trainee.scores([titles[i] for i in some for _ in range(3)], [texts[row] for row in rows]).reshape(len(some), 3)
         loss = torch.nn.functional.cross_entropy(scores, torch.zeros(len(some), dtype=torch.long, device=scores.device))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trainee.model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        take_step(loss)
         losses.append(loss.detach())
     trainee.model.save_pretrained(job["output"])
     return {"pairs": len(order), "steps": steps, "loss": torch.stack(losses[-50:]).mean().item(), "seconds": round(time.monotonic() - began, 1)}

@@ -74,7 +74,7 @@ def main(module, folder, projection, how):
     pairs, tensors = begin_tensors(folder, models, documents, queries)
     options = {"rule": "dual", "top": "5"}
 
-    with extism.Plugin({"wasm": [{"path": module}]}, wasi=True) as plugin:
+    with extism.Plugin({"wasm": [{"path": module}]}) as plugin:
         plugin.call("load_projection", Path(projection).read_bytes())
         everything = list(range(len(documents)))
         if how == "select":

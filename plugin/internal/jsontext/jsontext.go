@@ -5,9 +5,12 @@
 package jsontext
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -22,23 +25,47 @@ type Decoder struct {
 func NewDecoder(text []byte) *Decoder { return &Decoder{text: text} }
 
 // Object reads an object, calling member for each key with the decoder at its value, which member must
-// read. A key given twice is an error.
+// read. A key given twice is an error, which comes after the object's last value.
 func (d *Decoder) Object(member func(key string) error) error {
-	seen := map[string]bool{}
-	return d.list('{', '}', func() error {
+	var keys []placedKey
+	err := d.list('{', '}', func() error {
 		key, err := d.String()
 		if err != nil {
 			return err
 		}
-		if seen[key] {
-			return d.errorf("key %q is given twice", key)
-		}
-		seen[key] = true
+		keys = append(keys, placedKey{key, d.at})
 		if err := d.expect(':'); err != nil {
 			return err
 		}
 		return member(key)
 	})
+	if err != nil {
+		return err
+	}
+	return d.distinct(keys)
+}
+
+// placedKey is a key and where it ends.
+type placedKey struct {
+	key string
+	at  int
+}
+
+// distinct fails at the first key that is there before. It sorts, since a map takes forever over keys that were made to
+// collide, and in the module the seed of its hash is known.
+func (d *Decoder) distinct(keys []placedKey) error {
+	slices.SortFunc(keys, func(a, b placedKey) int { return cmp.Or(strings.Compare(a.key, b.key), a.at-b.at) })
+	var twice *placedKey
+	for i := 1; i < len(keys); i++ {
+		if keys[i].key == keys[i-1].key && (twice == nil || keys[i].at < twice.at) {
+			twice = &keys[i]
+		}
+	}
+	if twice == nil {
+		return nil
+	}
+	d.at = twice.at
+	return d.errorf("key %q is given twice", twice.key)
 }
 
 // Array reads an array, calling element with the decoder at each element, which element must read.

@@ -11,6 +11,8 @@ export function figure(label, caption, draw, after) {
     const picture = plot({className: "chart", width, marginLeft: 56, marginBottom: 42, ...draw(width)});
     // Plot brings a style element, which the page's policy would refuse. The page's own style sheet says the same.
     picture.querySelector("style")?.remove();
+    // Plot names groups of marks, as "rect". They have no role, so that no name is allowed there, and the picture has its own.
+    for (const group of picture.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label");
     picture.setAttribute("role", after ? "group" : "img");
     picture.setAttribute("aria-label", label);
     box.replaceChildren(picture);

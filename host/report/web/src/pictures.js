@@ -12,7 +12,7 @@ export function distribution(title, label, what, d, at) {
   const q = d.quantiles;
   const {element} = figure(`Histogram of ${label}: median ${fixed(q.median)}, from ${fixed(q.min)} to ${fixed(q.max)}`, null, () => ({
     height: 250, marginTop: 44,
-    x: {label, labelAnchor: "center", labelArrow: "none", ticks: 6}, y: {label: "negatives", grid: true, ticks: 5, tickFormat: "~s"},
+    x: {label, labelAnchor: "center", labelArrow: "none", ticks: 6}, y: {label: "negatives", grid: true, ticks: 5, tickFormat: count},
     marks: [
       rectY(binned, {x1: "from", x2: "to", y: "n", fill: "var(--negative)", inset: 0.5}),
       ruleY([0]),
@@ -78,8 +78,8 @@ export function scree(s) {
 // bars draws a share of each rule, with its value behind the bar.
 function bars(label, rules, value, fill, interval) {
   return figure(label + " by rule", label + ".", () => ({
-    height: 44 + 30 * rules.length, marginLeft: 96, marginRight: 56, y: {label: null, domain: rules.map((r) => r.rule), tickSize: 0},
-    x: {label: "%", labelArrow: "none", grid: true, ticks: 5, zero: true},
+    height: 44 + 30 * rules.length, marginLeft: 96, marginRight: 68, y: {label: null, domain: rules.map((r) => r.rule), tickSize: 0},
+    x: {label: "%", labelAnchor: "center", labelArrow: "none", grid: true, ticks: 5, zero: true},
     marks: [
       barX(rules, {y: "rule", x: (r) => 100 * value(r), fill, insetTop: 3, insetBottom: 3}),
       interval ? ruleY(rules.filter(interval), {y: "rule", x1: (r) => 100 * interval(r)[0], x2: (r) => 100 * interval(r)[1], strokeWidth: 2}) : null,
@@ -92,6 +92,12 @@ function bars(label, rules, value, fill, interval) {
 export function rules(all, unmeasured) {
   const measured = all.filter((r) => r.hidden_positives);
   const hidden = (r, value) => (r.hidden_positives ? value(r.hidden_positives) : "not measured");
+  const measures = [
+    {name: "hidden positives taken", value: (r) => hidden(r, (p) => share(p.taken_share)), numeric: true},
+    {name: "95\u00a0%", value: (r) => hidden(r, (p) => (p.taken_interval ? p.taken_interval.map(share).join(" to ") : "")), numeric: true},
+    {name: "taken first", value: (r) => hidden(r, (p) => share(p.first_share)), numeric: true},
+    {name: "draws", value: (r) => hidden(r, (p) => count(p.draws)), numeric: true},
+  ];
   return h("div", {},
     h("div", {class: "pair"}, bars("Pairs that get a negative", all, (r) => r.yield, "var(--positive)"),
       measured.length === 0 ? null
@@ -101,27 +107,8 @@ export function rules(all, unmeasured) {
       {name: "rule", value: (r) => h("code", {}, r.rule)},
       {name: "pairs with a negative", value: (r) => share(r.yield), numeric: true},
       {name: "negatives", value: (r) => count(r.negatives), numeric: true},
-      {name: "hidden positives taken", value: (r) => hidden(r, (p) => share(p.taken_share)), numeric: true},
-      {name: "95\u00a0%", value: (r) => hidden(r, (p) => (p.taken_interval ? p.taken_interval.map(share).join(" to ") : "")), numeric: true},
-      {name: "taken first", value: (r) => hidden(r, (p) => share(p.first_share)), numeric: true},
-      {name: "draws", value: (r) => hidden(r, (p) => count(p.draws)), numeric: true},
+      ...(measured.length === 0 ? [] : measures),
     ], all),
     measured.length === 0 ? h("p", {class: "note"}, `How often a rule takes a relevant document was not measured${unmeasured ? ": " + unmeasured : "."}`) : null);
 }
 
-export function training(t) {
-  const name = (r) => (r.pairs && t.rules.some((other) => other !== r && other.rule === r.rule) ? `${r.rule}, ${r.pairs} pairs` : r.rule);
-  const {element} = figure("MRR@10 by rule, with intervals", "MRR@10, with 95\u00a0% intervals where there are any.", () => ({
-    height: 44 + 30 * t.rules.length, marginLeft: 150, y: {label: null, domain: t.rules.map(name), tickSize: 0},
-    x: {label: "MRR@10", labelArrow: "none", grid: true, ticks: 5, nice: true},
-    marks: [ruleY(t.rules.filter((r) => r.mrr_10.low != null), {y: name, x1: (r) => r.mrr_10.low, x2: (r) => r.mrr_10.high, stroke: "var(--positive)", strokeWidth: 2}),
-      dot(t.rules, {y: name, x: (r) => r.mrr_10.mean, fill: "var(--positive)", r: 4})],
-  }));
-  const bound = (v) => (v == null ? "" : fixed(v));
-  return h("div", {}, element, table(`MRR@10 of a ${t.trainee}, ${count(t.seeds)} seeds`, [
-    {name: "rule", value: (r) => h("code", {}, name(r))},
-    {name: "MRR@10", value: (r) => fixed(r.mrr_10.mean), numeric: true},
-    {name: "from", value: (r) => bound(r.mrr_10.low), numeric: true},
-    {name: "to", value: (r) => bound(r.mrr_10.high), numeric: true},
-  ], t.rules));
-}

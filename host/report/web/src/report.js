@@ -3,7 +3,8 @@ import {cases} from "./cases.js";
 import {count, h, share} from "./dom.js";
 import {map} from "./map.js";
 import {Marks} from "./marks.js";
-import {distribution, rules, scree, training} from "./pictures.js";
+import {distribution, rules, scree} from "./pictures.js";
+import {training} from "./training.js";
 
 const numbers = JSON.parse(document.getElementById("numbers").textContent);
 const main = document.getElementById("main"), contents = document.getElementById("contents");
@@ -52,7 +53,7 @@ if (numbers.scree) part("scree", "Components", scree(numbers.scree));
 const figure = numbers.figure && map(numbers.figure, numbers.cases);
 if (figure) part("map", "Queries among documents", figure.element);
 if (numbers.rules) part("rules", "Rules beside one another", rules(numbers.rules, numbers.unmeasured));
-if (numbers.training) part("training", "Models trained on the negatives", training(numbers.training));
+if (numbers.trainings) part("training", "Models trained on the negatives", ...numbers.trainings.map(training));
 if (numbers.cases.length > 0) part("cases", "Cases", cases(numbers.cases, new Marks(numbers.negatives_sha256 ?? numbers.data), figure));
 if (numbers.left_out.length > 0) part("left-out", "What this page leaves out", h("ul", {}, numbers.left_out.map((line) => h("li", {}, line))));
 if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView(); // the parts were not there when the page was loaded

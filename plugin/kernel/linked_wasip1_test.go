@@ -7,5 +7,5 @@ import (
 	"github.com/quarry-hn/quarry/plugin/kernel/kerneltest"
 )
 
-// TestSIMD runs where TestSIMDOnWazero has it run.
-func TestSIMD(t *testing.T) { kerneltest.Run(t, kernel.NewSIMD()) }
+// TestLinked runs where TestLinkedOnWazero has it run.
+func TestLinked(t *testing.T) { kerneltest.Run(t, kernel.NewLinked()) }

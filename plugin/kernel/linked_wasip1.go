@@ -2,10 +2,11 @@ package kernel
 
 import "unsafe"
 
-// NewSIMD returns the kernel of kernel.wat, which is linked into the module. It is for one goroutine at a time.
-func NewSIMD() Kernel { return &simd{} }
+// NewLinked returns the kernel that is linked into the module: that of kernel.wat, or of scalar.wat. It is for one
+// goroutine at a time.
+func NewLinked() Kernel { return &linked{} }
 
-var _ Kernel = (*simd)(nil)
+var _ Kernel = (*linked)(nil)
 
 // A pass of the products takes so many vectors and kept rows at a time. Their splats, their totals and a panel's block of
 // columns stay in a core's cache.
@@ -14,23 +15,28 @@ const (
 	passRows    = 512
 )
 
-// simd is the scratch memory of the products.
-type simd struct {
+// linked is the scratch memory of the products.
+type linked struct {
 	splats [passVectors * BlockColumns * 4]float32
 	totals [passVectors * passRows]float64
 	sums   [2 * PanelRows]float32
 }
 
-func (*simd) Name() string { return "wasm simd128" }
+func (*linked) Name() string {
+	if kernelLanes() == 1 {
+		return "wasm scalar"
+	}
+	return "wasm simd128"
+}
 
-func (s *simd) Screen(dst []int32, kept Packed[int32], first, n int, vectors []int32, words int) {
+func (s *linked) Screen(dst []int32, kept Packed[int32], first, n int, vectors []int32, words int) {
 	eachPass(s, kept, first, n, vectors, words, func(i, j, rows, m, c, words int, q *int32) {
 		kernelScreen16(&dst[i*n+j], uint32(4*n), 4*PanelRows, q, uint32(4*PanelRows*kept.Columns), uint32(rows/PanelRows),
 			&s.splats[0], uint32(m), uint32(words), min(uint32(c), 1))
 	})
 }
 
-func (s *simd) Project(dst []float32, kept Packed[float32], vectors []float32) {
+func (s *linked) Project(dst []float32, kept Packed[float32], vectors []float32) {
 	n := kept.Rows
 	eachPass(s, kept, 0, PackedRows(n), vectors, kept.Columns, func(i, j, rows, m, c, columns int, q *float32) {
 		totals := s.totals[:m*rows]
@@ -54,7 +60,7 @@ func (s *simd) Project(dst []float32, kept Packed[float32], vectors []float32) {
 // eachPass visits kept rows [first, first+n) against all vectors, in their first end columns. It splats the vectors'
 // columns and calls f with the number of the pass's first vector, of its first kept row less first, how many kept rows
 // and vectors it has, its first column and how many, ascending, and the panel at its first kept row and column.
-func eachPass[T float32 | int32](s *simd, kept Packed[T], first, n int, vectors []T, end int, f func(i, j, rows, m, c, columns int, q *T)) {
+func eachPass[T float32 | int32](s *linked, kept Packed[T], first, n int, vectors []T, end int, f func(i, j, rows, m, c, columns int, q *T)) {
 	k := kept.Columns
 	for i := 0; i < len(vectors)/k; i += passVectors {
 		m := min(passVectors, len(vectors)/k-i)
@@ -67,6 +73,10 @@ func eachPass[T float32 | int32](s *simd, kept Packed[T], first, n int, vectors 
 		}
 	}
 }
+
+//go:wasmimport kernel kernel_lanes
+//go:noescape
+func kernelLanes() uint32
 
 //go:wasmimport kernel kernel_splat
 //go:noescape

@@ -1,9 +1,9 @@
 package kernel
 
-// The loops of kernel.wat. They take whole groups of values; what is left over goes through Plain's loops.
+// The loops of kernel.wat and scalar.wat. They take whole groups of values; what is left over goes through Plain's loops.
 
 // Dot fills the last group of eight up with zeros, which change no sum.
-func (*simd) Dot(a, b []float32) float64 {
+func (*linked) Dot(a, b []float32) float64 {
 	n := len(a) &^ 7
 	var x, y [8]float32
 	copy(x[:], a[n:])
@@ -14,7 +14,7 @@ func (*simd) Dot(a, b []float32) float64 {
 	return kernelDot(&a[0], &b[0], &x[0], &y[0], uint32(n))
 }
 
-func (*simd) Scale(dst, x []float32, by float64) {
+func (*linked) Scale(dst, x []float32, by float64) {
 	n := len(x) &^ 3
 	if n > 0 {
 		kernelScale(&dst[0], &x[0], uint32(n), by)
@@ -22,7 +22,7 @@ func (*simd) Scale(dst, x []float32, by float64) {
 	plain{}.Scale(dst[n:], x[n:], by)
 }
 
-func (*simd) Subtract(dst, x []float32) {
+func (*linked) Subtract(dst, x []float32) {
 	n := len(x) &^ 3
 	if n > 0 {
 		kernelSubtract(&dst[0], &x[0], uint32(n))
@@ -30,7 +30,7 @@ func (*simd) Subtract(dst, x []float32) {
 	plain{}.Subtract(dst[n:], x[n:])
 }
 
-func (*simd) Widen(dst []float32, x []uint16) {
+func (*linked) Widen(dst []float32, x []uint16) {
 	n := len(x) &^ 3
 	if n > 0 {
 		kernelWiden(&dst[0], &x[0], uint32(n))
@@ -38,7 +38,7 @@ func (*simd) Widen(dst []float32, x []uint16) {
 	plain{}.Widen(dst[n:], x[n:])
 }
 
-func (*simd) Quantize(dst []int32, x []float32) {
+func (*linked) Quantize(dst []int32, x []float32) {
 	n := len(x) &^ 7
 	if n > 0 {
 		kernelQuantize(&dst[0], &x[0], uint32(n))
@@ -46,21 +46,21 @@ func (*simd) Quantize(dst []int32, x []float32) {
 	plain{}.Quantize(dst[n/2:], x[n:])
 }
 
-func (*simd) Above(dst, x []int32, floor, tails []float32, tail float32) int {
+func (*linked) Above(dst, x []int32, floor, tails []float32, tail float32) int {
 	if len(x) == 0 {
 		return 0
 	}
 	return int(kernelAbove(&dst[0], &x[0], &floor[0], &tails[0], uint32(len(x)), tail))
 }
 
-func (*simd) Extend(kept, sums, rows []int32, stride int, x []int32, floor, tails []float32, tail float32) int {
+func (*linked) Extend(kept, sums, rows []int32, stride int, x []int32, floor, tails []float32, tail float32) int {
 	if len(kept) == 0 || len(x) == 0 {
 		return plain{}.Extend(kept, sums, rows, stride, x, floor, tails, tail)
 	}
 	return int(kernelExtend(&kept[0], uint32(len(kept)), &sums[0], &rows[0], uint32(4*stride), &x[0], uint32(4*len(x)), &floor[0], &tails[0], tail))
 }
 
-func (*simd) Finite(x []float32) bool {
+func (*linked) Finite(x []float32) bool {
 	n := len(x) &^ 3
 	return (n == 0 || kernelFinite(&x[0], uint32(n)) != 0) && plain{}.Finite(x[n:])
 }
