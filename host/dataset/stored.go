@@ -74,7 +74,7 @@ func (s *StoredRows) ReadRows(dst []byte, first, n int) error {
 	return nil
 }
 
-// StoredBytes are bytes in a temporary file: of a file that was compressed. Close them after use.
+// StoredBytes are bytes in a temporary file: of a file that was compressed, or that lies elsewhere. Close them after use.
 type StoredBytes struct{ file *scratch }
 
 // NewStoredBytes makes the temporary file.
@@ -83,18 +83,16 @@ func NewStoredBytes() (*StoredBytes, error) {
 	return &StoredBytes{file}, err
 }
 
-// Append writes more bytes. Once some have been read, no more are written.
-func (s *StoredBytes) Append(b []byte) error { return s.file.write(b) }
+// Write appends bytes.
+func (s *StoredBytes) Write(b []byte) (n int, err error) {
+	if n, err = s.file.file.Write(b); err != nil {
+		err = ReadError(s.file.file.Name(), err, scratchHint)
+	}
+	return n, err
+}
 
 // ReadAt reads what was written.
-func (s *StoredBytes) ReadAt(p []byte, at int64) (int, error) {
-	if s.file.to.Buffered() > 0 {
-		if err := s.file.to.Flush(); err != nil {
-			return 0, err
-		}
-	}
-	return s.file.file.ReadAt(p, at)
-}
+func (s *StoredBytes) ReadAt(p []byte, at int64) (int, error) { return s.file.file.ReadAt(p, at) }
 
 // Close removes the temporary file.
 func (s *StoredBytes) Close() error { return s.file.close() }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/negatives"
 )
@@ -32,7 +33,7 @@ those of DIR's corpus and queries. A document's title and text are joined by --s
 			if err != nil {
 				return err
 			}
-			data, err := openData(args[1])
+			data, err := openData(args[1], dataset.Watch{Context: cmd.Context()})
 			if err != nil {
 				return err
 			}

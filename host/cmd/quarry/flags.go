@@ -104,8 +104,14 @@ func fitAsMined(o *projection.FitOptions, m *mining.Options) {
 	o.Threads, o.Memory, o.Progress, o.Zero = m.Threads, m.Memory, m.Progress, m.Zero
 }
 
-// openData opens the data set that a name on the command line means: a folder in BEIR layout.
-func openData(name string) (*dataset.Dataset, error) { return beir.Open(name) }
+// openData opens the data set that a name on the command line means: a folder in BEIR layout. w watches what is converted.
+func openData(name string, w dataset.Watch) (*dataset.Dataset, error) {
+	data, err := beir.Open(name)
+	if err == nil {
+		data.Watch(w)
+	}
+	return data, err
+}
 
 // judge adds the judgements of a file beside those of the data set's splits.
 func judge(data *dataset.Dataset, path string) error {
@@ -201,10 +207,9 @@ func (f *computeFlags) openWith(ctx context.Context, m *meter, memory option.Bud
 	var opening sync.WaitGroup
 	var engineErr, dataErr error
 	opening.Go(func() { e, engineErr = f.open(ctx, m, memory) })
-	d, dataErr = openData(data)
+	d, dataErr = openData(data, dataset.Watch{Context: ctx, Progress: m.progress()})
 	opening.Wait()
 	if engineErr == nil && dataErr == nil {
-		d.Watch(dataset.Watch{Context: ctx, Progress: m.progress()})
 		return e, d, nil
 	}
 	if engineErr == nil {

@@ -27,14 +27,14 @@ func (f *File) Close() error { return f.Matrix.(io.Closer).Close() }
 // Open opens a .npy file of a two-dimensional array (NumPy's format versions 1 to 3) of float16, float32, float64,
 // bfloat16 as ml_dtypes saves it, or int8 and uint8 with a scale beside the file (see ScaleOf); in C or Fortran order, of
 // either byte order. The file system must be able to read at an offset, as those of os.DirFS and embed.FS are. path is what
-// messages call the file; hints say what to do where it cannot be read. Close it after use. What is wrong with the file is
-// a *dataset.Error.
-func Open(fsys fs.FS, name, path string, hints ...string) (*File, error) {
+// messages call the file; w watches the conversion of Fortran order; hints say what to do where the file cannot be read.
+// Close it after use. What is wrong with the file is a *dataset.Error.
+func Open(fsys fs.FS, name, path string, w dataset.Watch, hints ...string) (*File, error) {
 	file, err := flat.OpenFile(fsys, name, path, hints...)
 	if err != nil {
 		return nil, err
 	}
-	f, err := Read(file, file.Bytes, path, file, func(l flat.Layout) (*flat.Scale, error) { return ScaleOf(fsys, name, path, l) }, hints...)
+	f, err := Read(file, file.Bytes, path, file, w, func(l flat.Layout) (*flat.Scale, error) { return ScaleOf(fsys, name, path, l) }, hints...)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -43,7 +43,7 @@ func Open(fsys fs.FS, name, path string, hints ...string) (*File, error) {
 
 // Read is Open for a file of size bytes that is open. Closing the File closes closes, which may be nil. scale gives the
 // scale of integers; it is nil where there can be none.
-func Read(at io.ReaderAt, size int64, path string, closes io.Closer, scale func(flat.Layout) (*flat.Scale, error), hints ...string) (*File, error) {
+func Read(at io.ReaderAt, size int64, path string, closes io.Closer, w dataset.Watch, scale func(flat.Layout) (*flat.Scale, error), hints ...string) (*File, error) {
 	h, err := readHeader(at, size, path, hints)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func Read(at io.ReaderAt, size int64, path string, closes io.Closer, scale func(
 		f.Matrix = flat.New(path, at, closes, h.Layout)
 		return f, nil
 	}
-	rows, err := transposed(at, path, h.Layout)
+	rows, err := transposed(at, path, h.Layout, w)
 	if err != nil {
 		return nil, err
 	}
@@ -91,8 +91,9 @@ func (c *converted) Close() error {
 var transposeBytes = 8 << 20
 
 // transposed reads an array in Fortran order, a range of rows at a time, and writes it to a temporary file.
-func transposed(at io.ReaderAt, path string, l flat.Layout) (rows *dataset.StoredRows, err error) {
-	if rows, err = dataset.NewStoredRows(path, l.DType(), l.Width); err != nil {
+func transposed(at io.ReaderAt, path string, l flat.Layout, w dataset.Watch) (_ *dataset.StoredRows, err error) {
+	rows, err := dataset.NewStoredRows(path, l.DType(), l.Width)
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -106,6 +107,9 @@ func transposed(at io.ReaderAt, path string, l flat.Layout) (rows *dataset.Store
 	to := make([]byte, block*width*l.DType().Size())
 	for first := 0; first < l.Rows; first += block {
 		n := min(block, l.Rows-first)
+		if err := w.Err(); err != nil {
+			return nil, err
+		}
 		for c := range width {
 			if _, err := at.ReadAt(column[:n*size], l.Offset+(int64(c)*int64(l.Rows)+int64(first))*int64(size)); err != nil && err != io.EOF {
 				return nil, dataset.ReadError(path, err)
@@ -121,6 +125,7 @@ func transposed(at io.ReaderAt, path string, l flat.Layout) (rows *dataset.Store
 		if err := rows.Write(to[:n*out]); err != nil {
 			return nil, err
 		}
+		w.Progress.Report("convert "+path, int64(first+n), int64(l.Rows))
 	}
 	return rows, nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/datasettest"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
@@ -95,7 +96,7 @@ func simpleNpy(b []byte) (descr string, fortran bool, rows, width int, data []by
 // openNpy opens bytes as a file. It fails where that allocates more than the file's size allows.
 func openNpy(t testing.TB, b []byte) (n *File, err error) {
 	t.Helper()
-	datasettest.Allocates(t, 8*len(b)+1<<16, func() { n, err = Open(fstest.MapFS{"x.npy": {Data: b}}, "x.npy", "dir/x.npy") })
+	datasettest.Allocates(t, 8*len(b)+1<<16, func() { n, err = Open(fstest.MapFS{"x.npy": {Data: b}}, "x.npy", "dir/x.npy", dataset.Watch{}) })
 	return n, err
 }
 
@@ -252,7 +253,7 @@ func TestNpyThatShrinks(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "x.npy"), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n, err := Open(os.DirFS(dir), "x.npy", "dir/x.npy")
+	n, err := Open(os.DirFS(dir), "x.npy", "dir/x.npy", dataset.Watch{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func Open(fsys fs.FS, file, path, name string, w dataset.Watch) (_ dataset.Matri
 			return nil, dataset.FileError(path, "write it with numpy.savez, or copy it again", "%s is not all there", excerpt.Quote(array.Name))
 		}
 		size := int64(array.UncompressedSize64)
-		return npy.Read(io.NewSectionReader(f, begin, size), size, path, f, nil)
+		return npy.Read(io.NewSectionReader(f, begin, size), size, path, f, w, nil)
 	}
 	return uncompressed(f, array, path, w)
 }
@@ -96,7 +96,10 @@ func uncompressed(f *flat.File, array *zip.File, path string, w dataset.Watch) (
 	buffer, done := make([]byte, 1<<20), int64(0)
 	for {
 		n, readErr := io.ReadFull(from, buffer)
-		if err := errors.Join(w.Err(), bytes.Append(buffer[:n])); err != nil {
+		if err := w.Err(); err != nil {
+			return nil, err
+		}
+		if _, err := bytes.Write(buffer[:n]); err != nil {
 			return nil, err
 		}
 		done += int64(n)
@@ -108,7 +111,7 @@ func uncompressed(f *flat.File, array *zip.File, path string, w dataset.Watch) (
 			return nil, &dataset.Error{Path: path, Row: -1, Problem: "the array " + excerpt.Quote(array.Name) + " is not whole: " + readErr.Error(), Hint: "write it with numpy.savez, or copy it again", Err: readErr}
 		}
 	}
-	file, err := npy.Read(bytes, done, path, bytes, nil)
+	file, err := npy.Read(bytes, done, path, bytes, w, nil)
 	if err != nil {
 		return nil, err
 	}

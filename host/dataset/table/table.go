@@ -50,10 +50,11 @@ func Open(format string, fsys fs.FS, name, path string) (t Table, err error) {
 	return nil, fmt.Errorf("no table is of format %s", excerpt.Quote(format))
 }
 
-// guard makes an error of a library's panic about a file that is not sound.
+// guard makes an error of a library's panic: about a file that is not sound, or about one that the library cannot read, such
+// as a page of Parquet's second version without values.
 func guard(path string, err *error) {
 	if p := recover(); p != nil {
-		*err = dataset.FileError(path, "write or copy the file again", "the file is not sound: %v", excerpt.Text(fmt.Sprint(p)))
+		*err = dataset.FileError(path, "write or copy the file again, of Parquet with data_page_version 1.0", "the library that reads it failed: %v", excerpt.Text(fmt.Sprint(p)))
 	}
 }
 

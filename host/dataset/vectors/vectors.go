@@ -169,7 +169,7 @@ func (f *Folder) openPart(s *source, name string, w dataset.Watch) (dataset.Matr
 	at := f.path(name)
 	switch s.format {
 	case "npy":
-		x, err := npy.Open(f.fsys, name, at, Hint)
+		x, err := npy.Open(f.fsys, name, at, w, Hint)
 		if err != nil {
 			return nil, err // not a nil *npy.File in an interface
 		}

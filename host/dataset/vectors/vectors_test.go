@@ -1,11 +1,15 @@
 package vectors
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -92,6 +96,42 @@ func folderOf(t testing.TB, file, spec string) fstest.MapFS {
 		spec = ", " + spec
 	}
 	folder["vectors/a/vectors.json"] = &fstest.MapFile{Data: []byte(`{"docs": {"path": "x/` + path.Base(file) + `"` + spec + `}}`)}
+	return folder
+}
+
+// MinedFolders are data folders that have each file of testdata as their documents and their queries, and the data set that
+// datasets saved, by the file's name. TestSameNegatives lies outside of the package, since it mines.
+func MinedFolders(t testing.TB) map[string]fstest.MapFS {
+	folders := map[string]fstest.MapFS{"saved": savedFolder(t)}
+	for _, w := range slices.Concat(flatFiles, tableFiles) {
+		folders[w.file] = folderOf(t, w.file, w.spec)
+	}
+	const specFile = "vectors/a/vectors.json"
+	for _, folder := range folders {
+		spec := `"docs": {"path": "docs"}`
+		if f := folder[specFile]; f != nil {
+			spec = strings.Trim(string(f.Data), "{}") + "}"
+		}
+		folder[specFile] = &fstest.MapFile{Data: []byte("{" + spec + "," + strings.Replace(spec, "docs", "queries", 1) + "}")}
+	}
+	return folders
+}
+
+// savedFolder has what datasets saved as model a's documents.
+func savedFolder(t testing.TB) fstest.MapFS {
+	t.Helper()
+	folder := fstest.MapFS{}
+	entries, err := os.ReadDir("testdata/saved")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile("testdata/saved/" + e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder["vectors/a/docs/"+e.Name()] = &fstest.MapFile{Data: b}
+	}
 	return folder
 }
 
@@ -210,27 +250,16 @@ func TestTablesOfOtherPrograms(t *testing.T) {
 		t.Errorf("row 5 is row %d of %s", row, name)
 	}
 	checkValues(t, x, safetensors.F16)
-	saved := fstest.MapFS{}
-	entries, err := os.ReadDir("testdata/saved")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		b, err := os.ReadFile("testdata/saved/" + e.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		saved["vectors/a/docs/"+e.Name()] = &fstest.MapFile{Data: b}
-	}
-	if x, err = open(saved, sideIDs(t, "d")); err != nil {
+	if x, err = open(savedFolder(t), sideIDs(t, "d")); err != nil {
 		t.Fatal(err)
 	}
 	checkValues(t, x, safetensors.F16)
 	for file, says := range map[string]string{
-		"missing.parquet": `no row has the id "d5" of corpus.jsonl`,
-		"twice.parquet":   `row 7 (the first is 0): id "d2" is given twice, first in row 2`,
-		"null.parquet":    "row 1 (the first is 0): the vector, or a value of it, is null or empty",
-		"ragged.parquet":  "row 1 (the first is 0): 1 values; the first row has 2",
+		"missing.parquet":    `no row has the id "d5" of corpus.jsonl`,
+		"twice.parquet":      `row 7 (the first is 0): id "d2" is given twice, first in row 2`,
+		"null.parquet":       "row 1 (the first is 0): the vector, or a value of it, is null or empty",
+		"ragged.parquet":     "row 1 (the first is 0): 1 values; the first row has 2",
+		"empty-page.parquet": "the library that reads it failed: ",
 	} {
 		_, err := open(folderOf(t, "parquet/"+file, ""), sideIDs(t, "d"))
 		if e := datasettest.AsError(t, err, "data/vectors/a/x/"+file); !strings.Contains(e.Error(), says) {
@@ -268,6 +297,26 @@ func TestQuantised(t *testing.T) {
 	x, err := open(folderOf(t, "faiss/x.ivecs", ""), nil)
 	if err != nil || x.DType() != safetensors.F64 || floats(t, x)[0] != -9 {
 		t.Errorf("ivecs: %v", err)
+	}
+}
+
+// TestWatch converts a file of each format that is converted, and is told so; and stops where it is to.
+func TestWatch(t *testing.T) {
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	for _, file := range []string{"npy/fortran-f4.npy", "npy/compressed.npz", "parquet/list.parquet", "arrow/list.arrow", "jsonl/json.jsonl"} {
+		f, told := New(folderOf(t, file, ""), "data", "docs", []string{"a"}), ""
+		x, err := f.OpenMatched("a", sideIDs(t, "d"), dataset.Watch{Progress: func(stage string, done, total int64) { told = fmt.Sprint(stage, " ", done == total) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, at, _ := strings.Cut(told, " "); at != "data/vectors/a/x/"+filepath.Base(file)+" true" {
+			t.Errorf("%s: %q", file, told)
+		}
+		_ = closeMatrix(x)
+		if _, err := f.OpenMatched("a", sideIDs(t, "d"), dataset.Watch{Context: stopped}); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", file, err)
+		}
 	}
 }
 
@@ -383,39 +432,4 @@ func TestShared(t *testing.T) {
 	if e := datasettest.AsError(t, err, "data/vectors"); !strings.Contains(e.Problem, "there is no queries.parquet") {
 		t.Error(err)
 	}
-}
-
-// FuzzVectors opens any bytes as a file of each format, and reads what is accepted.
-func FuzzVectors(f *testing.F) {
-	for _, w := range slices.Concat(flatFiles, tableFiles) {
-		b, err := os.ReadFile("testdata/" + w.file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(w.format, b)
-	}
-	ids, err := dataset.IDsOf("corpus.jsonl", "d0", "d1")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, format string, b []byte) {
-		if !slices.Contains(Formats(), format) {
-			return
-		}
-		folder := fstest.MapFS{"vectors/a/docs.x": {Data: b}, "vectors/a/vectors.json": {Data: []byte(`{"docs": {"path": "docs.x", "format": "` + format + `"}}`)}}
-		x, err := open(folder, ids)
-		if err != nil {
-			datasettest.AsError(t, err, "data/vectors/a/docs.x")
-			return
-		}
-		if x.Rows() > 0 {
-			row := make([]byte, x.Width()*x.DType().Size())
-			if err := x.ReadRows(row, x.Rows()-1, 1); err != nil {
-				t.Error(err)
-			}
-		}
-		if err := closeMatrix(x); err != nil {
-			t.Error(err)
-		}
-	})
 }
