@@ -22,6 +22,7 @@ type Dataset struct {
 	Models             []string // the encoders whose vectors are there, in the order of their names
 
 	opened  map[string]Model // by name
+	owned   []io.Closer
 	watched Watch
 }
 
@@ -42,6 +43,9 @@ func (w Watch) Err() error {
 
 // Watch has w watch the conversions from now on.
 func (d *Dataset) Watch(w Watch) { d.watched = w }
+
+// Own has Close close c last, such as the file system that the data set lies in.
+func (d *Dataset) Own(c io.Closer) { d.owned = append(d.owned, c) }
 
 // Side is the documents of a data set, or its queries.
 type Side struct {
@@ -102,7 +106,7 @@ func New(name string, documents, queries Side, qrels []*Qrels) (*Dataset, error)
 	return d, nil
 }
 
-// Close closes the vectors that are open, and the sources.
+// Close closes the vectors that are open, the sources, and what the data set owns.
 func (d *Dataset) Close() error {
 	var errs []error
 	for _, m := range d.opened {
@@ -112,6 +116,10 @@ func (d *Dataset) Close() error {
 	for _, side := range []Side{d.Documents, d.Queries} {
 		errs = append(errs, closeSource(side.IDs), closeSource(side.Texts), closeSource(side.Vectors))
 	}
+	for _, c := range d.owned {
+		errs = append(errs, c.Close())
+	}
+	d.owned = nil
 	return errors.Join(errs...)
 }
 

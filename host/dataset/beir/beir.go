@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -77,7 +76,7 @@ type folder struct {
 }
 
 // path is what messages call a file of the folder.
-func (f *folder) path(name string) string { return filepath.Join(f.root, filepath.FromSlash(name)) }
+func (f *folder) path(name string) string { return dataset.PathIn(f.root, name) }
 
 // existing returns those of the names that are there.
 func (f *folder) existing(names ...string) (found []string) {

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -51,7 +50,7 @@ func New(fsys fs.FS, root, side string, models []string) *Folder {
 func Models(fsys fs.FS, root string) (names []string, err error) {
 	entries, err := fs.ReadDir(fsys, top)
 	if err != nil {
-		return nil, dataset.ReadError(filepath.Join(root, top), err, Hint)
+		return nil, dataset.ReadError(dataset.PathIn(root, top), err, Hint)
 	}
 	f := New(fsys, root, "docs", nil)
 	shared, err := f.shared()
@@ -80,14 +79,14 @@ func Models(fsys fs.FS, root string) (names []string, err error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, dataset.FileError(filepath.Join(root, top), Hint, "there is no model folder")
+		return nil, dataset.FileError(dataset.PathIn(root, top), Hint, "there is no model folder")
 	}
 	slices.Sort(names)
 	return names, nil
 }
 
 // path is what messages call a file.
-func (f *Folder) path(name string) string { return filepath.Join(f.root, filepath.FromSlash(name)) }
+func (f *Folder) path(name string) string { return dataset.PathIn(f.root, name) }
 
 // Models names the models.
 func (f *Folder) Models() []string { return f.models }
