@@ -3,6 +3,7 @@ package table
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/flat"
@@ -46,6 +48,9 @@ func openArrow(fsys fs.FS, name, path string) (_ Table, err error) {
 	a := &arrowFile{path: path, file: file, stream: !bytes.HasPrefix(begin, []byte(arrowMagic))}
 	if !a.stream && !bytes.HasSuffix(end, []byte(arrowMagic)) || a.stream && string(end) != endOfStream {
 		return nil, dataset.FileError(path, "write or copy the file again", "cut off: it has %d bytes, and does not end as an Arrow file does", file.Bytes)
+	}
+	if err := a.checkSchema(); err != nil {
+		return nil, err
 	}
 	err = a.open(func(schema *arrow.Schema, _ func() (arrow.RecordBatch, error)) error {
 		for _, f := range schema.Fields() {
@@ -97,7 +102,8 @@ func columnOf(f arrow.Field) (c Column, ok bool) {
 func (a *arrowFile) open(f func(schema *arrow.Schema, next func() (arrow.RecordBatch, error)) error) (err error) {
 	defer guard(a.path, &err)
 	section := io.NewSectionReader(a.file, 0, a.file.Bytes)
-	limits := []ipc.Option{ipc.WithBodySizeLimit(a.file.Bytes), ipc.WithMetadataSizeLimit(a.file.Bytes)}
+	limits := []ipc.Option{ipc.WithBodySizeLimit(a.file.Bytes), ipc.WithMetadataSizeLimit(a.file.Bytes),
+		ipc.WithAllocator(bounded{memory.DefaultAllocator, 1<<20 + 1000*a.file.Bytes})}
 	if a.stream {
 		r, err := ipc.NewReader(section, limits...)
 		if err != nil {
@@ -118,6 +124,29 @@ func (a *arrowFile) open(f func(schema *arrow.Schema, next func() (arrow.RecordB
 		return r.RecordBatch(batch - 1)
 	})
 	return errors.Join(asError(a.path, "not a whole Arrow file", err), r.Close())
+}
+
+// bounded is memory for arrow-go, up to so many bytes at a time: a compressed file says how long its values are, and Go cannot go on where
+// it asked for more memory than there is. The panic comes back as an error, see guard.
+type bounded struct {
+	memory.Allocator
+	most int64
+}
+
+func (b bounded) Allocate(size int) []byte {
+	b.check(size)
+	return b.Allocator.Allocate(size)
+}
+
+func (b bounded) Reallocate(size int, old []byte) []byte {
+	b.check(size)
+	return b.Allocator.Reallocate(size, old)
+}
+
+func (b bounded) check(size int) {
+	if int64(size) > b.most {
+		panic(fmt.Sprintf("it asks for %d bytes of values", size))
+	}
 }
 
 // eachBatch calls f with a column of each batch.

@@ -1,6 +1,7 @@
 package vectors
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -268,6 +269,21 @@ func TestTablesOfOtherPrograms(t *testing.T) {
 	}
 	_, err = open(folderOf(t, "arrow/null.arrow", ""), sideIDs(t, "d"))
 	if e := datasettest.AsError(t, err, "data/vectors/a/x/null.arrow"); e.Row != 1 || !strings.Contains(e.Problem, "the vector is null") {
+		t.Error(err)
+	}
+}
+
+// TestArrowLengths has a compressed file that says of its values that they are a tebibyte.
+func TestArrowLengths(t *testing.T) {
+	folder := folderOf(t, "arrow/lz4.feather", "")
+	b := folder["vectors/a/x/lz4.feather"].Data
+	frame := bytes.Index(b, []byte("\x04\x22\x4d\x18")) // which the length stands before
+	if frame < 0 {
+		t.Fatal("no LZ4 frame")
+	}
+	binary.LittleEndian.PutUint64(b[frame-8:], 1<<40)
+	_, err := open(folder, sideIDs(t, "d"))
+	if e := datasettest.AsError(t, err, "data/vectors/a/x/lz4.feather"); !strings.Contains(e.Problem, "it asks for 1099511627776 bytes") {
 		t.Error(err)
 	}
 }
