@@ -202,7 +202,7 @@ func frozenMining(t *testing.T) artifacts {
 			"dual": {}, "topk": {Rule: "topk", Top: 3, Counts: true}, "margin": {Rule: "margin", Parameters: map[string]float64{"margin": 0.125}, Zero: "skip"},
 			"perc": {Rule: "perc", Parameters: map[string]float64{"perc": 0.9}, Self: "keep"}, "capped": {Rule: "capped", Positives: "all", Split: "all", Missing: "skip"},
 		} {
-			o.Compute = native()
+			o.Compute, o.Twins = native(), mining.TwinsKeep // the earlier version knew no twins
 			r, err := host.Mine(t.Context(), folder, p, o)
 			if err != nil {
 				t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"io"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/export"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
@@ -68,7 +69,11 @@ func Transform(ctx context.Context, data *dataset.Dataset, p *Projection, out st
 }
 
 // Export writes a (query, positive, negative) triplet with texts for each negative, one JSON object a line, and returns how many. separator
-// joins a document's title and text.
+// joins a document's title and text. Package export has the other formats.
 func Export(data *dataset.Dataset, pairs []Pair, separator string, w io.Writer) (int, error) {
-	return negatives.Export(data, pairs, separator, w)
+	written, err := export.Write(data, pairs, export.Options{Separator: separator}, w)
+	if written == nil {
+		return 0, err
+	}
+	return written.Lines, err
 }

@@ -29,15 +29,6 @@ type madeText struct {
 	degrees          [2]float64 // in model a and model b; NaN for a zero vector
 }
 
-// textsOf are texts in memory.
-type textsOf map[string]dataset.Text
-
-func (x textsOf) OfIDs(ids map[string]bool) (map[string]dataset.Text, error) {
-	found := maps.Clone(map[string]dataset.Text(x))
-	maps.DeleteFunc(found, func(id string, _ dataset.Text) bool { return !ids[id] })
-	return found, nil
-}
-
 // vectorsOf are vectors in memory, by model.
 type vectorsOf map[string]dataset.Matrix
 
@@ -48,11 +39,12 @@ func (v vectorsOf) Open(model string) (dataset.Matrix, error) { return v[model],
 func side(t *testing.T, name string, texts []madeText) dataset.Side {
 	t.Helper()
 	var ids []string
-	of, vectors := textsOf{}, vectorsOf{}
+	var of dataset.TextsOf
+	vectors := vectorsOf{}
 	var rows [2][][]float32
 	for _, text := range texts {
 		ids = append(ids, text.id)
-		of[text.id] = dataset.Text{ID: text.id, Text: text.text, Source: dataset.Source{Place: text.source}}
+		of = append(of, dataset.Text{ID: text.id, Text: text.text, Source: dataset.Source{Place: text.source}})
 		for model, degrees := range text.degrees {
 			sin, cos := math.Sincos(degrees * math.Pi / 180)
 			if math.IsNaN(degrees) {

@@ -21,11 +21,11 @@ func newJudged(data *dataset.Dataset) *judged {
 	for _, split := range data.Qrels {
 		for _, one := range split.Judgements {
 			j.scores[[2]string{one.Query, one.Document}] = one.Score
-			if one.Score > 0 {
-				j.positives[one.Query] = append(j.positives[one.Query], one.Document)
-				j.queries[one.Document] = append(j.queries[one.Document], one.Query)
-			}
 		}
+	}
+	for _, one := range dataset.Relevant(data.Qrels) {
+		j.positives[one.Query] = append(j.positives[one.Query], one.Document)
+		j.queries[one.Document] = append(j.queries[one.Document], one.Query)
 	}
 	return j
 }

@@ -72,7 +72,7 @@ func (r ranks) mine(ctx context.Context, data *dataset.Dataset, p *projection.Pr
 	if err != nil {
 		return err
 	}
-	mined, err := mining.Mine(ctx, again, p, mining.Options{Compute: c, Split: "all", Rule: "topk", Top: nearestKept, Zero: option.ZeroSkip})
+	mined, err := mining.Mine(ctx, again, p, mining.Options{Compute: c, Split: "all", Rule: "topk", Top: nearestKept, Twins: mining.TwinsKeep, Zero: option.ZeroSkip})
 	if err != nil {
 		return err
 	}

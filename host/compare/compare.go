@@ -75,6 +75,7 @@ type Options struct {
 	Top     int             // negatives of a pair at most; 0 means message.DefaultTop, 5
 	Draws   int             // of the test of hidden positives; 0 means DefaultDraws
 	Seed    uint64          // chooses the positives that are hidden, and the samples of intervals
+	Twins   string          // as in mining.Options; the test of hidden positives keeps twins, since one may be hidden
 	Zero    string          // as in mining.Options
 	Missing string          // as in mining.Options
 
@@ -143,7 +144,7 @@ func (o Options) withDefaults() (Options, []sampler.Rule, error) {
 
 // mining are the options that all rules are mined with.
 func (o Options) mining() mining.Options {
-	return mining.Options{Compute: o.Compute, Split: o.Split, Top: o.Top, Zero: o.Zero, Missing: o.Missing}
+	return mining.Options{Compute: o.Compute, Split: o.Split, Top: o.Top, Twins: o.Twins, Zero: o.Zero, Missing: o.Missing}
 }
 
 // Fit fits the projection that Compare takes where the options give none. Before that it finds what Compare would refuse.

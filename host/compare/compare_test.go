@@ -88,6 +88,15 @@ func (s *small) OfIDs(ids map[string]bool) (map[string]dataset.Text, error) {
 	return of, nil
 }
 
+// EachRow gives the texts of documents.
+func (s *small) EachRow(rows map[int]bool, f func(int, dataset.Text) error) error {
+	var all dataset.TextsOf
+	for _, id := range s.ids[0] {
+		all = append(all, s.texts[id])
+	}
+	return all.EachRow(rows, f)
+}
+
 // vectors are the vectors of one side.
 type vectors [][]float32
 
@@ -128,9 +137,9 @@ func (s *small) open(t *testing.T) *dataset.Dataset {
 // shared is the engine of all tests, so that its speed is measured once.
 var shared = engine.Native(engine.Options{})
 
-// native are options on a native engine: the vectors are compared as they are.
+// native are options on a native engine: the vectors are compared as they are, and twins are kept unless the options say otherwise.
 func native(o Options) Options {
-	o.Engine, o.Fit.NoPCA = shared, true
+	o.Engine, o.Fit.NoPCA, o.Twins = shared, true, cmp.Or(o.Twins, mining.TwinsKeep)
 	return o
 }
 
@@ -319,7 +328,7 @@ func TestAsMining(t *testing.T) {
 	r := compareSmall(t, s, o)
 	for i, m := range []mining.Options{{Rule: "dual"}, {Rule: "perc", Parameters: map[string]float64{"perc": 0.9}}, {Rule: "margin", Parameters: map[string]float64{"margin": 0.2}},
 		{Rule: "perc"}, {Rule: "topk"}, {Rule: "capped", Parameters: map[string]float64{"perc": 0.8}}} {
-		m.Engine, m.Split, m.Top = shared, "train", 3
+		m.Engine, m.Split, m.Top, m.Twins = shared, "train", 3, mining.TwinsKeep
 		result, err := mining.Mine(t.Context(), data, p, m)
 		if err != nil {
 			t.Fatal(err)
@@ -546,7 +555,7 @@ func TestGiven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mined, err := mining.Mine(t.Context(), data, p, mining.Options{Compute: mining.Compute{Engine: shared}, Rule: "perc", Split: "all", Top: 7})
+	mined, err := mining.Mine(t.Context(), data, p, mining.Options{Compute: mining.Compute{Engine: shared}, Rule: "perc", Split: "all", Top: 7, Twins: mining.TwinsKeep})
 	if err != nil {
 		t.Fatal(err)
 	}

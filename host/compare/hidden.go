@@ -76,15 +76,14 @@ func newHiddenTest(data *dataset.Dataset, pairs []choice, o Options) *hiddenTest
 		t.pairs = append(t.pairs, p)
 		tested[[2]string{p.query, p.positive}] = true
 	}
-	for _, q := range slices.Concat(data.Qrels, data.Judged) {
-		for _, j := range q.Judgements {
-			if j.Score > 0 && len(positives[j.Query]) >= 2 {
-				if t.relevant[j.Query] == nil {
-					t.relevant[j.Query] = map[string]bool{}
-				}
-				t.relevant[j.Query][j.Document] = true
-			}
+	for _, j := range dataset.Relevant(slices.Concat(data.Qrels, data.Judged)) {
+		if len(positives[j.Query]) < 2 {
+			continue
 		}
+		if t.relevant[j.Query] == nil {
+			t.relevant[j.Query] = map[string]bool{}
+		}
+		t.relevant[j.Query][j.Document] = true
 	}
 	t.data = data.WithJudgements(o.Split, func(j dataset.Judgement) bool { return tested[[2]string{j.Query, j.Document}] })
 	for number := range o.Draws {

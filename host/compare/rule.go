@@ -54,13 +54,21 @@ func (r *sampled) Name() string { return r.name }
 
 // Negatives mines the rule: the result is that of quarry mine.
 func (r *sampled) Negatives(ctx context.Context, data *dataset.Dataset) (*negatives.Result, error) {
-	return r.sample(ctx, data, "mine", 0, 1)
+	o := r.options
+	o.Progress = nil // a sum may scan several times
+	return r.sample(ctx, data, o, "mine", 0, 1)
+}
+
+// hiding are the options that the test of hidden positives mines with.
+func (r *sampled) hiding() mining.Options {
+	o := r.options
+	o.Twins = mining.TwinsKeep // a twin of a positive may be a hidden one
+	o.Progress = nil
+	return o
 }
 
 // sample mines the rule, as one of some steps of a stage.
-func (r *sampled) sample(ctx context.Context, data *dataset.Dataset, stage string, step, steps int) (*negatives.Result, error) {
-	o := r.options
-	o.Progress = nil // a sum may scan several times
+func (r *sampled) sample(ctx context.Context, data *dataset.Dataset, o mining.Options, stage string, step, steps int) (*negatives.Result, error) {
 	result, err := sampler.Sample(ctx, data, r.projection, o, r.sampler)
 	all := int64(data.Documents.Len())
 	r.progress(stage, step, steps)("mine", all, all)
@@ -70,7 +78,7 @@ func (r *sampled) sample(ctx context.Context, data *dataset.Dataset, stage strin
 // ofDraws mines each draw by itself.
 func (r *sampled) ofDraws(ctx context.Context, test *hiddenTest) (draws [][]choice, err error) {
 	for number, draw := range test.draws {
-		result, err := r.sample(ctx, draw.data, "hide positives", number, len(test.draws))
+		result, err := r.sample(ctx, draw.data, r.hiding(), "hide positives", number, len(test.draws))
 		if err != nil {
 			return nil, err
 		}
@@ -103,8 +111,7 @@ var mostKept = abi.MaxTop
 // excludes, has the negatives of every draw in it: those that the draw does not exclude, the first Top of them. Where
 // a query has more positives than a scan can keep, a draw that this does not settle is mined by itself.
 func (r *rule) ofDraws(ctx context.Context, test *hiddenTest) (draws [][]choice, err error) {
-	wide := r.options
-	wide.Progress = nil
+	wide := r.hiding()
 	wide.Top = max(wide.Top, min(wide.Top+test.mostExcluded(), mostKept))
 	wide.Memory = wide.Memory.OrDefault().Share(2) // the plan's instances project pairs, and the miner's mine them
 	found, err := r.scan(ctx, test, wide)
@@ -125,9 +132,7 @@ func (r *rule) ofDraws(ctx context.Context, test *hiddenTest) (draws [][]choice,
 			own = append(own, choice{pair.query, pair.positive, left[:min(len(left), r.options.Top)]})
 		}
 		if !settled {
-			exact := r.options
-			exact.Progress = nil
-			result, err := mining.Mine(ctx, draw.data, r.projection, exact)
+			result, err := mining.Mine(ctx, draw.data, r.projection, r.hiding())
 			if err != nil {
 				return nil, err
 			}

@@ -102,7 +102,7 @@ func New(name string, documents, queries Side, qrels []*Qrels) (*Dataset, error)
 		}
 	}
 	d := &Dataset{Name: name, Documents: documents, Queries: queries, Qrels: slices.Clone(qrels), Models: models, opened: map[string]Model{}}
-	slices.SortStableFunc(d.Qrels, compareSplits)
+	slices.SortStableFunc(d.Qrels, func(a, b *Qrels) int { return CompareSplits(a.Split, b.Split) })
 	return d, nil
 }
 

@@ -3,7 +3,6 @@ package dataset_test
 import (
 	"crypto/sha256"
 	"fmt"
-	"maps"
 	"slices"
 	"testing"
 
@@ -18,16 +17,15 @@ func openMemory(_ *testing.T, c datasettest.Contents) (*dataset.Dataset, error) 
 	var sides [2]dataset.Side
 	for i, of := range [][]dataset.Text{c.Documents, c.Queries} {
 		name := []string{"documents", "queries"}[i]
-		texts := textsInMemory{}
 		ids := []string{}
 		for _, text := range of {
-			texts[text.ID], ids = text, append(ids, text.ID)
+			ids = append(ids, text.ID)
 		}
 		kept, err := dataset.IDsOf(name, ids...)
 		if err != nil {
 			return nil, err
 		}
-		sides[i] = dataset.Side{IDs: withTexts{kept, fmt.Sprint(of)}, Texts: texts, Vectors: vectorsInMemory{c.Models, i}}
+		sides[i] = dataset.Side{IDs: withTexts{kept, fmt.Sprint(of)}, Texts: dataset.TextsOf(of), Vectors: vectorsInMemory{c.Models, i}}
 		if c.NoTexts {
 			sides[i].Texts = nil
 		}
@@ -55,14 +53,6 @@ type withTexts struct {
 }
 
 func (w withTexts) SHA256() (string, error) { return sha256Of(w.texts), nil }
-
-type textsInMemory map[string]dataset.Text
-
-func (x textsInMemory) OfIDs(ids map[string]bool) (map[string]dataset.Text, error) {
-	found := maps.Clone(x)
-	maps.DeleteFunc(found, func(id string, _ dataset.Text) bool { return !ids[id] })
-	return found, nil
-}
 
 type vectorsInMemory struct {
 	of   []datasettest.Vectors
@@ -111,7 +101,7 @@ func TestClose(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return dataset.Side{IDs: ids, Texts: textsInMemory{}, Vectors: closingVectors{closes{x, &n}}}
+			return dataset.Side{IDs: ids, Texts: dataset.TextsOf{}, Vectors: closingVectors{closes{x, &n}}}
 		}
 		d, err := dataset.New("memory", side(1), side(rows), []*dataset.Qrels{{Split: "train"}})
 		if err != nil {

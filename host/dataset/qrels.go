@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -26,18 +27,21 @@ type Qrels struct {
 }
 
 // JudgedPairs are the pairs of a query and a document that were judged so far. A format adds the judgements of all
-// splits to one of them, as it reads them. Zero is ready for use.
+// splits to one of them, split after split, as it reads them. Zero is ready for use.
 type JudgedPairs struct {
 	first map[[2]string]judgedAt
 }
 
 type judgedAt struct {
-	path string
-	line int
+	path  string
+	line  int
+	score float64
+	in    *Qrels // the split that it was added to last
 }
 
-// Add appends a judgement to a split. A pair that has been added before, to whichever split, is an *Error, and so is an
-// empty id or a score that is not finite.
+// Add appends a judgement to a split. A pair that has been added before with the same score is the same judgement: a
+// split has it once, and each split has it that names it. A pair that has been added with another score, to whichever
+// split, is an *Error, and so is an empty id or a score that is not finite.
 func (p *JudgedPairs) Add(to *Qrels, j Judgement) error {
 	problem := ""
 	switch {
@@ -50,19 +54,50 @@ func (p *JudgedPairs) Add(to *Qrels, j Judgement) error {
 		return &Error{Path: to.Path, Line: j.Line, Row: -1, Problem: problem}
 	}
 	pair := [2]string{j.Query, j.Document}
-	if at, twice := p.first[pair]; twice {
+	at, twice := p.first[pair]
+	switch {
+	case twice && at.score != j.Score:
 		e := FileError(to.Path, "keep one of the lines", "query %s and document %s are judged twice, first in %s", excerpt.Quote(j.Query), excerpt.Quote(j.Document), at.path)
 		if e.Line = j.Line; at.line > 0 {
 			e.Problem += fmt.Sprintf(", line %d", at.line)
 		}
+		e.Problem += fmt.Sprintf(": the score is %v there and %v here", at.score, j.Score)
 		return e
+	case twice && at.in == to:
+		return nil
+	case twice:
+		at.in = to
+	default:
+		at = judgedAt{to.Path, j.Line, j.Score, to}
 	}
 	if p.first == nil {
 		p.first = map[[2]string]judgedAt{}
 	}
-	p.first[pair] = judgedAt{to.Path, j.Line}
+	p.first[pair] = at
 	to.Judgements = append(to.Judgements, j)
 	return nil
+}
+
+// Relevant gives the judgements of splits that say that a document is relevant, in their order, each with its split. A pair that several splits
+// have comes once, with the first.
+func Relevant(splits []*Qrels) iter.Seq2[*Qrels, Judgement] {
+	return func(yield func(*Qrels, Judgement) bool) {
+		seen := map[[2]string]bool{}
+		for _, q := range splits {
+			for _, j := range q.Judgements {
+				pair := [2]string{j.Query, j.Document}
+				if j.Score <= 0 || seen[pair] {
+					continue
+				}
+				if len(splits) > 1 {
+					seen[pair] = true
+				}
+				if !yield(q, j) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Judge adds judgements beside those of the splits, such as marks that a reader made. They may repeat what the splits say. Two of one name are an
@@ -100,15 +135,15 @@ func (d *Dataset) WithJudgements(split string, keep func(Judgement) bool) *Datas
 	return &own
 }
 
-// compareSplits puts train first, then names in their order.
-func compareSplits(a, b *Qrels) int {
+// CompareSplits orders the names of splits: train comes first, then all others by name.
+func CompareSplits(a, b string) int {
 	switch {
-	case a.Split == b.Split:
+	case a == b:
 		return 0
-	case a.Split == "train":
+	case a == "train":
 		return -1
-	case b.Split == "train":
+	case b == "train":
 		return 1
 	}
-	return strings.Compare(a.Split, b.Split)
+	return strings.Compare(a, b)
 }

@@ -13,6 +13,38 @@ type Text struct {
 type Texts interface {
 	// OfIDs returns the texts of those ids that are there, by id.
 	OfIDs(ids map[string]bool) (map[string]Text, error)
+	// EachRow calls f for the texts of those rows that are there, in order, until f fails. nil means all rows. A row may
+	// be left out whose text has another id by now.
+	EachRow(rows map[int]bool, f func(row int, t Text) error) error
+}
+
+// TextsOf are texts that a program already has, one for each row, in order.
+type TextsOf []Text
+
+var _ Texts = TextsOf(nil)
+
+// OfIDs returns the texts of those ids that are there, by id.
+func (x TextsOf) OfIDs(ids map[string]bool) (map[string]Text, error) {
+	of := map[string]Text{}
+	for _, t := range x {
+		if ids[t.ID] {
+			of[t.ID] = t
+		}
+	}
+	return of, nil
+}
+
+// EachRow calls f for the texts of those rows.
+func (x TextsOf) EachRow(rows map[int]bool, f func(row int, t Text) error) error {
+	for row, t := range x {
+		if rows != nil && !rows[row] {
+			continue
+		}
+		if err := f(row, t); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // NoTexts are the Texts of a side that has ids alone.
@@ -24,6 +56,9 @@ var _ Texts = NoTexts{}
 
 // OfIDs fails.
 func (n NoTexts) OfIDs(map[string]bool) (map[string]Text, error) { return nil, n.Err }
+
+// EachRow fails.
+func (n NoTexts) EachRow(map[int]bool, func(int, Text) error) error { return n.Err }
 
 func hasTexts(t Texts) bool {
 	_, none := t.(NoTexts)

@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/dataset/vectors"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
@@ -248,13 +249,20 @@ func (i *Inspection) vectors(ctx context.Context, path string) error {
 	return nil
 }
 
-// folder tells how the vectors of a data folder are read, or what a folder of parts holds.
+// folder tells how the texts, ids, judgements and vectors of a data folder are read, or what a folder of parts holds.
 func (i *Inspection) folder(ctx context.Context, path string) error {
 	fsys := os.DirFS(path)
 	if _, err := fs.Stat(fsys, "vectors"); err != nil {
 		return i.vectors(ctx, path)
 	}
 	i.Kind = "data"
+	texts, err := beir.Explain(path)
+	if err != nil {
+		return err
+	}
+	for _, f := range texts {
+		i.add(f.Name, f.Is)
+	}
 	models, err := vectors.Models(fsys, path)
 	if err != nil {
 		return err

@@ -61,6 +61,13 @@ const (
 	SelfKeep    = "keep"
 )
 
+// What becomes of twins: documents whose title and text, or whose vectors of all models, equal those of a document that
+// is judged relevant to the query. Each is that document under another id.
+const (
+	TwinsExclude = "exclude"
+	TwinsKeep    = "keep"
+)
+
 // What becomes of a pair whose query or positive is not in the dataset.
 const (
 	MissingError = "error"
@@ -82,6 +89,7 @@ type Options struct {
 	Counts     bool   // count all documents in the window, and all candidates
 	Positives  string // PositivesEach (default) or PositivesAll
 	Self       string // SelfExclude (default) or SelfKeep
+	Twins      string // TwinsExclude (default) or TwinsKeep
 	Zero       string // option.ZeroError (default) or option.ZeroSkip
 	Missing    string // MissingError (default) or MissingSkip
 }
@@ -104,6 +112,7 @@ func (o Options) withDefaults() (Options, mine.Rule, error) {
 	errs.OneOf("rule", &o.Rule, mine.RuleNames()...)
 	errs.OneOf("positives", &o.Positives, PositivesEach, PositivesAll)
 	errs.OneOf("self", &o.Self, SelfExclude, SelfKeep)
+	errs.OneOf("twins", &o.Twins, TwinsExclude, TwinsKeep)
 	errs.OneOf("zero", &o.Zero, option.ZeroError, option.ZeroSkip)
 	errs.OneOf("missing", &o.Missing, MissingError, MissingSkip)
 	errs.Check(o.Top >= 1 && o.Top <= abi.MaxTop, "top is %d; it goes from 1 to %d", o.Top, abi.MaxTop)

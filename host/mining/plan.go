@@ -63,7 +63,7 @@ func NewPlan(ctx context.Context, data *dataset.Dataset, p *projection.Projectio
 	for _, m := range models {
 		plan.documents, plan.queries = append(plan.documents, m.Documents), append(plan.queries, m.Queries)
 	}
-	if plan.selection, err = selectPairs(data, o); err != nil {
+	if plan.selection, err = selectWithoutTwins(ctx, data, plan.documents, o); err != nil {
 		return nil, err
 	}
 	if plan.split, err = splitForPairs(o.Compute, sizeOfProjection(p), plan.selection, o.Top, o.Counts); err != nil {
@@ -75,6 +75,9 @@ func NewPlan(ctx context.Context, data *dataset.Dataset, p *projection.Projectio
 		}
 	}()
 	plan.manifest = newManifest(o, rule, p)
+	if plan.selection.twins > 0 {
+		plan.manifest.Twins = o.Twins
+	}
 	if err := plan.start(ctx, models); err != nil {
 		return nil, err
 	}
@@ -218,7 +221,7 @@ func (p *Plan) Manifest() negatives.Manifest {
 // tallies are those that are known before anything is mined.
 func (p *Plan) tallies() negatives.Tallies {
 	s := p.selection
-	return negatives.Tallies{Pairs: len(s.pairs), Queries: s.queries, SkippedMissing: s.missing, SkippedZero: s.zero, Documents: int64(p.Documents())}
+	return negatives.Tallies{Pairs: len(s.pairs), Queries: s.queries, SkippedMissing: s.missing, SkippedZero: s.zero, Twins: s.twins, Documents: int64(p.Documents())}
 }
 
 // MinePiece mines a piece.

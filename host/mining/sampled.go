@@ -25,7 +25,7 @@ func (p *Plan) PairRows() []PairRows {
 }
 
 // Excluded lists the documents that are never negatives of the query of a row, by position, ascending: those judged relevant to it in any
-// split, and, unless Options.Self keeps it, the one that is the query itself. The caller must not change the list.
+// split, and, unless the options keep them, their twins and the one that is the query itself. The caller must not change the list.
 func (p *Plan) Excluded(query int) []int64 { return p.selection.exclude[query] }
 
 // CheckAll checks that a part is of all the plan's pairs and documents, and of its options.

@@ -1,6 +1,7 @@
 package mining
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,17 +15,33 @@ import (
 
 // selection is the pairs of a split, by row, in the order of its judgements.
 type selection struct {
-	pairs    []rowPair
-	exclude  map[int][]int64 // by query: positions of documents that are never mined as its negatives
-	together map[int][]int   // by query: documents that must all satisfy the rule; nil unless asked for
-	path     string          // of the first qrels file, for errors
-	missing  int             // pairs left out because their query or positive is not in the data set
-	zero     int             // pairs left out because their query or positive is a zero vector
-	queries  int             // distinct queries, before pairs of zero vectors are dropped
+	pairs     []rowPair
+	exclude   map[int][]int64 // by query: positions of documents that are never mined as its negatives
+	positives map[int][]int   // by query: rows of the documents that are judged relevant to it, in any split
+	together  map[int][]int   // by query: documents that must all satisfy the rule; nil unless asked for
+	path      string          // of the first qrels file, for errors
+	missing   int             // pairs left out because their query or positive is not in the data set
+	zero      int             // pairs left out because their query or positive is a zero vector
+	twins     int             // documents that are left out because they equal a positive of some query
+	queries   int             // distinct queries, before pairs of zero vectors are dropped
 }
 
 // rowPair is a pair: a row of the query vectors and one of the document vectors.
 type rowPair struct{ query, positive int }
+
+// selectWithoutTwins takes the pairs of a split, and leaves the twins of positives out where the options say so.
+func selectWithoutTwins(ctx context.Context, data *dataset.Dataset, documents []dataset.Matrix, o Options) (*selection, error) {
+	s, err := selectPairs(data, o)
+	if err != nil || o.Twins == TwinsKeep {
+		return s, err
+	}
+	of, err := s.findTwins(ctx, data, documents, o.Compute)
+	if err != nil {
+		return nil, err
+	}
+	s.excludeTwins(of)
+	return s, nil
+}
 
 // selectPairs takes the pairs of a split. A document judged relevant to a query in any split, or in the judgements beside them, is never mined as
 // its negative.
@@ -38,45 +55,37 @@ func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 		return nil, err
 	}
 	positivesOf := map[string][]int{} // document rows, by query id
-	for i, q := range slices.Concat(data.Qrels, data.Judged) {
-		for _, j := range q.Judgements {
-			row, ok := documents[j.Document]
-			repeats := i >= len(data.Qrels) && slices.Contains(positivesOf[j.Query], row) // what splits say, they say once
-			if ok && j.Score > 0 && !repeats {
-				positivesOf[j.Query] = append(positivesOf[j.Query], row)
-			}
+	for _, j := range dataset.Relevant(slices.Concat(data.Qrels, data.Judged)) {
+		if row, ok := documents[j.Document]; ok {
+			positivesOf[j.Query] = append(positivesOf[j.Query], row)
 		}
 	}
 	if err := checkJudged(data, o, queries, documents); err != nil {
 		return nil, err
 	}
-	s := &selection{path: splits[0].Path, exclude: map[int][]int64{}}
+	s := &selection{path: splits[0].Path, exclude: map[int][]int64{}, positives: map[int][]int{}}
 	if o.Positives == PositivesAll {
 		s.together = map[int][]int{}
 	}
-	for _, q := range splits {
-		for _, j := range q.Judgements {
-			if j.Score <= 0 {
-				continue
+	for q, j := range dataset.Relevant(splits) {
+		query, okQuery := queries[j.Query]
+		positive, okPositive := documents[j.Document]
+		if !okQuery || !okPositive {
+			if o.Missing == MissingError {
+				return nil, missingError(data, q, j, okQuery)
 			}
-			query, okQuery := queries[j.Query]
-			positive, okPositive := documents[j.Document]
-			if !okQuery || !okPositive {
-				if o.Missing == MissingError {
-					return nil, missingError(data, q, j, okQuery)
-				}
-				s.missing++
-				continue
-			}
-			s.pairs = append(s.pairs, rowPair{query, positive})
-			if _, seen := s.exclude[query]; seen {
-				continue
-			}
-			self, isDocument := documents[j.Query]
-			s.exclude[query] = exclusions(positivesOf[j.Query], self, isDocument && o.Self == SelfExclude)
-			if s.together != nil {
-				s.together[query] = positivesOf[j.Query]
-			}
+			s.missing++
+			continue
+		}
+		s.pairs = append(s.pairs, rowPair{query, positive})
+		if _, seen := s.exclude[query]; seen {
+			continue
+		}
+		self, isDocument := documents[j.Query]
+		s.exclude[query] = exclusions(positivesOf[j.Query], self, isDocument && o.Self == SelfExclude)
+		s.positives[query] = positivesOf[j.Query]
+		if s.together != nil {
+			s.together[query] = positivesOf[j.Query]
 		}
 	}
 	if len(s.pairs) == 0 {
@@ -92,13 +101,10 @@ func checkJudged(data *dataset.Dataset, o Options, queries, documents map[string
 	if o.Missing != MissingError {
 		return nil
 	}
-	for _, q := range data.Judged {
-		for _, j := range q.Judgements {
-			_, okQuery := queries[j.Query]
-			_, okDocument := documents[j.Document]
-			if j.Score > 0 && (!okQuery || !okDocument) {
-				return missingError(data, q, j, okQuery)
-			}
+	for q, j := range dataset.Relevant(data.Judged) {
+		_, okQuery := queries[j.Query]
+		if _, okDocument := documents[j.Document]; !okQuery || !okDocument {
+			return missingError(data, q, j, okQuery)
 		}
 	}
 	return nil
@@ -107,12 +113,8 @@ func checkJudged(data *dataset.Dataset, o Options, queries, documents map[string
 // judgedRows finds the rows of all queries and documents that are judged, and of documents that have a query's id.
 func judgedRows(data *dataset.Dataset) (queries, documents map[string]int, err error) {
 	wantedQueries, wantedDocuments := map[string]bool{}, map[string]bool{}
-	for _, q := range slices.Concat(data.Qrels, data.Judged) {
-		for _, j := range q.Judgements {
-			if j.Score > 0 {
-				wantedQueries[j.Query], wantedDocuments[j.Query], wantedDocuments[j.Document] = true, true, true
-			}
-		}
+	for _, j := range dataset.Relevant(slices.Concat(data.Qrels, data.Judged)) {
+		wantedQueries[j.Query], wantedDocuments[j.Query], wantedDocuments[j.Document] = true, true, true
 	}
 	if queries, err = data.Queries.Rows(wantedQueries); err == nil {
 		documents, err = data.Documents.Rows(wantedDocuments)

@@ -29,6 +29,7 @@ type Manifest struct {
 	Counts     bool               `json:"counts"`
 	Positives  string             `json:"positives"`
 	Self       string             `json:"self"`
+	Twins      string             `json:"twins,omitempty"` // "exclude" where twins of positives were left out; empty where there were none, or they were kept
 	Zero       string             `json:"zero"`
 	Missing    string             `json:"missing"`
 	Projection ManifestProjection `json:"projection"`

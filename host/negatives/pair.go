@@ -1,7 +1,7 @@
 // Package negatives is what mining gives: pairs with their negatives, the manifest that says what they depend on, and the files of both.
 //
-// Input: parts (package plugin/mine) or, from samplers that do not scan documents, pairs that are ready. Output: negatives.jsonl, its
-// manifest, and triplets with texts for a trainer. Packages mining, run and job make results; commands read and write them.
+// Input: parts (package plugin/mine) or, from samplers that do not scan documents, pairs that are ready. Output: negatives.jsonl, and its
+// manifest. Packages mining, run and job make results; commands read and write them.
 package negatives
 
 import (
@@ -68,6 +68,7 @@ type Tallies struct {
 	SkippedZero    int   `json:"skipped_pairs_zero"`     // query or positive a zero vector
 	ZeroDocuments  int64 `json:"skipped_documents_zero"` // documents that are zero vectors
 	Queries        int   `json:"queries"`
+	Twins          int   `json:"twins_excluded,omitempty"` // documents that equal a positive, and were left out of its query's negatives
 }
 
 // Add counts what became of a pair.

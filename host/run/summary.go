@@ -14,11 +14,15 @@ type Summary struct {
 	Rule        negatives.ManifestRule `json:"rule"`
 	Split       string                 `json:"split"`
 	Projection  *projection.Summary    `json:"projection"`
-	Distances   map[string]*Quantiles  `json:"distances"` // d_q_pd of all pairs; d_q_d and d_pd_d of all negatives
+	Distances   map[string]*Quantiles  `json:"distances"`             // d_q_pd of all pairs; d_q_d and d_pd_d of all negatives
+	NearCopies  int                    `json:"near_copies,omitempty"` // negatives whose similarity to their positive is above NearCopy
 	Examples    []Example              `json:"examples,omitempty"`
 	Written     []string               `json:"written"` // paths
 	NegativesID string                 `json:"negatives_sha256"`
 }
+
+// NearCopy is the s(PD,D) above which a negative may be a copy of its positive with a few words changed.
+const NearCopy = 0.98
 
 // Quantiles describe a set of cosine distances.
 type Quantiles struct {
@@ -60,6 +64,9 @@ func Summarize(data *dataset.Dataset, p *projection.Projection, r *negatives.Res
 		dQPD = append(dQPD, pair.DQPD)
 		for i, n := range pair.Negatives {
 			dQD, dPDD = append(dQD, n.DQD), append(dPDD, n.DPDD)
+			if 1-n.DPDD > NearCopy {
+				s.NearCopies++
+			}
 			if i == 0 {
 				with = append(with, pair)
 			}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
-	"github.com/quarry-hn/quarry/plugin/message"
+	"github.com/quarry-hn/quarry/host/sampler"
 )
 
 // Compare trains the model with the negatives of each rule, under each seed, and returns the table. It trains what Folder does not have
@@ -46,11 +46,11 @@ func (o *Options) compare(ctx context.Context, data *dataset.Dataset, sources []
 		return nil, err
 	}
 	if controls {
-		top := o.Mine.Top
-		if top == 0 {
-			top = message.DefaultTop
+		drawn, err := o.mine(ctx, data, o.Projection, sampler.Rule{Name: Random}, 0)
+		if err != nil {
+			return nil, err
 		}
-		sources = append([]Source{{Name: Positives, positives: true}, {Name: InBatch, InBatch: true}, {Name: Random, Pairs: c.random(top, o.Seed)}}, sources...)
+		sources = append([]Source{{Name: Positives, positives: true}, {Name: InBatch, InBatch: true}, {Name: Random, Pairs: drawn}}, sources...)
 	}
 	sources = append([]Source{{Name: None}}, sources...)
 	runs, warmUp, err := o.plan(c, sources)

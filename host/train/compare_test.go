@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -194,6 +195,41 @@ func results(t *testing.T, folder string) map[string]string {
 	return found
 }
 
+// TestPairsOfDual: on the pairs of dual every rule trains on the pairs that dual trains on, however few may be trained on.
+func TestPairsOfDual(t *testing.T) {
+	data, o := demoOptions(t)
+	o.TrainPairs = 12
+	if err := o.validate(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := o.read(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dual, err := o.mine(t.Context(), data, o.Projection, sampler.Rule{Name: dualRule}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, _, err := o.plan(c, []Source{{Name: dualRule, Pairs: dual}, {Name: InBatch, InBatch: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trained := map[[2]any][]trainPair{}
+	for _, r := range runs {
+		pairs := slices.Clone(r.job.Train)
+		for i := range pairs {
+			pairs[i].Negatives = nil
+		}
+		trained[[2]any{r.source.Name + " " + r.pairs, r.seed}] = pairs
+	}
+	for seed := range o.Seeds {
+		all, of, other := trained[[2]any{"in-batch all", seed}], trained[[2]any{"dual all", seed}], trained[[2]any{"in-batch dual", seed}]
+		if len(all) != 12 || len(of) == 0 || len(of) == 12 || !reflect.DeepEqual(of, other) {
+			t.Errorf("seed %d: 12 pairs are trained on, dual has a negative for some of them: %d, %v and %v", seed, len(all), of, other)
+		}
+	}
+}
+
 // TestPlan holds the jobs against what a comparison promises.
 func TestPlan(t *testing.T) {
 	data, o := demoOptions(t)
@@ -204,7 +240,12 @@ func TestPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sources := []Source{{Name: None}, {Name: Random, Pairs: c.random(3, 7)}}
+	o.Mine.Top = 3
+	drawn, err := o.mine(t.Context(), data, o.Projection, sampler.Rule{Name: Random}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := []Source{{Name: None}, {Name: Random, Pairs: drawn}}
 	runs, _, err := o.plan(c, sources)
 	if err != nil {
 		t.Fatal(err)

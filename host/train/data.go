@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,12 +24,8 @@ const separator = " "
 // Relevant gives the documents that are judged relevant to each query, of all splits, in the order of the judgements.
 func Relevant(data *dataset.Dataset) map[string][]string {
 	relevant := map[string][]string{}
-	for _, q := range data.Qrels {
-		for _, j := range q.Judgements {
-			if j.Score > 0 {
-				relevant[j.Query] = append(relevant[j.Query], j.Document)
-			}
-		}
+	for _, j := range dataset.Relevant(data.Qrels) {
+		relevant[j.Query] = append(relevant[j.Query], j.Document)
 	}
 	return relevant
 }
@@ -138,29 +133,6 @@ func (o *Options) mine(ctx context.Context, data *dataset.Dataset, p *projection
 		return nil, fmt.Errorf("mine for rule %s: %w", r.Name, err)
 	}
 	return mined.Pairs, nil
-}
-
-// random gives every judged pair documents that are not relevant to its query, which the seed chooses.
-func (c *corpus) random(top int, seed uint64) (pairs []negatives.Pair) {
-	random := rand.New(rand.NewPCG(seed, 0x72616e646f6d))
-	for _, q := range sorted(c.relevant) {
-		others := len(c.ids) - len(c.relevant[q])
-		for _, positive := range c.relevant[q] {
-			p := negatives.Pair{QueryID: q, PositiveID: positive}
-			taken := map[string]bool{q: true} // a document with the query's own id
-			for _, d := range c.relevant[q] {
-				taken[d] = true
-			}
-			for len(p.Negatives) < min(top, others-1) {
-				if d := c.ids[random.IntN(len(c.ids))]; !taken[d] {
-					taken[d] = true
-					p.Negatives = append(p.Negatives, negatives.Negative{ID: d, Rank: len(p.Negatives) + 1})
-				}
-			}
-			pairs = append(pairs, p)
-		}
-	}
-	return pairs
 }
 
 // The files that jobs read, in the comparison's folder.

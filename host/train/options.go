@@ -68,8 +68,8 @@ type Options struct {
 	Rules      []sampler.Rule         // mined here; none and no More mean DefaultRules
 	More       []Source               // negatives that others mined
 	Projection *projection.Projection // for Rules, and for the candidates that are ranked
-	Mine       mining.Options         // for Rules, without split, rule and parameters
-	Sampler    sampler.Options        // for Rules
+	Mine       mining.Options         // for Rules, and for the control Random; without split, rule and parameters
+	Sampler    sampler.Options        // for Rules, and for the control Random
 
 	Seeds         int       // 3; each cuts the queries anew
 	Seed          uint64    // the first seed

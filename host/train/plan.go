@@ -183,7 +183,8 @@ func (p *planner) jobOf(s *Source, subset string, seed int, split Split) *job {
 	return j
 }
 
-// trainPairs chooses up to TrainPairs pairs of the training side, the same for every source but for those that it has no negatives of.
+// trainPairs chooses up to TrainPairs pairs of the training side, the same for every source, and leaves out those that it has no negatives of,
+// or that dual has none of where the subset says so. On PairsDual a rule so trains on the pairs that dual trains on.
 func (p *planner) trainPairs(s *Source, subset string, seed uint64, queries []string) []trainPair {
 	pairs := []trainPair{}
 	if s.Name == None {
@@ -200,11 +201,11 @@ func (p *planner) trainPairs(s *Source, subset string, seed uint64, queries []st
 	for _, q := range shuffled(queries, seed) {
 		for _, positive := range p.relevant[q] {
 			key := [2]string{q, positive}
-			if subset == PairsDual && !p.withDual[key] || chosen == most {
+			if chosen == most {
 				continue
 			}
 			chosen++
-			if len(given[key]) == 0 && !s.InBatch && !s.positives && s.Dynamic == 0 {
+			if subset == PairsDual && !p.withDual[key] || len(given[key]) == 0 && !s.InBatch && !s.positives && s.Dynamic == 0 {
 				continue
 			}
 			pair := trainPair{Query: q, Positive: positive, Negatives: []string{}}

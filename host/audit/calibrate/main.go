@@ -89,7 +89,7 @@ func calibrate(ctx context.Context, dir, output string, draws int, seed uint64) 
 		hidden := compare.Hide(positives, queries, seed, draw)
 		visible := data.WithJudgements("all", func(j dataset.Judgement) bool { return !hidden[j.Query][j.Document] })
 		for _, rule := range rules {
-			m := mining.Options{Compute: compute, Split: "all", Rule: rule}
+			m := mining.Options{Compute: compute, Split: "all", Rule: rule, Twins: mining.TwinsKeep} // a twin of a positive may be a hidden one
 			mined, err := sampler.Sample(ctx, visible, p, m, sampler.Options{Seed: seed + uint64(draw)})
 			if err != nil {
 				return err
@@ -124,15 +124,11 @@ func calibrate(ctx context.Context, dir, output string, draws int, seed uint64) 
 // that the same seed hides the same.
 func positivesOf(data *dataset.Dataset) (positives map[string][]string, several []string) {
 	positives = map[string][]string{}
-	for _, split := range data.Qrels {
-		for _, j := range split.Judgements {
-			if j.Score > 0 {
-				if positives[j.Query] == nil {
-					several = append(several, j.Query)
-				}
-				positives[j.Query] = append(positives[j.Query], j.Document)
-			}
+	for _, j := range dataset.Relevant(data.Qrels) {
+		if positives[j.Query] == nil {
+			several = append(several, j.Query)
 		}
+		positives[j.Query] = append(positives[j.Query], j.Document)
 	}
 	return positives, slices.DeleteFunc(several, func(query string) bool { return len(positives[query]) < 2 })
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
@@ -83,6 +84,7 @@ kept, and the same command goes on from there. Training takes a Python with sent
 	flags.StringVar(&o.Split, "split", "all", "pairs to compare on: train, test, another file of qrels/, or all")
 	flags.IntVar(&o.Top, "top", message.DefaultTop, "negatives of a pair at most; a hidden positive is taken where it is among them")
 	flags.IntVar(&o.Draws, "draws", compare.DefaultDraws, "how often positives are hidden")
+	flags.StringVar(&o.Twins, "twins", mining.TwinsExclude, twinsHelp)
 	flags.StringVar(&o.Zero, "zero", option.ZeroError, "zero vectors, which have no cosine: error, or skip")
 	flags.StringVar(&o.Missing, "missing", "error", "pairs whose query or positive is not there: error, or skip")
 	flags.StringVar(&c.projection, "projection", "", "projection file to use (default: fit one, as quarry fit does)")

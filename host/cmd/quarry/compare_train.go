@@ -88,7 +88,7 @@ func (f *trainFlags) complete(flags *pflag.FlagSet, output string) (err error) {
 // take makes the options of training of those of the comparison, which tells the negatives that it finds.
 func (f *trainFlags) take(o *compare.Options) error {
 	f.Seed, f.Progress, f.Sampler = o.Seed, o.Progress, o.Sampler
-	f.Mine = mining.Options{Compute: o.Compute, Top: o.Top, Zero: o.Zero, Missing: o.Missing}
+	f.Mine = mining.Options{Compute: o.Compute, Top: o.Top, Twins: o.Twins, Zero: o.Zero, Missing: o.Missing}
 	rules, err := train.ParseRules(o.Rules)
 	if err != nil {
 		return nil // the comparison's own check tells it, with all else that is wrong

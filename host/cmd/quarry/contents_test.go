@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/quarry-hn/quarry/host/dataset"
-	"github.com/quarry-hn/quarry/host/negatives"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/plugin/pca"
 )
@@ -75,7 +74,8 @@ func TestExport(t *testing.T) {
 	}
 	documents, queries := texts("corpus.jsonl"), texts("queries.jsonl")
 	for _, row := range []struct{ flags, separator string }{{"", " "}, {" --separator ::", "::"}, {" --separator=", ""}} {
-		var want []negatives.Triplet
+		type triplet struct{ Query, Positive, Negative string }
+		var want []triplet
 		document := func(id string) string {
 			d := documents[id]
 			if d.Title == "" || d.Text == "" {
@@ -85,15 +85,15 @@ func TestExport(t *testing.T) {
 		}
 		for _, p := range w.readNegatives(t, "d/negatives.jsonl") {
 			for _, n := range p.Negatives {
-				want = append(want, negatives.Triplet{Query: queries[p.QueryID].Text, Positive: document(p.PositiveID), Negative: document(n.ID)})
+				want = append(want, triplet{Query: queries[p.QueryID].Text, Positive: document(p.PositiveID), Negative: document(n.ID)})
 			}
 		}
 		w.mustRun(t, "export ./d/negatives.jsonl ./d/data -o ./t.jsonl --force"+row.flags)
-		var got []negatives.Triplet
+		var got []triplet
 		for line := range strings.Lines(w.tree(t)["t.jsonl"]) {
-			var triplet negatives.Triplet
-			decodeStrictly(t, line, &triplet)
-			got = append(got, triplet)
+			var one triplet
+			decodeStrictly(t, line, &one)
+			got = append(got, one)
 		}
 		if !slices.Equal(got, want) || len(want) != 139 {
 			t.Errorf("export%s gave %d triplets that are not the %d expected", row.flags, len(got), len(want))

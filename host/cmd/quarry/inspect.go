@@ -15,12 +15,14 @@ import (
 
 func (a *app) inspectCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "inspect FILE", Short: "Say what a file holds, and whether it is sound", Args: cobra.ExactArgs(1),
+		Use: "inspect PATH", Short: "Say what a file or a data folder holds, and whether it is sound", Args: cobra.ExactArgs(1),
 		Long: `Say what a projection, part, negatives, manifest, .npy or plugin file holds, and whether it is sound: values are finite, components
 are orthonormal, ranks are in order, fingerprints are right. Vectors may be of any format that quarry reads, as a file or a folder of
-parts. Of a data folder it says how the vectors of each model are read. The exit code is 3 where the file is not sound.`,
+parts. Of a data folder it says as what each file of texts, ids, pairs, judgements and vectors is read; texts.json and vectors.json in the
+folder say otherwise (docs/FORMATS.md). The exit code is 3 where something is not sound.`,
 		Example: `  quarry inspect projection.safetensors
   quarry inspect negatives.jsonl
+  quarry inspect mydata
   quarry inspect mydata/vectors/mpnet/docs.npy --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			i, err := inspect.File(cmd.Context(), args[0])

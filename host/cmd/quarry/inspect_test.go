@@ -50,6 +50,8 @@ func TestInspect(t *testing.T) {
 		{"out/n.manifest.json", "manifest", map[string]string{"rule": "dual", "top": "5", "split": "train", "pairs": "3", "negatives": fmt.Sprint(s.Tallies.Negatives),
 			"projection": s.Projection.Fingerprint, "negatives_sha256": s.NegativesID, "plugin": plugin.SHA256()}},
 		{"data/vectors/a/docs.npy", "vectors", map[string]string{"rows": "8", "columns": "2", "dtype": "F32", "zero_rows": "0", "non_finite_rows": "0", "norms": "1 to 8"}},
+		{"data", "data", map[string]string{"corpus.jsonl": "texts in JSON lines as BEIR has them: 8 documents", "queries.jsonl": "texts in JSON lines as BEIR has them: 4 queries",
+			"qrels/test.tsv": "judgements of split test in BEIR's three columns: 1 judgements, 1 of them relevant"}},
 		{"plugin.wasm", "plugin", map[string]string{"sha256": plugin.SHA256(), "bytes": fmt.Sprint(len(plugin.Wasm)), "embedded_here": "true", "abi": abi.Version}},
 	} {
 		t.Run(row.kind, func(t *testing.T) {

@@ -132,6 +132,26 @@ func TestJobGivesWhatMineGives(t *testing.T) {
 	}
 }
 
+// TestJobWithTwins: a job leaves out the copies of positives that mine leaves out.
+func TestJobWithTwins(t *testing.T) {
+	t.Parallel()
+	f := sample()
+	f.edit("corpus.jsonl", `"title":"Title 3","text":"Text of document 3."`, `"title":"Title 4","text":"Text of document 4."`)
+	w := workFolder(t, f)
+	const rule = " --rule topk --top 8 --split all"
+	const flags = " --no-pca" + rule
+	checkSays(t, w.mustRun(t, "mine ./data -o ./out/n.jsonl --engine native"+flags), "twins", "1 documents equal a positive")
+	w.mustRun(t, initWithFit+flags)
+	w.mustRun(t, runLine)
+	w.mustRun(t, fetchLine)
+	w.checkFetched(t)
+	checkSays(t, w.read(t, "out/n.manifest.json"), `"twins": "exclude"`, `"twins_excluded": 1`)
+	w.mustRun(t, "mine ./data -o ./out/kept.jsonl --engine native --twins keep --projection ./out/projection.safetensors"+rule)
+	if before, after := w.read(t, "out/kept.jsonl"), w.read(t, "out/n.jsonl"); !strings.Contains(before, `"d3"`) || len(after) >= len(before) {
+		t.Errorf("with twins:\n%s\nwithout:\n%s", before, after)
+	}
+}
+
 // TestJobScreens follows a job by what its commands say.
 func TestJobScreens(t *testing.T) {
 	t.Parallel()

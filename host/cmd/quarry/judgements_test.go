@@ -58,7 +58,7 @@ func TestJudgementsThatAreNotSound(t *testing.T) {
 	for name, says := range map[string][]string{
 		"none.tsv":     {"out/none.tsv", "no such file", "quarry report"},
 		"folder":       {"out/folder", "a folder, not a file"},
-		"fields.tsv":   {"out/fields.tsv, line 1", "2 fields", "expected 3"},
+		"fields.tsv":   {"out/fields.tsv, line 1", "2 columns", "3 separated by tabs"},
 		"score.tsv":    {"out/score.tsv, line 1", `"yes"`, "not a number"},
 		"twice.tsv":    {"out/twice.tsv, line 2", "judged twice", "keep one"},
 		"query.tsv":    {"out/query.tsv, line 1", `query "q9" is not in data/queries.jsonl`, "--missing skip"},

@@ -16,6 +16,9 @@ import (
 	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
+// twinsHelp is the help of --twins.
+const twinsHelp = "documents that equal a positive of the query, in title and text or in the vectors of all models: exclude, or keep"
+
 // mineFlags are what to mine. The rules, and the flags of their parameters, are those of mine.Rules.
 type mineFlags struct {
 	split, rule     string
@@ -23,6 +26,7 @@ type mineFlags struct {
 	top             int
 	counts          bool
 	positives, self string
+	twins           string
 	zero, missing   string
 }
 
@@ -38,6 +42,7 @@ func (f *mineFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.counts, "counts", false, "count all documents in the rule's window and all candidates, exactly; slower")
 	flags.StringVar(&f.positives, "positives", mining.PositivesEach, "with several positives: each is mined alone, or all must satisfy the rule")
 	flags.StringVar(&f.self, "self", mining.SelfExclude, "a document with the query's own id: exclude, or keep")
+	flags.StringVar(&f.twins, "twins", mining.TwinsExclude, twinsHelp)
 	flags.StringVar(&f.zero, "zero", option.ZeroError, "zero vectors, which have no cosine: error, or skip")
 	flags.StringVar(&f.missing, "missing", mining.MissingError, "pairs whose query or positive is not there: error, or skip")
 }
@@ -66,7 +71,7 @@ func (f *mineFlags) options(flags *pflag.FlagSet) (mining.Options, error) {
 		return mining.Options{}, usageError{errors.New("--top is 0; it is above 0")}
 	}
 	o := mining.Options{Split: f.split, Rule: f.rule, Parameters: map[string]float64{}, Top: f.top, Counts: f.counts,
-		Positives: f.positives, Self: f.self, Zero: f.zero, Missing: f.missing}
+		Positives: f.positives, Self: f.self, Twins: f.twins, Zero: f.zero, Missing: f.missing}
 	rule, err := sampler.ParseRule(f.rule)
 	t, alone := rule.Window()
 	if err == nil && alone { // what a rule says of its own is an option of mining

@@ -31,6 +31,12 @@ func writeSummary(w io.Writer, s *run.Summary) error {
 			fmt.Fprintf(t, "skipped\t%d %s\n", skipped.n, skipped.why)
 		}
 	}
+	if c.Twins > 0 {
+		fmt.Fprintf(t, "twins\t%d documents equal a positive in text or vectors; they are not its queries' negatives\n", c.Twins)
+	}
+	if s.NearCopies > 0 {
+		fmt.Fprintf(t, "near copies\t%d negatives have s(PD,D) above %v: they may be their positives with a few words changed\n", s.NearCopies, run.NearCopy)
+	}
 	if s.Projection.PCA != "none" {
 		fmt.Fprintf(t, "variance\t%.2f %% of the concatenated vectors' is kept\n", 100*s.Projection.Captured/s.Projection.Total)
 	}

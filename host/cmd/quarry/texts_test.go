@@ -25,7 +25,7 @@ func TestTextFilesThatAreNotSound(t *testing.T) {
 		{name: "broken JSON in queries", change: edit("queries.jsonl", `{"_id":"q4"`, `"_id":"q4"`), says: []string{"data/queries.jsonl, line 4", "not a JSON object"}},
 		{name: "an array", change: edit("corpus.jsonl", `{"_id":"d2","title":"Title 2","text":"Text of document 2."}`, `["d2"]`), says: []string{"data/corpus.jsonl, line 2", "not a JSON object"}},
 		{name: "two objects in a line", change: edit("corpus.jsonl", "}\n{", "}{"), says: []string{"data/corpus.jsonl, line 1", "not a JSON object"}},
-		{name: "a number for _id", change: edit("corpus.jsonl", `"d5"`, `5`), says: []string{"data/corpus.jsonl, line 5", "number", "_id"}},
+		{name: "an array for _id", change: edit("corpus.jsonl", `"d5"`, `[5]`), says: []string{"data/corpus.jsonl, line 5", "_id is an array; it is a string or a number"}},
 		{name: "no _id", change: edit("corpus.jsonl", `"_id":"d4",`, ``), says: []string{"data/corpus.jsonl, line 4", "no _id", `{"_id":"d1"`}},
 		{name: "an empty _id", change: edit("queries.jsonl", `"q2"`, `""`), says: []string{"data/queries.jsonl, line 2", "no _id"}},
 		{name: "null", change: edit("queries.jsonl", `{"_id":"q1","text":"Text of query 1"}`, `null`), says: []string{"data/queries.jsonl, line 1"}},

@@ -2,7 +2,10 @@
 //
 // Input: a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv, as BEIR has them, and
 // vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file, or vectors of another format
-// that package vectors reads. Where there are no texts, docs.ids and queries.ids give one id a line. Output: a dataset.Dataset, or a *dataset.Error that names file and
+// that package vectors reads. Where there are no texts, docs.ids and queries.ids give one id a line. The texts may be those
+// of MS MARCO too: collection.tsv and queries.tsv, with id and text separated by a tab, and judgements in
+// qrels.<split>.tsv. A folder of pairs has neither: its .jsonl files are a split each, see package pairs. Where the names of
+// files or of members are others, texts.json says which. Output: a dataset.Dataset, or a *dataset.Error that names file and
 // line. The commands and the tests call it.
 package beir
 
@@ -11,10 +14,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path"
 	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
+	"github.com/quarry-hn/quarry/host/dataset/pairs"
 	files "github.com/quarry-hn/quarry/host/dataset/vectors"
 )
 
@@ -32,34 +36,51 @@ func Open(dir string) (*dataset.Dataset, error) {
 	if !info.IsDir() {
 		return nil, dataset.FileError(dir, folderHint, "not a folder")
 	}
-	return OpenFS(os.DirFS(dir), dir)
+	return onDisk(dir).open()
 }
+
+// onDisk is a folder on disk.
+func onDisk(dir string) *folder { return &folder{fsys: os.DirFS(dir), root: dir} }
 
 // OpenFS opens the folder that a file system is. Its files can be read at an offset, as those of os.DirFS and embed.FS
 // can, and several at once. root is what messages call the folder.
-func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
-	f := &folder{fsys: fsys, root: root}
+func OpenFS(fsys fs.FS, root string) (*dataset.Dataset, error) {
+	return (&folder{fsys: fsys, root: root}).open()
+}
+
+func (f *folder) open() (_ *dataset.Dataset, err error) {
 	var documents, queries dataset.Side
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, closeIDs(documents), closeIDs(queries))
 		}
 	}()
-	models, err := files.Models(fsys, root)
+	models, err := files.Models(f.fsys, f.root)
+	if err != nil {
+		return nil, err
+	}
+	from, err := f.sources()
 	if err != nil {
 		return nil, err
 	}
 	var qrels []*dataset.Qrels
+	if from.pairs != nil {
+		if documents, queries, qrels, err = pairs.Read(f.root, from.pairs); err != nil {
+			return nil, err
+		}
+		documents.Vectors, queries.Vectors = files.New(f.fsys, f.root, "docs", models), files.New(f.fsys, f.root, "queries", models)
+		return dataset.New(f.root, documents, queries, qrels)
+	}
 	var errs [3]error
 	var reading sync.WaitGroup
-	reading.Go(func() { documents, errs[0] = f.openSide("corpus", "docs", models) })
-	reading.Go(func() { queries, errs[1] = f.openSide("queries", "queries", models) })
-	reading.Go(func() { qrels, errs[2] = f.readQrels() })
+	reading.Go(func() { documents, errs[0] = f.openSide(from.documents, "corpus", "docs", models) })
+	reading.Go(func() { queries, errs[1] = f.openSide(from.queries, "queries", "queries", models) })
+	reading.Go(func() { qrels, errs[2] = f.readQrels(from.qrels) })
 	reading.Wait()
 	if err := cmp.Or(errs[0], errs[1], errs[2]); err != nil { // the same one each time, whichever comes first
 		return nil, err
 	}
-	return dataset.New(root, documents, queries, qrels)
+	return dataset.New(f.root, documents, queries, qrels)
 }
 
 func closeIDs(side dataset.Side) error {
@@ -78,6 +99,11 @@ type folder struct {
 // path is what messages call a file of the folder.
 func (f *folder) path(name string) string { return dataset.PathIn(f.root, name) }
 
+// file is a text file of the folder.
+func (f *folder) file(name string) lines.File {
+	return lines.File{FS: f.fsys, Name: name, Path: f.path(name)}
+}
+
 // existing returns those of the names that are there.
 func (f *folder) existing(names ...string) (found []string) {
 	for _, name := range names {
@@ -88,9 +114,9 @@ func (f *folder) existing(names ...string) (found []string) {
 	return found
 }
 
-// openSide opens the documents, where texts is "corpus" and vectors "docs", or the queries. Their ids come from
-// texts.jsonl[.gz], or from an ids file where there are no texts. Every other ids file must give the same.
-func (f *folder) openSide(texts, vectors string, models []string) (side dataset.Side, err error) {
+// openSide opens the documents, where texts is "corpus" and vectors "docs", or the queries. Their ids come from their file
+// of texts, or from an ids file where there is none. Every other ids file must give the same.
+func (f *folder) openSide(from textsFile, texts, vectors string, models []string) (side dataset.Side, err error) {
 	var ids *dataset.StoredIDs
 	defer func() {
 		if err != nil && ids != nil {
@@ -99,22 +125,14 @@ func (f *folder) openSide(texts, vectors string, models []string) (side dataset.
 	}()
 	side.Vectors = files.New(f.fsys, f.root, vectors, models)
 	side.Texts = dataset.NoTexts{Err: dataset.FileError(f.root, "add corpus.jsonl and queries.jsonl", "there are no texts, only ids")}
-	found := f.existing(texts+".jsonl", texts+".jsonl.gz")
-	if len(found) > 1 {
-		return dataset.Side{}, dataset.FileError(f.path(found[0]), "remove one of them", "there is %s too", path.Base(found[1]))
-	}
-	if len(found) == 1 {
-		if ids, err = f.readIDs(found[0], textID); err != nil {
+	if from.name != "" {
+		if ids, err = f.readIDs(from.name, from.members, from.id); err != nil {
 			return dataset.Side{}, err
 		}
-		side.Texts = &textFile{f, found[0], ids}
+		side.Texts = &textFile{f, from.name, ids, from.parse}
 	}
-	places := []string{vectors + ".ids", "vectors/" + vectors + ".ids"}
-	for _, m := range models {
-		places = append(places, "vectors/"+m+"/"+vectors+".ids")
-	}
-	for _, name := range f.existing(places...) {
-		listed, err := f.readIDs(name, plainID)
+	for _, name := range f.idsFiles(vectors, models) {
+		listed, err := f.readIDs(name, nil, plainID)
 		if err != nil {
 			return dataset.Side{}, err
 		}
@@ -130,4 +148,13 @@ func (f *folder) openSide(texts, vectors string, models []string) (side dataset.
 	}
 	side.IDs = ids
 	return side, nil
+}
+
+// idsFiles are the ids files of one side: "docs" or "queries".
+func (f *folder) idsFiles(side string, models []string) []string {
+	places := []string{side + ".ids", "vectors/" + side + ".ids"}
+	for _, m := range models {
+		places = append(places, "vectors/"+m+"/"+side+".ids")
+	}
+	return f.existing(places...)
 }

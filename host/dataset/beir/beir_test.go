@@ -28,11 +28,7 @@ func TestFormat(t *testing.T) {
 					layout.write(t, dir, c)
 					return Open(dir)
 				}
-				fsys := fstest.MapFS{}
-				for name, b := range layout.files(t, c) {
-					fsys[name] = &fstest.MapFile{Data: b}
-				}
-				return OpenFS(fsys, "folder")
+				return OpenFS(inMemory(layout.files(t, c)), "folder")
 			})
 		})
 	}
@@ -45,7 +41,7 @@ type layout struct {
 }
 
 // files are the contents of the folder's files, by name.
-func (l layout) files(t *testing.T, c datasettest.Contents) map[string][]byte {
+func (l layout) files(t testing.TB, c datasettest.Contents) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
 	for _, side := range []struct {
@@ -87,9 +83,24 @@ func (l layout) files(t *testing.T, c datasettest.Contents) map[string][]byte {
 	return files
 }
 
+// inMemory is a folder of files by name.
+func inMemory(files map[string][]byte) fstest.MapFS {
+	fsys := fstest.MapFS{}
+	for name, b := range files {
+		fsys[name] = &fstest.MapFile{Data: b}
+	}
+	return fsys
+}
+
 func (l layout) write(t *testing.T, dir string, c datasettest.Contents) {
 	t.Helper()
-	for name, b := range l.files(t, c) {
+	writeTo(t, dir, l.files(t, c))
+}
+
+// writeTo writes files by name.
+func writeTo(t *testing.T, dir string, files map[string][]byte) {
+	t.Helper()
+	for name, b := range files {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -128,7 +139,7 @@ func TestFolderMessages(t *testing.T) {
 		"two corpus files":   {map[string]string{"corpus.jsonl.gz": "x"}, "corpus.jsonl", "there is corpus.jsonl.gz too\n  hint: remove one of them", 0},
 		"no corpus":          {map[string]string{"corpus.jsonl": ""}, "corpus.jsonl", "there is no corpus.jsonl, corpus.jsonl.gz or docs.ids\n  hint: add it, or docs.ids with one id a line", 0},
 		"an empty corpus":    {map[string]string{"corpus.jsonl": "\n"}, "corpus.jsonl", "the file is empty\n  hint: it needs a line for each text", 0},
-		"a pair twice":       {map[string]string{"qrels/dev.tsv": "q\td1\t1\n"}, "qrels/train.tsv", `line 1: query "q" and document "d1" are judged twice, first in DIR/qrels/dev.tsv, line 1` + "\n  hint: keep one of the lines", 1},
+		"a pair twice":       {map[string]string{"qrels/dev.tsv": "q\td1\t2\n"}, "qrels/train.tsv", `line 1: query "q" and document "d1" are judged twice, first in DIR/qrels/dev.tsv, line 1: the score is 2 there and 1 here` + "\n  hint: keep one of the lines", 1},
 		"no vectors":         {map[string]string{"vectors/m/queries.npy": ""}, "vectors/m/queries.npy", "no such file or directory\n  hint: add vectors/<model>/docs.npy and vectors/<model>/queries.npy for each model", 0},
 		"vectors of other":   {map[string]string{"vectors/m/docs.npy": string(npyOf([][]float32{{1}}))}, "vectors/m/docs.npy", "1 rows; DIR/corpus.jsonl has 2 ids\n  hint: one row per line, in the file's order: make the vectors again", 0},
 		"vectors too narrow": {map[string]string{"vectors/m/queries.npy": string(npyOf([][]float32{{1, 2}}))}, "vectors/m/queries.npy", "2 columns; docs.npy has 1\n  hint: one model encodes both: make the vectors again", 0},

@@ -3,6 +3,7 @@ package beir
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,30 +15,56 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset/datasettest"
 )
 
-// simpleQrels reads judgements as the README describes them: query-id, corpus-id and a finite score, separated by tabs,
-// in UTF-8. Each pair comes once. The first line may be a header.
+var threeColumns = regexp.MustCompile(`^([^\t]+)\t([^\t]+)\t([^\t]*)$`)
+
+// simpleQrels reads judgements as the README describes them, in UTF-8: query-id, corpus-id and a finite score, separated
+// by tabs, or four columns separated by white space, as the first line has them. The first line may be a header. A pair
+// has one score.
 func simpleQrels(data []byte) (js []dataset.Judgement, fault int) {
-	for _, l := range simpleLines(data) {
-		fields := strings.Split(l.text, "\t")
-		if len(fields) != 3 || !utf8.ValidString(l.text) {
+	lines := simpleLines(data)
+	trec := len(lines) > 0 && strings.Count(lines[0].text, "\t") != 2
+	for _, l := range lines {
+		fields := threeColumns.FindStringSubmatch(l.text)
+		if words := strings.Fields(l.text); trec && len(words) == 4 {
+			fields = []string{"", words[0], words[2], words[3]}
+		} else if trec {
+			fields = nil
+		}
+		if !utf8.ValidString(l.text) {
 			return nil, l.number
 		}
-		third := strings.TrimSpace(fields[2])
-		score, err := strconv.ParseFloat(third, 64)
-		if l.number == 1 && slices.Contains([]string{"score", "relevance", "rel", "label"}, strings.ToLower(third)) {
-			continue
+		if l.number == 1 && !trec {
+			columns := strings.Split(l.text, "\t")
+			if third := strings.TrimSpace(columns[2]); !finite(third) && (columns[0] == "query-id" && third != "" || slices.Contains([]string{"score", "relevance", "rel", "label"}, strings.ToLower(third))) {
+				continue
+			}
 		}
-		sound := err == nil && score-score == 0 && fields[0] != "" && fields[1] != ""
-		if !sound || slices.ContainsFunc(js, func(j dataset.Judgement) bool { return j.Query == fields[0] && j.Document == fields[1] }) {
+		if fields == nil {
 			return nil, l.number
 		}
-		js = append(js, dataset.Judgement{Query: fields[0], Document: fields[1], Score: score, Line: l.number})
+		third := strings.TrimSpace(fields[3])
+		if !finite(third) {
+			return nil, l.number
+		}
+		score, _ := strconv.ParseFloat(third, 64)
+		at := slices.IndexFunc(js, func(j dataset.Judgement) bool { return j.Query == fields[1] && j.Document == fields[2] })
+		if at >= 0 && js[at].Score != score {
+			return nil, l.number
+		}
+		if at < 0 {
+			js = append(js, dataset.Judgement{Query: fields[1], Document: fields[2], Score: score, Line: l.number})
+		}
 	}
 	return js, good
 }
 
-// readJudgements reads a folder qrels/ of those files.
-func readJudgements(t testing.TB, files map[string][]byte) (qrels []*dataset.Qrels, err error) {
+func finite(text string) bool {
+	x, err := strconv.ParseFloat(text, 64)
+	return err == nil && x-x == 0
+}
+
+// readFolder reads a folder qrels/ of those files.
+func readFolder(t testing.TB, files map[string][]byte) (qrels []*dataset.Qrels, err error) {
 	t.Helper()
 	fsys, size := fstest.MapFS{}, 0
 	for name, data := range files {
@@ -45,14 +72,19 @@ func readJudgements(t testing.TB, files map[string][]byte) (qrels []*dataset.Qre
 		size += len(data)
 	}
 	f := &folder{fsys, "dir"}
-	datasettest.Allocates(t, 64*size+(1+len(files))<<18, func() { qrels, err = f.readQrels() })
+	datasettest.Allocates(t, 64*size+(1+len(files))<<18, func() {
+		var splits []split
+		if splits, err = f.qrelsFiles(nil); err == nil {
+			qrels, err = f.readQrels(splits)
+		}
+	})
 	return qrels, err
 }
 
 func checkQrels(t testing.TB, data []byte) {
 	t.Helper()
 	want, fault := simpleQrels(data)
-	qrels, err := readJudgements(t, map[string][]byte{"train.tsv": data})
+	qrels, err := readFolder(t, map[string][]byte{"train.tsv": data})
 	if fault != good {
 		if e := datasettest.AsError(t, err, "dir/qrels/train.tsv"); e.Line != fault || e.Hint == "" {
 			t.Fatalf("%#v, expected an error at line %d, and a hint", e, fault)
@@ -66,18 +98,15 @@ func checkQrels(t testing.TB, data []byte) {
 	if !slices.Equal(qrels[0].Judgements, want) {
 		t.Fatalf("%v; expected %v", qrels[0].Judgements, want)
 	}
-	// The same pairs are now in two files. The error is in the file that is read second.
-	_, err = readJudgements(t, map[string][]byte{"train.tsv": data, "dev.tsv": data})
-	if len(want) == 0 {
-		if err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if e := datasettest.AsError(t, err, "dir/qrels/train.tsv"); e.Line != want[0].Line || !strings.Contains(e.Problem, "dir/qrels/dev.tsv, line "+strconv.Itoa(want[0].Line)) {
-		t.Fatalf("%v: expected line %d of both files", err, want[0].Line)
+	// The same judgements are now in two files, and each split has them.
+	qrels, err = readFolder(t, map[string][]byte{"train.tsv": data, "dev.tsv": data})
+	if err != nil || len(qrels) != 2 || !slices.Equal(qrels[0].Judgements, want) || !slices.Equal(qrels[1].Judgements, want) {
+		t.Fatalf("in two files: %v, %v", qrels, err)
 	}
 }
+
+// someTREC is judgements as TREC has them; MS MARCO separates them by tabs.
+const someTREC = "q1 0 d1 1\r\n\nq1\t0\td2\t0.5\nq1 0 d1 1.0\n"
 
 const someQrels = "query-id\tcorpus-id\tscore\r\nq1\td1\t1\n\nq1\td2\t0.5\nq é\td1\t-10\n"
 
@@ -89,15 +118,22 @@ func TestQrelsCutAnywhere(t *testing.T) {
 		checkQrels(t, cut)
 		last := cut[strings.LastIndex(string(cut), "\n")+1:]
 		third := strings.TrimPrefix(string(last[strings.LastIndex(string(last), "\t")+1:]), "-")
-		if _, err := readJudgements(t, map[string][]byte{"train.tsv": cut}); len(last) > 0 && (strings.Count(string(last), "\t") < 2 || third == "") && err == nil {
+		if _, err := readFolder(t, map[string][]byte{"train.tsv": cut}); len(last) > 0 && (strings.Count(string(last), "\t") < 2 || third == "") && err == nil {
 			t.Fatalf("cut at %d, before a score: no error", n)
+		}
+	})
+	datasettest.EachCut([]byte(someTREC), func(n int, cut []byte) {
+		checkQrels(t, cut)
+		last := cut[strings.LastIndex(string(cut), "\n")+1:]
+		if _, err := readFolder(t, map[string][]byte{"train.tsv": cut}); len(last) > 0 && len(strings.Fields(string(last))) != 4 && err == nil {
+			t.Fatalf("cut at %d, before a relevance: no error", n)
 		}
 	})
 }
 
 // TestQrelsFiles reads the files in the order of their names, and leaves out those that are not a split.
 func TestQrelsFiles(t *testing.T) {
-	qrels, err := readJudgements(t, map[string][]byte{"z.tsv": nil, "train.tsv": []byte("q\td\t1"), "a.tsv": []byte("q\te\t1"), "a.txt": []byte("no"), "b.tsv/c": nil})
+	qrels, err := readFolder(t, map[string][]byte{"z.tsv": nil, "train.tsv": []byte("q\td\t1"), "a.tsv": []byte("q\te\t1"), "a.txt": []byte("no"), "b.tsv/c": nil})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,9 +144,9 @@ func TestQrelsFiles(t *testing.T) {
 	if !slices.Equal(splits, []string{"a", "train", "z"}) {
 		t.Errorf("splits are %v", splits)
 	}
-	_, err = readJudgements(t, map[string][]byte{"a.txt": []byte("no")})
+	_, err = readFolder(t, map[string][]byte{"a.txt": []byte("no")})
 	datasettest.AsError(t, err, "dir/qrels")
-	_, err = readJudgements(t, nil)
+	_, err = readFolder(t, nil)
 	datasettest.AsError(t, err, "dir/qrels")
 }
 
@@ -118,6 +154,8 @@ func FuzzQrels(f *testing.F) {
 	f.Add([]byte(someQrels))
 	f.Add([]byte("q\td\tscore\nq\td\t0x1p-2\nq\td\t2\n"))
 	f.Add([]byte("q\td\t1\nq\te\tscore\n"))
+	f.Add([]byte("q 0 d 1\nq\t0 e  2\nq 0 d 1.0\nq 0 d 2"))
+	f.Add([]byte("q\td\t1\nq\td\t1e0\n"))
 	f.Add([]byte("\xef\xbb\xbfq\td\tinf"))
 	f.Fuzz(func(t *testing.T, data []byte) { checkQrels(t, data) })
 }

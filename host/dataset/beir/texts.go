@@ -1,23 +1,28 @@
 package beir
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
-// readIDs reads the ids of a file; id gives that of a line. A file without ids is an error.
-func (f *folder) readIDs(name string, id func(l *lineReader, line []byte) ([]byte, error)) (*dataset.StoredIDs, error) {
+// readIDs reads the ids of a file, whose members may be renamed; id gives that of a line. A file without ids is an error.
+func (f *folder) readIDs(name string, members lines.Names, id func(l *lines.Reader, line []byte) ([]byte, error)) (*dataset.StoredIDs, error) {
 	ids, err := dataset.NewIDs(f.path(name), func(each func(int, []byte) error) (string, error) {
-		return f.readLines(name, func(l *lineReader, line []byte) error {
+		sum, err := f.file(name).Read(func(l *lines.Reader, line []byte) error {
 			id, err := id(l, line)
 			if err != nil {
 				return err
 			}
-			return each(l.line, id)
+			return each(l.Number, id)
 		})
+		if err != nil {
+			return "", err
+		}
+		return members.Fingerprint(sum)
 	})
 	if err == nil && ids.Len() == 0 {
 		return nil, errors.Join(dataset.FileError(f.path(name), "it needs a line for each text", "the file is empty"), ids.Close())
@@ -25,19 +30,65 @@ func (f *folder) readIDs(name string, id func(l *lineReader, line []byte) ([]byt
 	return ids, err
 }
 
+// id is the id of a line of the file.
+func (x textsFile) id(l *lines.Reader, line []byte) ([]byte, error) {
+	if x.table {
+		return rowID(l, line)
+	}
+	line, err := x.renamed(l, line)
+	if err != nil {
+		return nil, err
+	}
+	return textID(l, line)
+}
+
+// parse reads a line of the file.
+func (x textsFile) parse(l *lines.Reader, line []byte) (t dataset.Text, err error) {
+	if x.table {
+		return parseRow(l, line)
+	}
+	if line, err = x.renamed(l, line); err != nil {
+		return t, err
+	}
+	return parseText(l, line)
+}
+
+// renamed is a line of JSON, with the names of members that parseText knows.
+func (x textsFile) renamed(l *lines.Reader, line []byte) ([]byte, error) {
+	own, err := x.members.Apply(line)
+	if err != nil {
+		return nil, noText(l, err)
+	}
+	return own, nil
+}
+
 // textID is the id of a line of a corpus or query file. The line must be one that parseText reads. Its texts are not
 // decoded, which takes a third of the time.
-func textID(l *lineReader, line []byte) ([]byte, error) {
+func textID(l *lines.Reader, line []byte) ([]byte, error) {
 	var t struct {
-		ID    string   `json:"_id"`
+		textIDs
 		Title unwanted `json:"title"`
 		Text  unwanted `json:"text"`
 	}
-	if err := json.Unmarshal(line, &t); err == nil && t.ID != "" {
-		return []byte(t.ID), nil
+	if err := lines.Unmarshal(line, &t); err == nil && t.id().Problem("_id") == "" {
+		return []byte(t.id().Text), nil
 	}
 	_, err := parseText(l, line) // says what is wrong
 	return nil, err
+}
+
+// textIDs are the members of a line that may be its id.
+type textIDs struct {
+	ID    lines.ID `json:"_id"`
+	Other lines.ID `json:"id"`
+}
+
+// id is that of the line: _id, or id where there is no _id.
+func (t *textIDs) id() *lines.ID {
+	if t.ID == (lines.ID{}) && t.Other.Text != "" {
+		return &t.Other
+	}
+	return &t.ID
 }
 
 // unwanted is a string in JSON, or null, that is checked and not decoded.
@@ -54,17 +105,52 @@ func (*unwanted) UnmarshalJSON(value []byte) error {
 }
 
 // plainID is the id of a line of an ids file.
-func plainID(_ *lineReader, line []byte) ([]byte, error) { return line, nil }
+func plainID(_ *lines.Reader, line []byte) ([]byte, error) { return line, nil }
 
-func parseText(l *lineReader, line []byte) (t dataset.Text, err error) {
-	const hint = `one object a line: {"_id":"d1","title":"...","text":"..."}`
-	if err := json.Unmarshal(line, &t); err != nil {
-		return t, l.errorf(hint, "not a JSON object with text fields: %v", excerpt.Error(err))
+const textHint = `one object a line: {"_id":"d1","title":"...","text":"..."}`
+
+// noText is the error of a line that is not the JSON that was expected.
+func noText(l *lines.Reader, err error) error {
+	return l.Errorf(textHint, "not a JSON object with text fields: %v", excerpt.Error(err))
+}
+
+func parseText(l *lines.Reader, line []byte) (t dataset.Text, err error) {
+	var members struct {
+		textIDs
+		Title  string         `json:"title"`
+		Text   string         `json:"text"`
+		Source dataset.Source `json:"metadata"`
 	}
-	if t.ID == "" {
-		return t, l.errorf(hint, "no _id")
+	if err := lines.Unmarshal(line, &members); err != nil {
+		return t, noText(l, err)
 	}
-	return t, nil
+	id := members.id()
+	if problem := id.Problem("_id"); problem != "" {
+		return t, l.Errorf(textHint, "%s", problem)
+	}
+	return dataset.Text{ID: id.Text, Title: members.Title, Text: members.Text, Source: members.Source}, nil
+}
+
+// parseRow reads a line of MS MARCO's collection.tsv or queries.tsv.
+func parseRow(l *lines.Reader, line []byte) (t dataset.Text, err error) {
+	id, text, tab := bytes.Cut(line, []byte("\t"))
+	switch {
+	case !tab:
+		return t, l.Errorf(rowHint, "there is no tab")
+	case len(id) == 0:
+		return t, l.Errorf(rowHint, "the id is empty")
+	case bytes.IndexByte(text, '\t') >= 0:
+		return t, l.Errorf(rowHint, "there are more than two columns")
+	}
+	return dataset.Text{ID: string(id), Text: string(text)}, nil
+}
+
+const rowHint = "a line is id and text, separated by one tab"
+
+// rowID is the id of a line that parseRow reads.
+func rowID(l *lines.Reader, line []byte) ([]byte, error) {
+	t, err := parseRow(l, line)
+	return []byte(t.ID), err
 }
 
 // textFile is the texts of a corpus or query file, which is read each time some are asked for, up to the last of them.
@@ -72,6 +158,7 @@ type textFile struct {
 	folder *folder
 	name   string
 	ids    *dataset.StoredIDs // of its lines
+	parse  func(l *lines.Reader, line []byte) (dataset.Text, error)
 }
 
 var _ dataset.Texts = (*textFile)(nil)
@@ -87,22 +174,32 @@ func (x *textFile) OfIDs(ids map[string]bool) (map[string]dataset.Text, error) {
 	for _, row := range rows {
 		wanted[row] = true
 	}
-	row, found := -1, 0
-	err = x.folder.eachLine(x.name, nil, func(l *lineReader, line []byte) error {
-		if row++; !wanted[row] {
-			return nil
-		}
-		t, err := parseText(l, line)
-		if err != nil {
-			return err
-		}
+	err = x.EachRow(wanted, func(_ int, t dataset.Text) error {
 		if ids[t.ID] {
 			texts[t.ID] = t
-		}
-		if found++; found == len(wanted) {
-			return errEnough
 		}
 		return nil
 	})
 	return texts, err
+}
+
+// EachRow decodes the lines of those rows alone, up to the last of them.
+func (x *textFile) EachRow(rows map[int]bool, f func(row int, t dataset.Text) error) error {
+	row, found := -1, 0
+	return x.folder.file(x.name).Each(nil, func(l *lines.Reader, line []byte) error {
+		if row++; rows != nil && !rows[row] {
+			return nil
+		}
+		t, err := x.parse(l, line)
+		if err != nil {
+			return err
+		}
+		if err := f(row, t); err != nil {
+			return err
+		}
+		if found++; rows != nil && found == len(rows) {
+			return lines.ErrEnough
+		}
+		return nil
+	})
 }

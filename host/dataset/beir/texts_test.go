@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/datasettest"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
 )
 
 // good is the fault of a simple reading that finds none. Other faults are the number of the line at fault, or 0 for the
@@ -38,30 +40,56 @@ func simpleIDs(data []byte, id func(text string) (string, bool)) (ids []string, 
 
 func wholeLine(text string) (string, bool) { return text, true }
 
+// stringsAndNaN finds strings, and what Python's json writes for floats that JSON does not have.
+var stringsAndNaN = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|-?Infinity|NaN`)
+
 // simpleText reads one JSON object key by key. Like encoding/json, it takes upper and lower case in keys for the same.
+// An id may be a number, and stand under id where there is no _id.
 func simpleText(text string) (t dataset.Text, ok bool) {
+	if !json.Valid([]byte(text)) {
+		text = stringsAndNaN.ReplaceAllStringFunc(text, func(found string) string {
+			if found[0] == '"' {
+				return found
+			}
+			return "null"
+		})
+	}
 	if !json.Valid([]byte(text)) {
 		return t, false
 	}
 	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
 		return t, false
 	}
+	members := map[string]any{} // the last of each name that is not null
 	for d.More() {
 		key, _ := d.Token()
 		var value any
 		if d.Decode(&value) != nil {
 			return t, false
 		}
-		for name, to := range map[string]*string{"_id": &t.ID, "title": &t.Title, "text": &t.Text} {
-			if !strings.EqualFold(key.(string), name) || value == nil {
-				continue
-			}
-			if *to, ok = value.(string); !ok {
-				return t, false
+		for _, name := range []string{"_id", "id", "title", "text"} {
+			if strings.EqualFold(key.(string), name) && value != nil {
+				members[name] = value
+				if _, isText := value.(string); name != "_id" && name != "id" && !isText {
+					return t, false
+				}
 			}
 		}
 	}
+	id, found := members["_id"]
+	if other := members["id"]; (!found || id == "") && (other != nil && other != "") {
+		id = other
+	}
+	switch id := id.(type) {
+	case string:
+		t.ID = id
+	case json.Number:
+		t.ID = id.String()
+	}
+	t.Title, _ = members["title"].(string)
+	t.Text, _ = members["text"].(string)
 	return t, t.ID != ""
 }
 
@@ -90,19 +118,19 @@ func checkIDs(t testing.TB, ids *dataset.StoredIDs, err error, path string, data
 	datasettest.CheckIDs(t, ids, want)
 }
 
-// A file is read twice where an id is given twice, each time with buffers of 128 KiB, aheadBytes, and some 45 KiB to
+// A file is read twice where an id is given twice, each time with buffers of 128 KiB, 32 KiB that are read ahead, and some 45 KiB to
 // decompress it.
-const readBuffers = 1<<18 + 1<<17 + 2*aheadBytes
+const readBuffers = 1<<18 + 1<<17 + 2*(32<<10)
 
 func readPlain(t testing.TB, data []byte) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
-	datasettest.Allocates(t, 32*len(data)+readBuffers, func() { ids, err = oneFile("docs.ids", data).readIDs("docs.ids", plainID) })
+	datasettest.Allocates(t, 32*len(data)+readBuffers, func() { ids, err = oneFile("docs.ids", data).readIDs("docs.ids", nil, plainID) })
 	return ids, err
 }
 
 func readTexts(t testing.TB, name string, file []byte, uncompressed int) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
-	datasettest.Allocates(t, 64*uncompressed+readBuffers, func() { ids, err = oneFile(name, file).readIDs(name, textID) })
+	datasettest.Allocates(t, 64*uncompressed+readBuffers, func() { ids, err = oneFile(name, file).readIDs(name, nil, textID) })
 	return ids, err
 }
 
@@ -125,7 +153,7 @@ func zip(t testing.TB, data []byte, piece int) []byte {
 	return b.Bytes()
 }
 
-const someTexts = "{\"_id\":\"d1\",\"title\":\"é\",\"text\":\"one\"}\n\n{\"_id\":\"d2\",\"text\":\"two\\u00e9\"}\r\n{\"_id\":\"d3\"}\n"
+const someTexts = "{\"_id\":7.50,\"score\":-Infinity,\"text\":\"NaN\"}\n{\"id\":\"d0\",\"title\":NaN}\n{\"_id\":\"d1\",\"title\":\"é\",\"text\":\"one\"}\n\n{\"_id\":\"d2\",\"text\":\"two\\u00e9\"}\r\n{\"_id\":\"d3\"}\n"
 
 const someIDs = "\xef\xbb\xbfd1\r\n\nd2é\n d3 \nd\r4\r\r\n"
 
@@ -178,13 +206,14 @@ func FuzzIDs(f *testing.F) {
 func FuzzTexts(f *testing.F) {
 	f.Add([]byte(someTexts))
 	f.Add([]byte("{\"_id\":\"a\",\"_id\":null,\"TITLE\":\"x\"}\n{\"_id\":\"b\",\"text\":1}"))
+	f.Add([]byte(`{"_id":1,"id":{},"x":[NaN,"\\"NaN"]}` + "\n" + `{"_id":"","id":-2e3}` + "\n" + `{"_id":true,"id":"a"}`))
 	f.Add(zip(f, []byte(someTexts), 9))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for name, file := range map[string][]byte{"corpus.jsonl": data, "corpus.jsonl.gz": zip(t, data, 1+len(data)/3)} {
 			ids, err := readTexts(t, name, file, len(data))
 			checkIDs(t, ids, err, "dir/"+name, data, simpleTextID)
 			if err == nil {
-				checkTexts(t, &textFile{oneFile(name, file), name, ids}, ids, data)
+				checkTexts(t, &textFile{oneFile(name, file), name, ids, parseText}, ids, data)
 			}
 		}
 		text, whole := []byte(nil), false
@@ -227,14 +256,14 @@ func checkTexts(t testing.TB, from dataset.Texts, ids *dataset.StoredIDs, data [
 func TestTextsThatAreNotWanted(t *testing.T) {
 	line := []byte(`{"_id":"d1","title":"` + strings.Repeat("t", 1<<20) + `","text":"` + strings.Repeat("x", 1<<20) + `"}`)
 	datasettest.Allocates(t, 1<<16, func() {
-		if id, err := textID(&lineReader{}, line); string(id) != "d1" || err != nil {
+		if id, err := textID(&lines.Reader{}, line); string(id) != "d1" || err != nil {
 			t.Errorf("%q, %v", id, err)
 		}
 	})
 	const file = `{"_id":"a","text":"A"}` + "\n" + `{"_id":"b","text":"B"}` + "\n\n" + `{"_id":"c","text":"C"}` + "\n" + `{"_id":"d","text":"D"}`
 	for name, content := range map[string]string{"corpus.jsonl": file, "corpus.jsonl.gz": string(zip(t, []byte(file), 9))} {
 		f := oneFile(name, []byte(content))
-		ids, err := f.readIDs(name, textID)
+		ids, err := f.readIDs(name, nil, textID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,11 +272,11 @@ func TestTextsThatAreNotWanted(t *testing.T) {
 			changed = string(zip(t, []byte(changed), 9))
 		}
 		f.fsys = oneFile(name, []byte(changed)).fsys
-		texts, err := (&textFile{f, name, ids}).OfIDs(map[string]bool{"a": true, "c": true, "z": true})
+		texts, err := (&textFile{f, name, ids, parseText}).OfIDs(map[string]bool{"a": true, "c": true, "z": true})
 		if err != nil || len(texts) != 2 || texts["a"].Text != "A" || texts["c"].Text != "C" {
 			t.Errorf("%s: %v, %v", name, texts, err)
 		}
-		if _, err := (&textFile{f, name, ids}).OfIDs(map[string]bool{"b": true}); err == nil {
+		if _, err := (&textFile{f, name, ids, parseText}).OfIDs(map[string]bool{"b": true}); err == nil {
 			t.Errorf("%s: line 2 has another id by now, and is given", name)
 		}
 	}
@@ -263,11 +292,11 @@ func TestSource(t *testing.T) {
 {"_id":"d5","text":""}
 `)}}
 	f := &folder{fsys: fsys, root: "folder"}
-	ids, err := f.readIDs("corpus.jsonl", textID)
+	ids, err := f.readIDs("corpus.jsonl", nil, textID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts, err := (&textFile{f, "corpus.jsonl", ids}).OfIDs(map[string]bool{"d1": true, "d2": true, "d3": true, "d4": true, "d5": true})
+	texts, err := (&textFile{f, "corpus.jsonl", ids, parseText}).OfIDs(map[string]bool{"d1": true, "d2": true, "d3": true, "d4": true, "d5": true})
 	if err != nil || len(texts) != 5 {
 		t.Fatalf("%v %v", texts, err)
 	}

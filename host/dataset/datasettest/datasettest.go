@@ -4,6 +4,7 @@
 package datasettest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,6 +49,7 @@ func Run(t *testing.T, open Open) {
 		{"texts", texts},
 		{"ids without texts", idsWithoutTexts},
 		{"judgements", judgements},
+		{"judgements twice", judgementsTwice},
 		{"models", models},
 		{"vectors", vectors},
 		{"fingerprints", fingerprints},
@@ -136,6 +138,29 @@ func texts(t *testing.T, open Open) {
 				t.Errorf("texts %q, %v; expected %q", got, err, want)
 			}
 		}
+		for _, rows := range []map[int]bool{nil, {0: true}, {1: true, 7: true, -1: true}, {}} {
+			got, want := map[int]dataset.Text{}, map[int]dataset.Text{}
+			for row, text := range side.want {
+				if rows == nil || rows[row] {
+					want[row] = text
+				}
+			}
+			last := -1
+			err := side.of.Texts.EachRow(rows, func(row int, text dataset.Text) error {
+				if row <= last {
+					t.Errorf("row %d comes after row %d", row, last)
+				}
+				last, got[row] = row, text
+				return nil
+			})
+			if err != nil || !maps.Equal(got, want) {
+				t.Errorf("texts of rows %v: %v, %v; expected %v", rows, got, err, want)
+			}
+		}
+		failed := errors.New("enough")
+		if err := side.of.Texts.EachRow(nil, func(int, dataset.Text) error { return failed }); !errors.Is(err, failed) {
+			t.Errorf("what is done with a text fails: %v", err)
+		}
 	}
 }
 
@@ -153,6 +178,9 @@ func idsWithoutTexts(t *testing.T, open Open) {
 			t.Errorf("texts %q, and no error", got)
 		} else {
 			AsError(t, err, d.Name)
+		}
+		if err := side.Texts.EachRow(nil, func(int, dataset.Text) error { return nil }); err == nil {
+			t.Error("there are no texts, and reading them is no error")
 		}
 	}
 }
@@ -178,6 +206,20 @@ func judgements(t *testing.T, open Open) {
 	}
 	if want := []string{"train", "dev", "test"}; !slices.Equal(names, want) {
 		t.Errorf("splits are %q; expected %q", names, want)
+	}
+}
+
+// judgementsTwice: the same judgement again is no other one. A split has it once, and each split has it that names it.
+func judgementsTwice(t *testing.T, open Open) {
+	c := threeDocuments()
+	once := c.Qrels[2].Judgements
+	c.Qrels[2].Judgements = append(slices.Clone(once), once[1], once[0])
+	c.Qrels[0].Judgements = append(c.Qrels[0].Judgements, once[0])
+	d := mustOpen(t, open, c)
+	for i, want := range map[int]int{0: len(once), 2: 2} {
+		if got := d.Qrels[i]; len(got.Judgements) != want {
+			t.Errorf("split %s has %v; expected %d judgements", got.Split, got.Judgements, want)
+		}
 	}
 }
 

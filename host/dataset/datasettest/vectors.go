@@ -140,18 +140,22 @@ func closed(t *testing.T, open Open) {
 // refused has contents that are not sound. Some are found when they are opened, some when their vectors are.
 func refused(t *testing.T, open Open) {
 	for says, change := range map[string]func(c *Contents){
-		`id "d1" is given twice`:     func(c *Contents) { c.Documents[2].ID = "d1" },
-		`id "q2" is given twice`:     func(c *Contents) { c.Queries[1].ID = "q2" },
-		"judged twice":               func(c *Contents) { c.Qrels[0].Judgements[0] = dataset.Judgement{Query: "q2", Document: "d1", Score: 1} },
-		"judged  twice in one split": func(c *Contents) { c.Qrels[2].Judgements[2] = c.Qrels[2].Judgements[0] },
-		"is not a number":            func(c *Contents) { c.Qrels[2].Judgements[0].Score = math.NaN() },
-		"2 rows":                     func(c *Contents) { c.Models[0].Documents = c.Models[0].Documents[:2] },
-		"1 rows":                     func(c *Contents) { c.Models[0].Queries = c.Models[0].Queries[:1] },
-		"2 columns":                  func(c *Contents) { c.Models[0].Queries = [][]float32{{1, 2}, {3, 4}} },
-		" (no queries)":              func(c *Contents) { c.Queries = nil },
-		" (no documents)":            func(c *Contents) { c.Documents = nil },
-		" (no judgements)":           func(c *Contents) { c.Qrels = nil },
-		" (no models)":               func(c *Contents) { c.Models = nil },
+		`id "d1" is given twice`: func(c *Contents) { c.Documents[2].ID = "d1" },
+		`id "q2" is given twice`: func(c *Contents) { c.Queries[1].ID = "q2" },
+		"judged twice":           func(c *Contents) { c.Qrels[0].Judgements[0] = dataset.Judgement{Query: "q2", Document: "d1", Score: 1} },
+		"judged twice,": func(c *Contents) {
+			again := c.Qrels[2].Judgements[0] // in one split
+			again.Score++
+			c.Qrels[2].Judgements[2] = again
+		},
+		"is not a number":  func(c *Contents) { c.Qrels[2].Judgements[0].Score = math.NaN() },
+		"2 rows":           func(c *Contents) { c.Models[0].Documents = c.Models[0].Documents[:2] },
+		"1 rows":           func(c *Contents) { c.Models[0].Queries = c.Models[0].Queries[:1] },
+		"2 columns":        func(c *Contents) { c.Models[0].Queries = [][]float32{{1, 2}, {3, 4}} },
+		" (no queries)":    func(c *Contents) { c.Queries = nil },
+		" (no documents)":  func(c *Contents) { c.Documents = nil },
+		" (no judgements)": func(c *Contents) { c.Qrels = nil },
+		" (no models)":     func(c *Contents) { c.Models = nil },
 	} {
 		c := threeDocuments()
 		change(&c)

@@ -1,20 +1,11 @@
 package negatives
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
-
-// Triplet is what a trainer reads: one line of triplets.jsonl.
-type Triplet struct {
-	Query    string `json:"query"`
-	Positive string `json:"positive"`
-	Negative string `json:"negative"`
-}
 
 // Texts are the texts that pairs speak of, by id.
 type Texts struct {
@@ -70,26 +61,4 @@ func (t *Texts) Document(id, separator string) string {
 		return d.Title + d.Text
 	}
 	return d.Title + separator + d.Text
-}
-
-// Export writes a triplet for each negative, one JSON object a line, and returns how many.
-func Export(data *dataset.Dataset, pairs []Pair, separator string, w io.Writer) (int, error) {
-	texts, err := TextsOf(data, pairs)
-	if err != nil {
-		return 0, err
-	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	n := 0
-	for _, p := range pairs {
-		t := Triplet{Query: texts.Queries[p.QueryID].Text, Positive: texts.Document(p.PositiveID, separator)}
-		for _, negative := range p.Negatives {
-			t.Negative = texts.Document(negative.ID, separator)
-			if err := e.Encode(t); err != nil {
-				return n, err
-			}
-			n++
-		}
-	}
-	return n, nil
 }

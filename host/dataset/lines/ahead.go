@@ -1,4 +1,4 @@
-package beir
+package lines
 
 import "io"
 

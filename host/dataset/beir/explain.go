@@ -1,0 +1,95 @@
+package beir
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
+)
+
+// File is a file of a folder that is no vectors, and what it was recognised as.
+type File struct {
+	Name string // in the folder
+	Is   string // its format, and how much of what it holds
+}
+
+// Explain opens a folder on disk and says of its texts, ids and judgements how it reads them. An error is one of Open.
+func Explain(dir string) (files []File, err error) {
+	data, err := Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, data.Close()) }()
+	f := onDisk(dir)
+	from, err := f.sources()
+	if err != nil {
+		return nil, err
+	}
+	if f.existing(choicesFile) != nil {
+		files = append(files, File{choicesFile, "says which files and members are read"})
+	}
+	for i, split := range from.pairs {
+		files = append(files, File{split.File.Name, fmt.Sprintf("pairs of split %s: %s", split.Name, judged(data.Qrels[i]))})
+	}
+	if from.pairs != nil {
+		return append(files, File{"all pairs", fmt.Sprintf("%d different documents, %d different queries", data.Documents.Len(), data.Queries.Len())}), nil
+	}
+	for _, side := range []struct {
+		from  textsFile
+		ids   []string
+		holds string
+	}{
+		{from.documents, f.idsFiles("docs", data.Models), fmt.Sprintf("%d documents", data.Documents.Len())},
+		{from.queries, f.idsFiles("queries", data.Models), fmt.Sprintf("%d queries", data.Queries.Len())},
+	} {
+		if side.from.name != "" {
+			files = append(files, File{side.from.name, side.from.format() + ": " + side.holds})
+		}
+		for _, name := range side.ids {
+			files = append(files, File{name, "ids, one a line: " + side.holds})
+		}
+	}
+	for _, split := range from.qrels {
+		format, err := f.judgementFormat(split.file)
+		if err != nil {
+			return nil, err
+		}
+		for _, q := range data.Qrels {
+			if q.Split == split.name {
+				files = append(files, File{split.file, fmt.Sprintf("judgements of split %s in %s: %s", q.Split, format, judged(q))})
+			}
+		}
+	}
+	return files, nil
+}
+
+// format is what the file is.
+func (x textsFile) format() string {
+	switch {
+	case x.table:
+		return "texts as MS MARCO has them, id and text separated by a tab"
+	case len(x.members) > 0:
+		return "texts in JSON lines, with the members that " + choicesFile + " names"
+	}
+	return "texts in JSON lines as BEIR has them"
+}
+
+// judged is how much a split holds.
+func judged(q *dataset.Qrels) string {
+	relevant := 0
+	for range dataset.Relevant([]*dataset.Qrels{q}) {
+		relevant++
+	}
+	return fmt.Sprintf("%d judgements, %d of them relevant", len(q.Judgements), relevant)
+}
+
+// judgementFormat is what a file of judgements is, by its first line.
+func (f *folder) judgementFormat(name string) (string, error) {
+	var columns dataset.JudgementLines
+	err := f.file(name).Each(nil, func(l *lines.Reader, line []byte) error {
+		columns.Parse(string(line), l.Number)
+		return lines.ErrEnough
+	})
+	return columns.Format(), err
+}

@@ -1,0 +1,205 @@
+package beir
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
+	"github.com/quarry-hn/quarry/host/dataset/pairs"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
+)
+
+// sources is which files of a folder are read, and as what.
+type sources struct {
+	documents, queries textsFile
+	qrels              []split
+	pairs              []pairs.Split // nil where the folder has documents, queries and judgements
+}
+
+// textsFile is a file of texts. It has no name where there are ids alone.
+type textsFile struct {
+	name    string
+	table   bool        // MS MARCO's columns; otherwise JSON
+	members lines.Names // of JSON
+}
+
+// choicesFile says how a folder is read whose files do not tell it.
+const (
+	choicesFile = "texts.json"
+	choicesHint = `as {"docs":{"path":"passages.jsonl","id":"pid","text":"body"},"qrels":{"train":"judged.txt"}}; docs/FORMATS.md has all keys`
+)
+
+// choices are what that file says.
+type choices struct {
+	Docs    textsChoice           `json:"docs"`
+	Queries textsChoice           `json:"queries"`
+	Qrels   map[string]string     `json:"qrels"` // by split: a file
+	Pairs   map[string]pairChoice `json:"pairs"` // by split
+}
+
+// textsChoice is a file of texts, and the names of its members.
+type textsChoice struct {
+	Path   string `json:"path"`
+	Format string `json:"format"` // "jsonl" or "tsv"; empty: told by the path's ending
+	ID     string `json:"id"`
+	Title  string `json:"title"`
+	Text   string `json:"text"`
+}
+
+// pairChoice is a file of pairs, and the names of its members.
+type pairChoice struct {
+	Path     string `json:"path"`
+	Query    string `json:"query"`
+	Positive string `json:"positive"`
+	Negative string `json:"negative"`
+}
+
+// readChoices reads the file of choices, where there is one.
+func (f *folder) readChoices() (c choices, err error) {
+	text, err := fs.ReadFile(f.fsys, choicesFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, dataset.ReadError(f.path(choicesFile), err, choicesHint)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return c, dataset.FileError(f.path(choicesFile), choicesHint, "not what it should be: %v", excerpt.Error(err))
+	}
+	for _, path := range c.paths() {
+		if !fs.ValidPath(path) {
+			return c, dataset.FileError(f.path(choicesFile), choicesHint, "path %s is not that of a file of this folder, with slashes", excerpt.Quote(path))
+		}
+	}
+	for _, t := range []textsChoice{c.Docs, c.Queries} {
+		if t.Format != "" && t.Format != "jsonl" && t.Format != "tsv" {
+			return c, dataset.FileError(f.path(choicesFile), choicesHint, `format is %s; it is "jsonl" or "tsv"`, excerpt.Quote(t.Format))
+		}
+	}
+	if c.Pairs != nil && (c.Docs != textsChoice{} || c.Queries != textsChoice{} || c.Qrels != nil) {
+		return c, dataset.FileError(f.path(choicesFile), choicesHint, "there are pairs, and docs, queries or qrels too: a folder has the one or the other")
+	}
+	return c, nil
+}
+
+// paths are those of all files that were chosen.
+func (c choices) paths() (paths []string) {
+	for _, t := range []textsChoice{c.Docs, c.Queries} {
+		if t.Path != "" {
+			paths = append(paths, t.Path)
+		}
+	}
+	paths = slices.AppendSeq(paths, maps.Values(c.Qrels))
+	for _, p := range c.Pairs {
+		paths = append(paths, p.Path)
+	}
+	slices.Sort(paths) // so that the error is the same each time
+	return paths
+}
+
+// sources tells them by the names of the folder's files, and by its choices.
+func (f *folder) sources() (s sources, err error) {
+	c, err := f.readChoices()
+	if err != nil {
+		return s, err
+	}
+	if s.pairs = f.pairs(c); s.pairs != nil {
+		return s, nil
+	}
+	if s.documents, err = f.texts(c.Docs, "corpus.jsonl", "collection.tsv"); err != nil {
+		return s, err
+	}
+	if s.queries, err = f.texts(c.Queries, "queries.jsonl", "queries.tsv"); err != nil {
+		return s, err
+	}
+	s.qrels, err = f.qrelsFiles(c.Qrels)
+	return s, err
+}
+
+// texts finds the file of texts of one side, by its choice or by one of its names, plain or compressed.
+func (f *folder) texts(c textsChoice, names ...string) (t textsFile, err error) {
+	t.members = lines.Names{}.Rename(c.ID, "_id", "id").Rename(c.Title, "title").Rename(c.Text, "text")
+	if t.name = c.Path; t.name == "" {
+		var both []string
+		for _, name := range names {
+			both = append(both, name, name+".gz")
+		}
+		found := f.existing(both...)
+		if len(found) > 1 {
+			return t, dataset.FileError(f.path(found[0]), "remove one of them, or name the other in "+choicesFile, "there is %s too", path.Base(found[1]))
+		}
+		if len(found) == 1 {
+			t.name = found[0]
+		}
+	}
+	t.table = cmp.Or(c.Format, strings.TrimPrefix(path.Ext(strings.TrimSuffix(t.name, ".gz")), ".")) == "tsv"
+	return t, nil
+}
+
+// qrelsFiles are the splits that were chosen; else the files of qrels/, in the order of their names; else, where there is
+// no such folder, the files qrels.<split>.tsv that MS MARCO has beside its texts.
+func (f *folder) qrelsFiles(chosen map[string]string) (splits []split, err error) {
+	for _, name := range slices.Sorted(maps.Keys(chosen)) {
+		splits = append(splits, split{name, chosen[name]})
+	}
+	if splits != nil {
+		return splits, nil
+	}
+	entries, err := fs.ReadDir(f.fsys, "qrels")
+	if err != nil {
+		names, _ := fs.Glob(f.fsys, "qrels.*.tsv")
+		for _, name := range names {
+			splits = append(splits, split{strings.TrimSuffix(strings.TrimPrefix(name, "qrels."), ".tsv"), name})
+		}
+		if splits == nil {
+			return nil, dataset.ReadError(f.path("qrels"), err, qrelsHint)
+		}
+		return splits, nil
+	}
+	for _, entry := range entries {
+		if name, ok := strings.CutSuffix(entry.Name(), ".tsv"); ok && !entry.IsDir() {
+			splits = append(splits, split{name, "qrels/" + entry.Name()})
+		}
+	}
+	if splits == nil {
+		return nil, dataset.FileError(f.path("qrels"), qrelsHint, "there is no .tsv file")
+	}
+	return splits, nil
+}
+
+// elsewhere are the files that a folder of pairs has none of.
+var elsewhere = []string{"corpus.jsonl", "corpus.jsonl.gz", "collection.tsv", "collection.tsv.gz", "docs.ids",
+	"queries.jsonl", "queries.jsonl.gz", "queries.tsv", "queries.tsv.gz", "queries.ids", "qrels"}
+
+// pairs are the files of pairs that were chosen, or, of a folder that has no texts or ids of documents and no judgements,
+// its .jsonl files: a split each, train first and then by name. It is nil for every other folder.
+func (f *folder) pairs(c choices) (splits []pairs.Split) {
+	for name, chosen := range c.Pairs {
+		members := lines.Names{}.Rename(chosen.Query, "query", "anchor").Rename(chosen.Positive, "positive", "answer", "pos").Rename(chosen.Negative, "negative", "neg")
+		splits = append(splits, pairs.Split{Name: name, File: f.file(chosen.Path), Members: members})
+	}
+	if splits == nil && c.isZero() && f.existing(elsewhere...) == nil {
+		for _, pattern := range []string{"*.jsonl", "*.jsonl.gz"} {
+			names, _ := fs.Glob(f.fsys, pattern)
+			for _, name := range names {
+				splits = append(splits, pairs.Split{Name: strings.TrimSuffix(name, pattern[1:]), File: f.file(name)})
+			}
+		}
+	}
+	slices.SortFunc(splits, func(a, b pairs.Split) int { return dataset.CompareSplits(a.Name, b.Name) })
+	return splits
+}
+
+func (c choices) isZero() bool {
+	return c.Docs == textsChoice{} && c.Queries == textsChoice{} && c.Qrels == nil && c.Pairs == nil
+}

@@ -1,0 +1,100 @@
+package pairs
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/datasettest"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
+)
+
+func read(data []byte, members lines.Names) (documents, queries dataset.Side, qrels []*dataset.Qrels, err error) {
+	return Read("dir", []Split{{"train", lines.File{FS: fstest.MapFS{"train.jsonl": {Data: data}}, Name: "train.jsonl", Path: "dir/train.jsonl"}, members}})
+}
+
+const some = `{"query":"q","positive":"a","negative":"n"}
+{"anchor":"r","answer":"b","score":NaN}
+
+{"query":"q","pos":["b","a"],"neg":["n","é"]}
+`
+
+// TestRead reads lines of every kind. A text has one id, wherever it is.
+func TestRead(t *testing.T) {
+	t.Parallel()
+	documents, queries, qrels, err := read([]byte(some), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	datasettest.CheckIDs(t, documents, []string{"d0", "d1", "d2", "d3"})
+	datasettest.CheckIDs(t, queries, []string{"q0", "q1"})
+	for i, want := range []string{"a", "n", "b", "é"} {
+		if got := documents.Texts.(dataset.TextsOf)[i].Text; got != want {
+			t.Errorf("document %d is %q; expected %q", i, got, want)
+		}
+	}
+	var got []string
+	for _, j := range qrels[0].Judgements {
+		got = append(got, j.Query+" "+j.Document)
+	}
+	if want := "q0 d0,q1 d2,q0 d2"; strings.Join(got, ",") != want {
+		t.Errorf("judgements %v; expected %s", got, want)
+	}
+}
+
+// TestNames reads members that the file calls otherwise. A member of the usual name is not read then.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	members := lines.Names{}.Rename("question", "query", "anchor").Rename("contexts", "positive", "answer", "pos")
+	documents, queries, _, err := read([]byte(`{"question":"q","query":"no","answer":"no","contexts":["a","","b"],"negative":"n","score":NaN}`), members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts, asked := documents.Texts.(dataset.TextsOf), queries.Texts.(dataset.TextsOf)
+	if len(texts) != 3 || texts[0].Text != "a" || texts[1].Text != "b" || texts[2].Text != "n" || len(asked) != 1 || asked[0].Text != "q" {
+		t.Errorf("documents %v, queries %v", texts, asked)
+	}
+	if _, _, _, err := read([]byte(`{"query":"q","contexts":"a"}`), members); err == nil || !strings.Contains(err.Error(), "no query") {
+		t.Error(err)
+	}
+}
+
+// check wants pairs or an error that names file, line and what to do.
+func check(t *testing.T, data []byte) error {
+	t.Helper()
+	_, _, _, err := read(data, nil)
+	if e := (*dataset.Error)(nil); err != nil && (!errors.As(err, &e) || e.Path != "dir/train.jsonl" || e.Line == 0 || e.Hint == "") {
+		t.Fatalf("%v", err)
+	}
+	return err
+}
+
+// TestCutAnywhere cuts pairs at every byte. A cut within a line is an error there.
+func TestCutAnywhere(t *testing.T) {
+	t.Parallel()
+	datasettest.EachCut([]byte(some), func(n int, cut []byte) {
+		last := cut[strings.LastIndex(string(cut), "\n")+1:]
+		if err := check(t, cut); err == nil && len(last) > 0 && !strings.HasSuffix(string(last), "}") {
+			t.Fatalf("cut at %d, within a line: no error", n)
+		}
+	})
+}
+
+func FuzzPairs(f *testing.F) {
+	f.Add([]byte(some))
+	f.Add([]byte(`{"query":1}`))
+	f.Add([]byte("{\"query\":\"q\",\"pos\":[null,\"\"]}\n[]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if check(t, data) != nil {
+			return
+		}
+		for line := range strings.Lines(strings.TrimPrefix(string(data), "\xef\xbb\xbf")) {
+			if text := strings.TrimRight(line, "\r\n"); text != "" && !strings.Contains(text, "N") && !strings.Contains(text, "I") && !json.Valid([]byte(text)) {
+				t.Fatalf("%q is no JSON and is read", text)
+			}
+		}
+	})
+}
