@@ -123,7 +123,8 @@ func (f *folder) openSide(from textsFile, texts, vectors string, models []string
 			err = errors.Join(err, ids.Close())
 		}
 	}()
-	side.Vectors = files.New(f.fsys, f.root, vectors, models)
+	found := files.New(f.fsys, f.root, vectors, models)
+	side.Vectors = found
 	side.Texts = dataset.NoTexts{Err: dataset.FileError(f.root, "add corpus.jsonl and queries.jsonl", "there are no texts, only ids")}
 	if from.name != "" {
 		if ids, err = f.readIDs(from.name, from.members, from.id); err != nil {
@@ -140,6 +141,15 @@ func (f *folder) openSide(from textsFile, texts, vectors string, models []string
 			ids = listed
 		} else if err := errors.Join(ids.CheckSame(listed), listed.Close()); err != nil {
 			return dataset.Side{}, err
+		}
+	}
+	if ids == nil { // those of a table that has the vectors of all models
+		stored, read, err := found.Texts()
+		if err != nil {
+			return dataset.Side{}, err
+		}
+		if stored != nil {
+			ids, side.Texts = stored, read
 		}
 	}
 	if ids == nil {

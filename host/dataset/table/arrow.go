@@ -110,7 +110,7 @@ func (a *arrowFile) open(f func(schema *arrow.Schema, next func() (arrow.RecordB
 			return asError(a.path, "not a whole Arrow stream", err)
 		}
 		defer r.Release()
-		return asError(a.path, "not a whole Arrow stream", f(r.Schema(), r.Read))
+		return f(r.Schema(), r.Read)
 	}
 	r, err := ipc.NewFileReader(section, limits...)
 	if err != nil {
@@ -123,7 +123,7 @@ func (a *arrowFile) open(f func(schema *arrow.Schema, next func() (arrow.RecordB
 		}
 		return r.RecordBatch(batch - 1)
 	})
-	return errors.Join(asError(a.path, "not a whole Arrow file", err), r.Close())
+	return errors.Join(err, r.Close())
 }
 
 // bounded is memory for arrow-go, up to so many bytes at a time: a compressed file says how long its values are, and Go cannot go on where
@@ -159,7 +159,7 @@ func (a *arrowFile) eachBatch(column string, f func(arrow.Array) error) error {
 				return nil
 			}
 			if err != nil {
-				return err
+				return asError(a.path, "not a whole Arrow file", err)
 			}
 			if err := f(batch.Column(at)); err != nil {
 				return err
@@ -237,18 +237,20 @@ func addLists(w *rowWriter, lists arrow.Array) error {
 	return nil
 }
 
-func (a *arrowFile) ReadIDs(column string, f func(line int, id []byte) error) error {
+func (a *arrowFile) ReadTexts(column string, f func(line int, text []byte) error) error {
 	if err := find(a.path, a.columns, column, false); err != nil {
 		return err
 	}
-	row := 0
-	var text []byte
-	return a.eachBatch(column, func(ids arrow.Array) error {
-		for i := range ids.Len() {
-			if ids.IsNull(i) {
-				return &dataset.Error{Path: a.path, Row: row, Problem: "the id is null", Hint: "give each row an id"}
+	text := []byte{}
+	return a.eachBatch(column, func(texts arrow.Array) error {
+		for i := range texts.Len() {
+			if texts.IsNull(i) {
+				if err := f(0, nil); err != nil {
+					return err
+				}
+				continue
 			}
-			switch x := ids.(type) {
+			switch x := texts.(type) {
 			case *array.Int32:
 				text = strconv.AppendInt(text[:0], int64(x.Value(i)), 10)
 			case *array.Int64:
@@ -259,7 +261,6 @@ func (a *arrowFile) ReadIDs(column string, f func(line int, id []byte) error) er
 			if err := f(0, text); err != nil {
 				return err
 			}
-			row++
 		}
 		return nil
 	})

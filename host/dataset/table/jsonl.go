@@ -53,9 +53,6 @@ func openJSONL(fsys fs.FS, name, path string) (_ Table, err error) {
 	return j, nil
 }
 
-// errEnough ends eachLine before the last line.
-var errEnough = errors.New("the lines that were wanted have been read")
-
 // maxLine is the longest line that is read.
 const maxLine = 64 << 20
 
@@ -144,13 +141,16 @@ func (j *jsonlFile) ReadVectors(column string, to To) error {
 	return w.flush()
 }
 
-func (j *jsonlFile) ReadIDs(column string, f func(line int, id []byte) error) error {
+func (j *jsonlFile) ReadTexts(column string, f func(line int, text []byte) error) error {
 	if err := find(j.path, j.columns, column, false); err != nil {
 		return err
 	}
 	return j.eachLine(func(line int, object map[string]json.RawMessage) error {
 		value, text := object[column], ""
-		if len(value) > 0 && value[0] == '"' {
+		if len(value) == 0 || value[0] == 'n' {
+			return f(line, nil)
+		}
+		if value[0] == '"' {
 			if err := json.Unmarshal(value, &text); err != nil {
 				return err // eachLine has read the line
 			}
@@ -158,7 +158,7 @@ func (j *jsonlFile) ReadIDs(column string, f func(line int, id []byte) error) er
 		}
 		var number json.Number
 		if err := json.Unmarshal(value, &number); err != nil || number == "" {
-			e := dataset.FileError(j.path, jsonlHint, "field %s is no id", excerpt.Quote(column))
+			e := dataset.FileError(j.path, jsonlHint, "field %s is no text and no number", excerpt.Quote(column))
 			e.Line = line
 			return e
 		}

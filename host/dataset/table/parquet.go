@@ -101,6 +101,11 @@ func checkFooter(file *flat.File, path string) error {
 func (p *parquetFile) Columns() []Column { return p.columns }
 func (p *parquetFile) Close() error      { return p.file.Close() }
 
+// unsound is a library's error about a column.
+func (p *parquetFile) unsound(leaf *parquet.Column, err error) error {
+	return asError(p.path, "column "+strconv.Quote(leaf.Path()[0]), err)
+}
+
 // eachPage calls f for each page of a column.
 func (p *parquetFile) eachPage(leaf *parquet.Column, f func(parquet.Page) error) error {
 	for _, group := range p.parquet.RowGroups() {
@@ -110,16 +115,17 @@ func (p *parquetFile) eachPage(leaf *parquet.Column, f func(parquet.Page) error)
 			if err == io.EOF {
 				break
 			}
-			if err == nil {
-				err = f(page)
-				parquet.Release(page)
-			}
 			if err != nil {
-				return errors.Join(asError(p.path, "column "+strconv.Quote(leaf.Path()[0]), err), pages.Close())
+				return errors.Join(p.unsound(leaf, err), pages.Close())
+			}
+			err = f(page)
+			parquet.Release(page)
+			if err != nil {
+				return errors.Join(err, pages.Close())
 			}
 		}
 		if err := pages.Close(); err != nil {
-			return asError(p.path, "column "+strconv.Quote(leaf.Path()[0]), err)
+			return p.unsound(leaf, err)
 		}
 	}
 	return nil
@@ -220,21 +226,23 @@ func valuesOf(page parquet.Page, size int, found *[]byte) []byte {
 	return *found
 }
 
-func (p *parquetFile) ReadIDs(column string, f func(line int, id []byte) error) (err error) {
+func (p *parquetFile) ReadTexts(column string, f func(line int, text []byte) error) (err error) {
 	defer guard(p.path, &err)
 	if err := find(p.path, p.columns, column, false); err != nil {
 		return err
 	}
-	row := 0
 	values := make([]parquet.Value, 512)
-	var text []byte
+	text := []byte{}
 	return p.eachPage(p.leaves[column], func(page parquet.Page) error {
 		for from := page.Values(); ; {
 			n, err := from.ReadValues(values)
 			for _, v := range values[:n] {
 				switch {
 				case v.IsNull():
-					return &dataset.Error{Path: p.path, Row: row, Problem: "the id is null", Hint: "give each row an id"}
+					if err := f(0, nil); err != nil {
+						return err
+					}
+					continue
 				case v.Kind() == parquet.ByteArray:
 					text = append(text[:0], v.ByteArray()...)
 				case v.Kind() == parquet.Int32:
@@ -245,13 +253,12 @@ func (p *parquetFile) ReadIDs(column string, f func(line int, id []byte) error) 
 				if err := f(0, text); err != nil {
 					return err
 				}
-				row++
 			}
 			if err == io.EOF {
 				return nil
 			}
 			if err != nil {
-				return err
+				return p.unsound(p.leaves[column], err)
 			}
 		}
 	})

@@ -2,14 +2,16 @@
 // Face's datasets too) and jsonl.
 //
 // Input: a file. Output: its columns; the rows of one that holds vectors, in order, to be stored where they can be read at
-// an offset; and the ids of another. Package vectors calls it. Parquet is read by parquet-go, Arrow by arrow-go. Neither
+// an offset; and the ids and texts of others. Package vectors calls it. Parquet is read by parquet-go, Arrow by arrow-go. Neither
 // holds more than a piece of the file in memory: a page of Parquet, a batch of Arrow, a line of jsonl.
 package table
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"math"
 	"slices"
 
@@ -24,15 +26,16 @@ type Table interface {
 	Columns() []Column
 	// ReadVectors reads the vectors of a column, from the first row to the last.
 	ReadVectors(column string, to To) error
-	// ReadIDs reads the ids of a column, as dataset.NewIDs asks for them.
-	ReadIDs(column string, f func(line int, id []byte) error) error
+	// ReadTexts reads a column of texts or whole numbers, from the first row to the last, until f fails. line is 0 where the
+	// file has no lines. A text is valid only during the call; it is nil where the row has none.
+	ReadTexts(column string, f func(line int, text []byte) error) error
 	Close() error
 }
 
-// Column is a column of vectors, or of ids.
+// Column is a column of vectors, or of texts.
 type Column struct {
 	Name   string
-	Vector bool              // lists of numbers; otherwise texts or whole numbers, which may be ids
+	Vector bool              // lists of numbers; otherwise texts or whole numbers
 	DType  safetensors.DType // of vectors
 }
 
@@ -152,11 +155,68 @@ func find(path string, columns []Column, name string, vector bool) error {
 	if slices.ContainsFunc(columns, func(c Column) bool { return c.Name == name && c.Vector == vector }) {
 		return nil
 	}
-	what := "ids"
+	what := "texts"
 	if vector {
 		what = "vectors"
 	}
 	return dataset.FileError(path, "name another in vectors.json", "there is no column %s of %s", excerpt.Quote(name), what)
+}
+
+// errEnough ends ReadTexts before the last row.
+var errEnough = errors.New("the rows that were wanted have been read")
+
+// ReadRows reads columns of texts side by side, from the first row to the last, until f fails. The first is that of the ids,
+// which each row has; of the others, an empty name gives no text. The texts are valid only during the call.
+func ReadRows(t Table, path string, columns []string, f func(line int, texts [][]byte) error) error {
+	texts := make([][]byte, len(columns))
+	errs := make([]error, len(columns))
+	next := make([]func() ([]byte, bool), len(columns))
+	for i, column := range columns[1:] {
+		if column != "" {
+			pull, stop := iter.Pull(each(t, column, &errs[i+1]))
+			defer stop()
+			next[i+1] = pull
+		}
+	}
+	row := 0
+	return t.ReadTexts(columns[0], func(line int, id []byte) error {
+		if texts[0] = id; id == nil {
+			return noID(path, line, row)
+		}
+		for i := range columns {
+			if next[i] == nil {
+				continue
+			}
+			text, ok := next[i]()
+			if !ok {
+				return cmp.Or(errs[i], error(dataset.FileError(path, "write or copy the file again", "column %s has %d rows; column %s has more", excerpt.Quote(columns[i]), row, excerpt.Quote(columns[0]))))
+			}
+			texts[i] = text
+		}
+		row++
+		return f(line, texts)
+	})
+}
+
+// each is a column of texts. *err is set where it cannot be read to the end.
+func each(t Table, column string, err *error) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		*err = t.ReadTexts(column, func(_ int, text []byte) error {
+			if !yield(text) {
+				return errEnough
+			}
+			return nil
+		})
+	}
+}
+
+// noID is the error of a row without an id.
+func noID(path string, line, row int) error {
+	e := dataset.FileError(path, "give each row an id", "there is no id")
+	if e.Line = line; line == 0 {
+		e.Row = row
+	}
+	return e
 }
 
 // asError gives a library's error the file's name.

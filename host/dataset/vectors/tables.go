@@ -113,7 +113,10 @@ func (f *Folder) openTables(s *source, ids dataset.IDs, w dataset.Watch) (_ data
 func (f *Folder) match(s *source, column string, ids dataset.IDs) (rows []uint32, err error) {
 	listed, err := dataset.NewIDs(f.path(s.name), func(each func(line int, id []byte) error) (string, error) {
 		for _, part := range s.parts {
-			if err := f.withTable(s, part, func(t table.Table) error { return t.ReadIDs(column, each) }); err != nil {
+			err := f.withTable(s, part, func(t table.Table) error {
+				return table.ReadRows(t, f.path(part), []string{column}, func(line int, texts [][]byte) error { return each(line, texts[0]) })
+			})
+			if err != nil {
 				return "", err
 			}
 		}

@@ -120,6 +120,12 @@ def tables():
     nulls = pa.table({"embedding": pa.array([[1.0, 2.0], None, [3.0, 4.0]])})
     with pa.ipc.new_file(arrow / "null.arrow", nulls.schema) as w:
         w.write_table(nulls)
+    shared = folder("shared")  # one table with ids, titles, texts and the vectors of two models
+    titles = ["A"] * 3 + [None] * (ROWS - 3)
+    one = pa.table({"id": ids, "title": titles, "text": [f"text of {i}" for i in ids], "m": all_columns["half"], "n": all_columns["large"]}).take(other)
+    pa.parquet.write_table(one, shared / "docs.parquet", row_group_size=3)
+    with pa.ipc.new_stream(shared / "docs.arrows", one.schema) as w:
+        w.write_table(one, max_chunksize=2)
     Dataset(table).save_to_disk(HERE / "saved", num_shards=2)
     lines = folder("jsonl")
     Dataset(table.select(["_id", "text", "a"]).take(other)).to_json(lines / "datasets.jsonl")
