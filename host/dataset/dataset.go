@@ -110,11 +110,11 @@ func New(name string, documents, queries Side, qrels []*Qrels) (*Dataset, error)
 func (d *Dataset) Close() error {
 	var errs []error
 	for _, m := range d.opened {
-		errs = append(errs, closeSource(m.Documents), closeSource(m.Queries))
+		errs = append(errs, CloseSource(m.Documents), CloseSource(m.Queries))
 	}
 	d.opened = map[string]Model{}
 	for _, side := range []Side{d.Documents, d.Queries} {
-		errs = append(errs, closeSource(side.IDs), closeSource(side.Texts), closeSource(side.Vectors))
+		errs = append(errs, CloseSource(side.IDs), CloseSource(side.Texts), CloseSource(side.Vectors))
 	}
 	for _, c := range d.owned {
 		errs = append(errs, c.Close())
@@ -123,8 +123,8 @@ func (d *Dataset) Close() error {
 	return errors.Join(errs...)
 }
 
-// closeSource closes what has something to close.
-func closeSource(source any) error {
+// CloseSource closes a source, or a Matrix, that is an io.Closer.
+func CloseSource(source any) error {
 	if c, ok := source.(io.Closer); ok {
 		return c.Close()
 	}
@@ -138,7 +138,7 @@ func (d *Dataset) Vectors(name string) (Model, error) {
 	}
 	m := Model{Name: name}
 	if err := d.open(&m); err != nil {
-		return Model{Name: name}, errors.Join(err, closeSource(m.Documents), closeSource(m.Queries))
+		return Model{Name: name}, errors.Join(err, CloseSource(m.Documents), CloseSource(m.Queries))
 	}
 	d.opened[name] = m
 	return m, nil

@@ -91,7 +91,7 @@ func Reorder(x Matrix, rows []uint32) Matrix {
 
 func (r *reordered) Rows() int                   { return len(r.rows) }
 func (r *reordered) SHA256() (string, error)     { return r.sha256() }
-func (r *reordered) Close() error                { return closeSource(r.Matrix) }
+func (r *reordered) Close() error                { return CloseSource(r.Matrix) }
 func (r *reordered) Place(row int) (string, int) { return Place(r.Matrix, int(r.rows[row])) }
 
 func (r *reordered) ReadRows(dst []byte, first, n int) error {
@@ -146,7 +146,7 @@ func (j *joined) SHA256() (string, error)  { return j.sha256() }
 func (j *joined) Close() error {
 	var errs []error
 	for _, p := range j.parts {
-		errs = append(errs, closeSource(p))
+		errs = append(errs, CloseSource(p))
 	}
 	return errors.Join(errs...)
 }

@@ -52,7 +52,7 @@ func (f *folder) open() (_ *dataset.Dataset, err error) {
 	var documents, queries dataset.Side
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, closeIDs(documents), closeIDs(queries))
+			err = errors.Join(err, dataset.CloseSource(documents.IDs), dataset.CloseSource(queries.IDs))
 		}
 	}()
 	models, err := files.Models(f.fsys, f.root)
@@ -81,13 +81,6 @@ func (f *folder) open() (_ *dataset.Dataset, err error) {
 		return nil, err
 	}
 	return dataset.New(f.root, documents, queries, qrels)
-}
-
-func closeIDs(side dataset.Side) error {
-	if ids, ok := side.IDs.(*dataset.StoredIDs); ok {
-		return ids.Close()
-	}
-	return nil
 }
 
 // folder is the folder to be read.

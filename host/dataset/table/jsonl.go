@@ -1,39 +1,32 @@
 package table
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"math"
 	"slices"
 
 	"github.com/quarry-hn/quarry/host/dataset"
-	"github.com/quarry-hn/quarry/host/dataset/flat"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// jsonlFile is a file with one JSON object in each line, compressed with gzip or not. Its columns are the fields of the
-// first line. Numbers are read as float32.
+// jsonlFile is a file with one JSON object in each line, compressed with gzip where its name ends in .gz. Its columns are the
+// fields of the first line. Numbers are read as float32.
 type jsonlFile struct {
 	path    string
-	file    *flat.File
+	file    lines.File
 	columns []Column
 }
 
 const jsonlHint = `one object a line: {"_id":"d1","embedding":[0.1,0.2]}`
 
-func openJSONL(fsys fs.FS, name, path string) (_ Table, err error) {
-	file, err := flat.OpenFile(fsys, name, path)
-	if err != nil {
-		return nil, err
-	}
-	j := &jsonlFile{path: path, file: file}
-	err = j.eachLine(func(line int, object map[string]json.RawMessage) error {
+func openJSONL(fsys fs.FS, name, path string) (Table, error) {
+	j := &jsonlFile{path: path, file: lines.File{FS: fsys, Name: name, Path: path}}
+	err := j.eachLine(func(line int, object map[string]json.RawMessage) error {
 		for field, value := range object {
 			switch value[0] {
 			case '"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
@@ -44,58 +37,28 @@ func openJSONL(fsys fs.FS, name, path string) (_ Table, err error) {
 				}
 			}
 		}
-		return errEnough
+		return lines.ErrEnough
 	})
-	if err != nil && err != errEnough {
-		return nil, errors.Join(err, file.Close())
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(j.columns, func(a, b Column) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
 	return j, nil
 }
 
-// maxLine is the longest line that is read.
-const maxLine = 64 << 20
-
 // eachLine calls f with the object of each line that is not empty.
 func (j *jsonlFile) eachLine(f func(line int, object map[string]json.RawMessage) error) error {
-	var from io.Reader = bufio.NewReaderSize(io.NewSectionReader(j.file, 0, j.file.Bytes), 1<<16)
-	if start, _ := from.(*bufio.Reader).Peek(2); string(start) == "\x1f\x8b" {
-		z, err := gzip.NewReader(from)
-		if err != nil {
-			return asError(j.path, "not a whole gzip file", err)
-		}
-		from = z
-	}
-	lines := bufio.NewScanner(from)
-	lines.Buffer(make([]byte, 1<<16), maxLine)
-	number := 0
-	for lines.Scan() {
-		number++
-		line := bytes.TrimSpace(bytes.TrimPrefix(lines.Bytes(), []byte("\xef\xbb\xbf")))
-		if len(line) == 0 {
-			continue
-		}
+	return j.file.Each(nil, func(l *lines.Reader, line []byte) error {
 		var object map[string]json.RawMessage
-		if err := json.Unmarshal(line, &object); err != nil || object == nil {
-			if lines.Err() != nil {
-				break // the line is not whole
-			}
-			e := dataset.FileError(j.path, jsonlHint, "not a JSON object: %.80q", line)
-			e.Line, e.Err = number, err
-			return e
+		if err := lines.Unmarshal(line, &object); err != nil || object == nil {
+			return l.Errorf(jsonlHint, "not a JSON object: %.80q", line)
 		}
-		if err := f(number, object); err != nil {
-			return err
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return &dataset.Error{Path: j.path, Line: number + 1, Row: -1, Problem: excerpt.Text(err.Error()), Hint: "write or copy the file again", Err: err}
-	}
-	return nil
+		return f(l.Number, object)
+	})
 }
 
 func (j *jsonlFile) Columns() []Column { return j.columns }
-func (j *jsonlFile) Close() error      { return j.file.Close() }
+func (j *jsonlFile) Close() error      { return nil }
 
 var errNoVector = errors.New("not an array of numbers")
 

@@ -57,7 +57,7 @@ func Tell(start []byte, size int64, name string) (format, why string) {
 		return format, "its name"
 	}
 	switch {
-	case bytes.HasPrefix(bytes.TrimSpace(start), []byte("{")), bytes.HasPrefix(start, []byte("\x1f\x8b")):
+	case bytes.HasPrefix(bytes.TrimSpace(start), []byte("{")):
 		return "jsonl", "its first bytes"
 	case faiss.LooksLikeVecs(start, size):
 		return "fvecs", "its first bytes and its size"

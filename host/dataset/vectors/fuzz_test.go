@@ -49,7 +49,7 @@ func fuzz(f *testing.F, formats ...string) {
 					t.Error(err)
 				}
 			}
-			if err := closeMatrix(x); err != nil {
+			if err := dataset.CloseSource(x); err != nil {
 				t.Error(err)
 			}
 		}

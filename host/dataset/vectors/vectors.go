@@ -142,7 +142,7 @@ func (f *Folder) open(s *source, ids dataset.IDs, w dataset.Watch) (_ dataset.Ma
 	defer func() {
 		if err != nil {
 			for _, p := range parts {
-				err = errors.Join(err, closeMatrix(p))
+				err = errors.Join(err, dataset.CloseSource(p))
 			}
 		}
 	}()
@@ -154,13 +154,6 @@ func (f *Folder) open(s *source, ids dataset.IDs, w dataset.Watch) (_ dataset.Ma
 		parts = append(parts, p)
 	}
 	return dataset.Join(f.path(s.name), parts)
-}
-
-func closeMatrix(x dataset.Matrix) error {
-	if c, ok := x.(interface{ Close() error }); ok {
-		return c.Close()
-	}
-	return nil
 }
 
 // openPart opens a file of a format that is no table.

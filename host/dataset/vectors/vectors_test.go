@@ -192,7 +192,7 @@ func checkValues(t testing.TB, x dataset.Matrix, dtype safetensors.DType) {
 	if got := floats(t, x); !slices.Equal(got, want) {
 		t.Errorf("%v; expected %v", got, want)
 	}
-	if err := closeMatrix(x); err != nil {
+	if err := dataset.CloseSource(x); err != nil {
 		t.Error(err)
 	}
 }
@@ -232,7 +232,7 @@ func TestFilesOfOtherPrograms(t *testing.T) {
 					if !strings.Contains(w.file, "jsonl") && w.format != "fvecs" {
 						t.Fatalf("cut at %d of %d: %d rows", n, len(whole), x.Rows())
 					}
-					_ = closeMatrix(x)
+					_ = dataset.CloseSource(x)
 					return
 				}
 				datasettest.AsError(t, err, "data/"+name)
@@ -329,7 +329,7 @@ func TestWatch(t *testing.T) {
 		if _, at, _ := strings.Cut(told, " "); at != "data/vectors/a/x/"+filepath.Base(file)+" true" {
 			t.Errorf("%s: %q", file, told)
 		}
-		_ = closeMatrix(x)
+		_ = dataset.CloseSource(x)
 		if _, err := f.OpenMatched("a", sideIDs(t, "d"), dataset.Watch{Context: stopped}); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -437,7 +437,7 @@ func TestShared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeMatrix(x)
+	defer dataset.CloseSource(x)
 	if got := floats(t, x); !slices.Equal(got, []float64{0, 1, 2, 3, 4, 5, 6}) {
 		t.Errorf("rows %v; expected those in the order of the ids", got)
 	}
