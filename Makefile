@@ -11,7 +11,7 @@ LAMBDA := bin/versitygw bin/template.json bin/local/bootstrap
 # ./... leaves testdata out.
 PACKAGES := ./... ./testdata/demo ./testdata/bench/scan
 
-.PHONY: asm asm-check build demo report-web report-check test test-all test-hard test-arm64 test-kill test-lambda demo-lambda fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny train-env clean
+.PHONY: asm asm-check build demo report-web report-check test test-all test-hard test-arm64 test-kill test-lambda demo-lambda examples examples-case fuzz lint plugin plugin-check template-check lambda vulncheck bench bench-peers bench-tiny train-env clean
 
 build: ## bin/quarry
 	go build -o bin/quarry ./host/cmd/quarry
@@ -47,6 +47,15 @@ bin/versitygw: Makefile
 	@[ -x $@ ] && [ "$$(cat $@.version 2>/dev/null)" = "$(VERSITYGW)" ] || \
 		{ echo "building $(VERSITYGW)" && GOBIN=$(CURDIR)/bin GOFLAGS= go install $(VERSITYGW) && echo "$(VERSITYGW)" >$@.version; }
 	@touch $@
+
+examples-case: build ## bin/examples/case: what the examples of hosts mine, and the answers that they are compared with
+	go run ./plugin/examples/prepare
+
+HOSTS ?=
+
+# Each installs what it needs below bin/examples, from the registry of its language.
+examples: examples-case ## every host of docs/HOSTS.md: its negatives compared with the command line's, and measured; HOSTS='python spark' runs those alone, WRITE=1 writes the table there
+	go run ./plugin/examples/all $(if $(WRITE),-write) $(HOSTS)
 
 FUZZTIME ?= 20s
 

@@ -239,12 +239,14 @@ func python(t *testing.T, module string) string {
 	return name
 }
 
-// TestExtismPython runs the Python example, which loads plugin.wasm with Extism's Python SDK, and gets the golden negatives, bit for bit, and
-// those of a folder with texts.
-func TestExtismPython(t *testing.T) {
-	interpreter := python(t, "extism")
+// TestPython runs the example in Python, whose package calls the module under wasmtime, and gets the golden negatives, bit for bit, by select
+// and by begin, push, finish, and those of a folder with texts.
+func TestPython(t *testing.T) {
+	interpreter := python(t, "wasmtime")
 	run := func(folder, projection, how string) []byte {
-		out, err := exec.CommandContext(t.Context(), interpreter, "../plugin/examples/python/mine.py", "../plugin/plugin.wasm", folder, projection, how).Output()
+		cmd := exec.CommandContext(t.Context(), interpreter, "../plugin/examples/python/mine.py", folder, projection, "--how", how)
+		cmd.Env = append(os.Environ(), "PYTHONPATH=../plugin/examples/python/src", "PYTHONDONTWRITEBYTECODE=1", "QUARRY_PLUGIN=../plugin/plugin.wasm")
+		out, err := cmd.Output()
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 			t.Fatalf("%s, %s: %v\n%s", folder, how, err, exit.Stderr)
 		}

@@ -81,6 +81,8 @@ type Options struct {
 
 	// Found is told the negatives of each rule, and of each of Given, as they are found. It may be nil.
 	Found func(name string, result *negatives.Result)
+
+	search *mining.TwinSearch // that all rules share
 }
 
 // Given is negatives that were mined already, by whatever.
@@ -144,7 +146,7 @@ func (o Options) withDefaults() (Options, []sampler.Rule, error) {
 
 // mining are the options that all rules are mined with.
 func (o Options) mining() mining.Options {
-	return mining.Options{Compute: o.Compute, Split: o.Split, Top: o.Top, Twins: o.Twins, Zero: o.Zero, Missing: o.Missing}
+	return mining.Options{Compute: o.Compute, Split: o.Split, Top: o.Top, Twins: o.Twins, Search: o.search, Zero: o.Zero, Missing: o.Missing}
 }
 
 // Fit fits the projection that Compare takes where the options give none. Before that it finds what Compare would refuse.
@@ -171,6 +173,7 @@ func Compare(ctx context.Context, data *dataset.Dataset, o Options) (_ *Report, 
 	if err != nil {
 		return nil, err
 	}
+	o.search = &mining.TwinSearch{}
 	if o.Projection == nil {
 		if o.Projection, err = Fit(ctx, data, o); err != nil {
 			return nil, err

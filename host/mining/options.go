@@ -85,13 +85,14 @@ type Options struct {
 	Rule  string // a name in mine.Rules; default "dual", the paper's
 	// Parameters are values of the rule's parameters, by name, such as {"margin": 0.1}. One that is not given has the default of mine.Rules.
 	Parameters map[string]float64
-	Top        int    // negatives of a pair at most; 0 means message.DefaultTop, 5
-	Counts     bool   // count all documents in the window, and all candidates
-	Positives  string // PositivesEach (default) or PositivesAll
-	Self       string // SelfExclude (default) or SelfKeep
-	Twins      string // TwinsExclude (default) or TwinsKeep
-	Zero       string // option.ZeroError (default) or option.ZeroSkip
-	Missing    string // MissingError (default) or MissingSkip
+	Top        int         // negatives of a pair at most; 0 means message.DefaultTop, 5
+	Counts     bool        // count all documents in the window, and all candidates
+	Positives  string      // PositivesEach (default) or PositivesAll
+	Self       string      // SelfExclude (default) or SelfKeep
+	Twins      string      // TwinsExclude (default) or TwinsKeep
+	Search     *TwinSearch // what several plans of one data set share to look for twins once; nil looks for one plan
+	Zero       string      // option.ZeroError (default) or option.ZeroSkip
+	Missing    string      // MissingError (default) or MissingSkip
 }
 
 // Validate reports all that is wrong with the options.

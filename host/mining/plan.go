@@ -63,7 +63,7 @@ func NewPlan(ctx context.Context, data *dataset.Dataset, p *projection.Projectio
 	for _, m := range models {
 		plan.documents, plan.queries = append(plan.documents, m.Documents), append(plan.queries, m.Queries)
 	}
-	if plan.selection, err = selectWithoutTwins(ctx, data, plan.documents, o); err != nil {
+	if plan.selection, err = selectWithoutTwins(ctx, data, p.Models, plan.documents, o); err != nil {
 		return nil, err
 	}
 	if plan.split, err = splitForPairs(o.Compute, sizeOfProjection(p), plan.selection, o.Top, o.Counts); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
+	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
 // selection is the pairs of a split, by row, in the order of its judgements.
@@ -29,13 +30,14 @@ type selection struct {
 // rowPair is a pair: a row of the query vectors and one of the document vectors.
 type rowPair struct{ query, positive int }
 
-// selectWithoutTwins takes the pairs of a split, and leaves the twins of positives out where the options say so.
-func selectWithoutTwins(ctx context.Context, data *dataset.Dataset, documents []dataset.Matrix, o Options) (*selection, error) {
+// selectWithoutTwins takes the pairs of a split, and leaves the twins of positives out where the options say so. documents are
+// the vectors of models.
+func selectWithoutTwins(ctx context.Context, data *dataset.Dataset, models []pca.Model, documents []dataset.Matrix, o Options) (*selection, error) {
 	s, err := selectPairs(data, o)
 	if err != nil || o.Twins == TwinsKeep {
 		return s, err
 	}
-	of, err := s.findTwins(ctx, data, documents, o.Compute)
+	of, err := o.Search.once(data, models, func() (twins, error) { return s.findTwins(ctx, data, documents, o.Compute) })
 	if err != nil {
 		return nil, err
 	}

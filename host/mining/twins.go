@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash/maphash"
 	"maps"
 	"slices"
@@ -13,11 +14,45 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/parallel"
 	"github.com/quarry-hn/quarry/host/option"
+	"github.com/quarry-hn/quarry/plugin/pca"
 )
 
 // twins are the documents that equal a judged positive: those with its title and text, and those with its vectors of all
 // models. They are held in classes: rows of documents that are equal, ascending, two at least.
 type twins map[int][][]int // by row of a positive: its classes
+
+// TwinSearch keeps the twins that were found, so that several plans look for them once. A data set that it has seen keeps its
+// judgements. Zero is ready for use, by one goroutine at a time.
+type TwinSearch struct {
+	found map[searched]twins
+}
+
+// searched is what twins depend on.
+type searched struct {
+	data   *dataset.Dataset
+	models string
+}
+
+// once gives the twins of a data set's positives by vectors of models, which find finds where they are not known. A nil
+// TwinSearch knows none.
+func (t *TwinSearch) once(data *dataset.Dataset, models []pca.Model, find func() (twins, error)) (twins, error) {
+	if t == nil {
+		return find()
+	}
+	in := searched{data, fmt.Sprintf("%#v", models)}
+	if of, ok := t.found[in]; ok {
+		return of, nil
+	}
+	of, err := find()
+	if err != nil {
+		return nil, err
+	}
+	if t.found == nil {
+		t.found = map[searched]twins{}
+	}
+	t.found[in] = of
+	return of, nil
+}
 
 // excludeTwins leaves the twins of each query's positives out of its negatives, and counts them.
 func (s *selection) excludeTwins(of twins) {

@@ -94,8 +94,19 @@ func TestTwins(t *testing.T) {
 	if kept.Manifest.RunID() == result.Manifest.RunID() {
 		t.Error("runs with and without twins have one name")
 	}
+	shared := &TwinSearch{}
+	_, first := mined(Options{Split: "all", Search: shared})
 	data.Documents.Texts = dataset.NoTexts{}
+	if _, again := mined(Options{Split: "all", Search: shared}); !maps.Equal(again, first) {
+		t.Errorf("%v from a search that found %v", again, first)
+	}
 	if _, got := mined(Options{Split: "all"}); got["q1 p"] != "empty,far,one model,text,title" {
 		t.Errorf("without texts: %v", got)
+	}
+	if p, err = projection.Fit(t.Context(), data, projection.FitOptions{NoPCA: true, Models: []projection.Weight{{Model: "a", Weight: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, got := mined(Options{Split: "all", Search: shared}); got["q1 p"] != "empty,far,text,title" {
+		t.Errorf("by another model: %v", got)
 	}
 }

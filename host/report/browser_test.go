@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // openBrowser starts headless Chromium. The test is skipped where there is none.
@@ -206,6 +207,10 @@ func checkMap(t *testing.T, p *opened, r *Report) {
 	want := 2 + len(c.Negatives)
 	if len(marks) != want || !slices.ContainsFunc(marks, func(m string) bool { return strings.HasPrefix(m, "Positive: "+c.Positive.ID+": "+c.Positive.Title) }) {
 		t.Errorf("the marks are %q, expected %d", marks, want)
+	}
+	p.do(t, chromedp.Focus(chromedp.CSS(`#map-query`)), chromedp.KeyEvent(kb.Tab+kb.Tab+kb.Tab)) // past the two buttons
+	if kind := eval[string](t, p, `document.activeElement.getAttribute("aria-label") ?? document.activeElement.outerHTML`); !strings.HasPrefix(kind, "Negative") {
+		t.Errorf("the Tab key goes from the buttons to %.100s, expected a negative's mark", kind)
 	}
 	p.do(t, chromedp.Focus(chromedp.CSS(`#map g.query [tabindex]`)))
 	if tip := eval[string](t, p, `document.querySelector(".tip:not([hidden])")?.textContent ?? ""`); !strings.Contains(tip, c.Query.Text) {

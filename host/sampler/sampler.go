@@ -47,6 +47,9 @@ func Sample(ctx context.Context, data *dataset.Dataset, p *projection.Projection
 	if m.Top == 0 {
 		m.Top = message.DefaultTop
 	}
+	if m.Search == nil {
+		m.Search = &mining.TwinSearch{}
+	}
 	s := &sampling{rule: rule, o: o, mine: m, data: data, projection: p}
 	defer func() { err = errors.Join(err, s.closePlan(ctx)) }()
 	var parts []*mine.Part

@@ -8,6 +8,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/sampler"
 )
 
@@ -30,8 +31,9 @@ func Compare(ctx context.Context, data *dataset.Dataset, o Options) (*Table, err
 	return o.compare(ctx, data, append(sources, o.More...), true)
 }
 
-// ready checks the options, and finds Python where it is needed, before there is work to lose.
+// ready checks the options, has all rules share what they look for, and finds Python where it is needed, before there is work to lose.
 func (o *Options) ready(ctx context.Context) (err error) {
+	o.Mine.Search = &mining.TwinSearch{}
 	if err := o.validate(); err != nil || o.Prepare {
 		return err
 	}

@@ -1,112 +1,52 @@
-"""Mines hard negatives with plugin.wasm under Extism's Python SDK.
+"""Mines the pairs of a folder with the package, and writes negatives.jsonl as the command line does.
 
-    pip install extism safetensors numpy
-    python mine.py plugin.wasm DIR projection.safetensors select|push
-
-DIR has corpus.jsonl and queries.jsonl, or docs.ids and queries.ids (one id a line), qrels/train.tsv and vectors/<model>/{docs,queries}.npy. Prints a JSON
-object a line for each pair, as negatives.jsonl has them. `select` does it in one stateless call; `push` sends the
-documents in blocks between begin and finish. docs/ABI.md describes the messages.
+    python mine.py FOLDER projection.safetensors [--split all] [--rule capped] [--how select] > negatives.jsonl
 """
 
-import json
-import sys
+import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
-import extism
-import numpy as np
-from safetensors.numpy import load, save
+from folder import Folder, read
+from quarry_plugin import Array, Mined, Miner, Options, Projection, lines, select
 
 
-def lines(path):
-    return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+def rows(vectors: dict[str, Array], order: list[str], wanted: list[str]) -> dict[str, Array]:
+    """The rows of ids, of each model."""
+    place = {name: row for row, name in enumerate(order)}
+    picked = [place[name] for name in wanted]
+    return {model: array[picked] for model, array in vectors.items()}
 
 
-def read_ids(folder, plain, texts):
-    if (folder / plain).exists():
-        return lines(folder / plain)
-    return [json.loads(line)["_id"] for line in lines(folder / texts)]
+def mine(data: Folder, projection: Projection, how: str, options: Options) -> Iterable[Mined]:
+    """Projects everything once, then mines it: pair by pair by `select`, or all pairs in one stream by a `Miner`."""
+    documents = projection.transform(data.document_vectors)
+    queries = projection.transform(rows(data.query_vectors, data.queries, data.pairs.queries))
+    positives = projection.transform(rows(data.document_vectors, data.documents, data.pairs.positives))
+    if how == "select":
+        return [
+            select(queries[q], positives[p], documents, exclude=data.exclude[q], projection=projection, **options)
+            for q, p in data.pairs.index.tolist()
+        ]
+    miner = Miner(queries, positives, data.pairs.index, exclude=data.exclude, projection=projection, **options)
+    for first in range(0, len(documents), 100):  # as from a stream: any blocks give the same
+        miner.push(documents[first : first + 100])
+    return miner.finish()
 
 
-def read_pairs(path):
-    rows = [line.split("\t") for line in lines(path)[1:]]
-    return [(query, document) for query, document, score in rows if float(score) > 0]
-
-
-def raw(kind, models, side, rows):
-    """One tensor per model: the plugin fuses and projects them."""
-    return {f"{kind}/{name}": np.ascontiguousarray(vectors[side][rows]) for name, vectors in models.items()}
-
-
-def begin_tensors(folder, models, documents, queries):
-    document_row = {name: row for row, name in enumerate(documents)}
-    query_row = {name: row for row, name in enumerate(queries)}
-    pairs = read_pairs(folder / "qrels" / "train.tsv")
-    exclude = {query: set() for query, _ in pairs}
-    for path in (folder / "qrels").glob("*.tsv"):
-        for query, document in read_pairs(path):
-            if query in exclude:
-                exclude[query].add(document_row[document])
-    for query in exclude:  # the document that is the query itself is no negative either
-        if query in document_row:
-            exclude[query].add(document_row[query])
-    asked = list(exclude)
-    positives = list(dict.fromkeys(document for _, document in pairs))
-    lists = [sorted(exclude[query]) for query in asked]
-    tensors = {
-        **raw("queries", models, "queries", [query_row[query] for query in asked]),
-        **raw("positives", models, "docs", [document_row[document] for document in positives]),
-        "pair_query": np.array([asked.index(query) for query, _ in pairs], np.int64),
-        "pair_positive": np.array([positives.index(document) for _, document in pairs], np.int64),
-        "exclude_offsets": np.cumsum([0] + [len(rows) for rows in lists]).astype(np.int64),
-        "exclude": np.array([row for rows in lists for row in rows], np.int64),
-    }
-    return pairs, tensors
-
-
-def main(module, folder, projection, how):
-    folder = Path(folder)
-    # The weights are named in the projection file; NumPy opens it too.
-    models = {
-        path.name: {side: np.load(path / f"{side}.npy") for side in ("docs", "queries")}
-        for path in sorted((folder / "vectors").iterdir())
-    }
-    documents, queries = read_ids(folder, "docs.ids", "corpus.jsonl"), read_ids(folder, "queries.ids", "queries.jsonl")
-    pairs, tensors = begin_tensors(folder, models, documents, queries)
-    options = {"rule": "dual", "top": "5"}
-
-    with extism.Plugin({"wasm": [{"path": module}]}) as plugin:
-        plugin.call("load_projection", Path(projection).read_bytes())
-        everything = list(range(len(documents)))
-        if how == "select":
-            message = {**tensors, **raw("documents", models, "docs", everything)}
-            part = load(bytes(plugin.call("select", save(message, options))))
-        else:
-            plugin.call("begin", save(tensors, options))
-            for first in range(0, len(documents), 7):
-                block = raw("documents", models, "docs", everything[first : first + 7])
-                plugin.call("push", save(block, {"first": str(first)}))
-            part = load(bytes(plugin.call("finish", b"")))
-
-    for i, (query, positive) in enumerate(pairs):
-        found = range(part["offsets"][i], part["offsets"][i + 1])
-        line = {
-            "query_id": query,
-            "positive_id": positive,
-            "d_q_pd": 1 - float(part["s_q_pd"][i]),
-            "negatives": [
-                {
-                    "id": documents[part["position"][j]],
-                    "rank": rank,
-                    "d_q_d": 1 - float(part["s_q_d"][j]),
-                    "d_pd_d": 1 - float(part["s_pd_d"][j]),
-                }
-                for rank, j in enumerate(found, 1)
-            ],
-        }
-        if not line["negatives"]:
-            line["none"] = "eq6" if part["window"][i] else "window"
-        print(json.dumps(line, ensure_ascii=False))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("projection", type=Path)
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--rule", default="dual")
+    parser.add_argument("--how", default="push", choices=["push", "select"])
+    args = parser.parse_args()
+    data = read(args.folder, args.split)
+    found = mine(data, Projection.load(args.projection), args.how, Options(rule=args.rule))
+    for line in lines(found, data.pairs.pairs, data.documents.__getitem__):
+        print(line)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -16,6 +16,7 @@ export function figure(label, caption, draw, after) {
     picture.setAttribute("role", after ? "group" : "img");
     picture.setAttribute("aria-label", label);
     box.replaceChildren(picture);
+    box.style.minHeight = ""; // on a narrow screen the picture is lower than what was kept for it
     after?.(picture, box);
   };
   new ResizeObserver(([entry]) => {

@@ -36,8 +36,11 @@ export function map(data, cases) {
     tip.style.top = (below + tip.offsetHeight > outer.height ? at.top - outer.top - tip.offsetHeight - 8 : below) + "px";
   };
   const listen = (box, mark, ...what) => {
-    for (const event of ["pointerenter", "focus"]) mark.addEventListener(event, () => say(box, mark, ...what));
-    for (const event of ["pointerleave", "blur"]) mark.addEventListener(event, () => (tip.hidden = true));
+    mark.addEventListener("pointerenter", () => say(box, mark, ...what));
+    mark.addEventListener("pointerleave", () => (tip.hidden = true));
+    if (!mark.hasAttribute("tabindex")) return; // Chromium's Tab key stops at every mark that listens for focus, so at each document in grey
+    mark.addEventListener("focus", () => say(box, mark, ...what));
+    mark.addEventListener("blur", () => (tip.hidden = true));
     mark.addEventListener("keydown", (event) => event.key === "Escape" && (tip.hidden = true));
   };
 

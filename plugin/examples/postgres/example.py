@@ -1,0 +1,134 @@
+"""Puts the embedded example into a database, mines it there, compares the negatives with the command line's, and measures.
+
+    python example.py bin/examples/case > line.json
+"""
+
+import json
+import statistics
+import sys
+import time
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import psycopg
+from folder import Folder, judged, read
+from mine import Connection, connect, index, live, mine, streamed
+from quarry_plugin import Instance, Mined, Miner, Negative, Options, Projection, lines
+from safetensors.numpy import load
+from server import server
+
+
+def fill(connection: Connection, case: Path, data: Folder) -> None:
+    """Makes the tables of schema.sql, and copies a folder there."""
+    connection.execute((Path(__file__).parent / "schema.sql").read_bytes())
+    with connection.cursor() as cursor:
+        for table, ids, vectors in (("documents", data.documents, data.document_vectors), ("queries", data.queries, data.query_vectors)):
+            with cursor.copy(f"copy {table} from stdin (format binary)".encode()) as copy:
+                copy.set_types(["text", *["vector"] * len(vectors)])
+                for row in zip(ids, *(array.astype(np.float32) for array in vectors.values()), strict=True):
+                    copy.write_row(row)  # float16 is exact in pgvector's float32
+        with cursor.copy("copy judgements (query_id, document_id, score) from stdin") as copy:
+            for split in ("train", "test"):
+                for pair in judged(case / "data" / "qrels" / f"{split}.tsv"):
+                    copy.write_row((*pair, 1))
+
+
+def table_lines(connection: Connection) -> str:
+    """The tables pairs and negatives as negatives.jsonl."""
+    pairs = connection.execute("select n, query_id, positive_id, s_q_pd, none from pairs order by n").fetchall()
+    rows = connection.execute("select n, document_id, rank, s_q_d, s_pd_d from negatives order by n, rank").fetchall()
+    found = {n: list(group) for n, group in groupby(rows, key=lambda row: row[0])}
+    ids = [row[1] for row in rows]
+    place = {name: i for i, name in enumerate(ids)}
+    mined = [Mined(s, [Negative(place[row[1]], *row[2:]) for row in found.get(n, [])], none) for n, _, _, s, none in pairs]
+    return "".join(line + "\n" for line in lines(mined, [(q, p) for _, q, p, _, _ in pairs], ids.__getitem__))
+
+
+def live_lines(connection: Connection, data: Folder, projection: Projection, options: Options) -> str:
+    """Every pair of the example by a search of its own, which finds all documents, as negatives.jsonl."""
+    queries = projection.transform({model: array[:] for model, array in data.query_vectors.items()})
+    text = ""
+    for query, positive in data.pairs.pairs:
+        found, ids = live(connection, queries[data.queries.index(query)], query, positive, len(data.documents), options)
+        text += next(lines([found], [(query, positive)], ids.__getitem__)) + "\n"
+    return text
+
+
+def measure(connection: Connection, bench: Path) -> tuple[float, dict[str, float], bool]:
+    """MB/s of vectors from a table into the module, milliseconds of a select whose 200 hits are read from it, and whether the parts are right."""
+    documents = load((bench / "push.safetensors").read_bytes())["documents"]
+    hit = load((bench / "select-projected.safetensors").read_bytes())
+    connection.execute("drop table documents; drop table if exists hits")
+    for table, rows in (("documents", documents), ("hits", hit["documents"])):
+        connection.execute(f"create table {table} (id text primary key, vector vector({rows.shape[1]}))".encode())
+        with connection.cursor() as cursor, cursor.copy(f"copy {table} from stdin (format binary)".encode()) as copy:
+            copy.set_types(["text", "vector"])
+            for i, row in enumerate(rows):
+                copy.write_row((f"{i:06}", row))
+    # The projection is loaded only because its fingerprint stands in the part.
+    projection = Projection.load(bench / "projection.safetensors")
+    speeds, equal = [], True
+    for _ in range(10):
+        miner = Miner(hit["queries"], hit["positives"], np.zeros((1, 2), np.int64), projection=projection, rule="topk")
+        begin = time.perf_counter()
+        with connection.transaction():
+            for block in streamed(connection, ["vector"]):
+                miner.push(block["vector"])
+        speeds.append(documents.nbytes / (time.perf_counter() - begin) / 1e6)
+        equal = equal and miner.finish().data == (bench / "push.part").read_bytes()
+    times = []
+    for _ in range(220):
+        begin = time.perf_counter()
+        with connection.cursor(binary=True) as cursor:
+            hits = cursor.execute("select vector from hits order by id").fetchall()
+        tensors = {**hit, "documents": np.stack([vector.to_numpy() for (vector,) in hits])}
+        part = projection.instance().send("select", tensors, {"rule": "topk"})
+        times.append(1e3 * (time.perf_counter() - begin))
+        equal = equal and part == (bench / "select.part").read_bytes()
+    times = sorted(times[20:])
+    return round(statistics.median(speeds)), {"median": round(statistics.median(times), 2), "p99": round(times[197], 2)}, equal
+
+
+def start(url: str) -> float:
+    """Milliseconds until a connection is there, and an instance has answered."""
+    begin = time.perf_counter()
+    with connect(url):
+        Instance().info()
+    return 1e3 * (time.perf_counter() - begin)
+
+
+def main() -> None:
+    case = Path(sys.argv[1])
+    data, projection = read(case / "data", "all"), Projection.load(case / "projection.safetensors")
+    with server() as url:
+        with psycopg.connect(url) as connection:
+            connection.execute("create extension vector")
+        with connect(url) as connection:
+            fill(connection, case, data)
+            index(connection, projection)
+            equal = True
+            for rule, name in (("dual", "negatives.jsonl"), ("capped", "negatives-capped.jsonl")):
+                expected = (case / name).read_text(encoding="utf-8")
+                options = Options(rule=rule)  # type: ignore[typeddict-item]
+                print(mine(connection, projection, options), "negatives by", rule, file=sys.stderr)
+                equal = equal and table_lines(connection) == expected and live_lines(connection, data, projection, options) == expected
+            [(version, extension)] = connection.execute(
+                "select current_setting('server_version'), extversion from pg_extension where extname = 'vector'"
+            ).fetchall()
+            speed, select_ms, same = measure(connection, case / "bench")
+        result = {
+            "host": "PostgreSQL, pgvector",
+            "version": f"{version}, pgvector {extension}, psycopg {psycopg.__version__}",
+            "start_ms": round(statistics.median(start(url) for _ in range(5)), 1),
+            "in_mb_s": speed,
+            "select_raw_ms": None,
+            "select_projected_ms": select_ms,
+            "equal": equal and same,
+        }
+    print(json.dumps(result))
+    sys.exit(not result["equal"])
+
+
+if __name__ == "__main__":
+    main()
