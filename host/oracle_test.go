@@ -81,7 +81,7 @@ func (c pcaCase) folder(t *testing.T) *dataset.Dataset {
 			t.Fatal(err)
 		}
 		files["vectors/"+m.Name+"/docs.npy"] = &fstest.MapFile{Data: b}
-		x, err := npy.Open(os.DirFS(oracle), m.File, m.File)
+		x, err := npy.Open(os.DirFS(oracle), m.File, m.File, dataset.Watch{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +190,7 @@ func transformAll(t *testing.T, f *dataset.Dataset, p *host.Projection, dst []fl
 // angle is the sine of the largest angle between the subspace that scikit-learn's components span and quarry's.
 func (c pcaCase) angle(t *testing.T, p *host.Projection) float64 {
 	t.Helper()
-	x, err := npy.Open(os.DirFS(oracle), c.Components.File, c.Components.File)
+	x, err := npy.Open(os.DirFS(oracle), c.Components.File, c.Components.File, dataset.Watch{})
 	if err != nil {
 		t.Fatal(err)
 	}

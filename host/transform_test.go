@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/quarry-hn/quarry/host"
+	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/npy"
 	"github.com/quarry-hn/quarry/host/engine"
 )
@@ -21,7 +22,7 @@ func TestTransformWithDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := npy.Open(os.DirFS(dir), "docs.npy", "docs.npy")
+	x, err := npy.Open(os.DirFS(dir), "docs.npy", "docs.npy", dataset.Watch{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -175,7 +175,7 @@ func readUnit(ctx context.Context, x dataset.Matrix, rows map[string]int, count 
 		}
 		_, err = p.FuseWith(kernel.Fastest(), fused[:n*width], raw, n, pca.Zero(true), func(model string) string { return model })
 		if e := (*abi.Error)(nil); errors.As(err, &e) {
-			return nil, projection.VectorError(x.Name(), first+e.Row, e)
+			return nil, projection.VectorError(x, first+e.Row, e)
 		} else if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"context"
 	"errors"
 	"io"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
+	"github.com/quarry-hn/quarry/host/option"
 )
 
 // Dataset is the documents and queries to be mined, and the judgements on them. New makes one; Close it after use.
@@ -19,8 +21,31 @@ type Dataset struct {
 	Judged             []*Qrels // judgements beside those of the splits: they make no pairs, and what they say is relevant is no negative; see Judge
 	Models             []string // the encoders whose vectors are there, in the order of their names
 
-	opened map[string]Model // by name
+	opened  map[string]Model // by name
+	owned   []io.Closer
+	watched Watch
 }
+
+// Watch is what stops the conversions of vectors that cannot be read as they lie, and is told how far they are. The zero
+// value stops nothing and tells nobody.
+type Watch struct {
+	Context  context.Context // may be nil
+	Progress option.Progress
+}
+
+// Err is why the work is to stop, or nil.
+func (w Watch) Err() error {
+	if w.Context == nil {
+		return nil
+	}
+	return w.Context.Err()
+}
+
+// Watch has w watch the conversions from now on.
+func (d *Dataset) Watch(w Watch) { d.watched = w }
+
+// Own has Close close c last, such as the file system that the data set lies in.
+func (d *Dataset) Own(c io.Closer) { d.owned = append(d.owned, c) }
 
 // Side is the documents of a data set, or its queries.
 type Side struct {
@@ -37,6 +62,14 @@ type Vectors interface {
 	// Dataset calls it once for each name, when the vectors are first asked for. It closes a Matrix that is an
 	// io.Closer.
 	Open(model string) (Matrix, error)
+}
+
+// Matched are Vectors that may have to find their rows by id, or to convert a file before its rows can be read. Dataset
+// opens them with what that takes.
+type Matched interface {
+	Vectors
+	// OpenMatched is Open for vectors of those ids, in their order.
+	OpenMatched(model string, ids IDs, w Watch) (Matrix, error)
 }
 
 // Model is one encoder's vectors.
@@ -73,21 +106,25 @@ func New(name string, documents, queries Side, qrels []*Qrels) (*Dataset, error)
 	return d, nil
 }
 
-// Close closes the vectors that are open, and the sources.
+// Close closes the vectors that are open, the sources, and what the data set owns.
 func (d *Dataset) Close() error {
 	var errs []error
 	for _, m := range d.opened {
-		errs = append(errs, closeSource(m.Documents), closeSource(m.Queries))
+		errs = append(errs, CloseSource(m.Documents), CloseSource(m.Queries))
 	}
 	d.opened = map[string]Model{}
 	for _, side := range []Side{d.Documents, d.Queries} {
-		errs = append(errs, closeSource(side.IDs), closeSource(side.Texts), closeSource(side.Vectors))
+		errs = append(errs, CloseSource(side.IDs), CloseSource(side.Texts), CloseSource(side.Vectors))
 	}
+	for _, c := range d.owned {
+		errs = append(errs, c.Close())
+	}
+	d.owned = nil
 	return errors.Join(errs...)
 }
 
-// closeSource closes what has something to close.
-func closeSource(source any) error {
+// CloseSource closes a source, or a Matrix, that is an io.Closer.
+func CloseSource(source any) error {
 	if c, ok := source.(io.Closer); ok {
 		return c.Close()
 	}
@@ -101,10 +138,18 @@ func (d *Dataset) Vectors(name string) (Model, error) {
 	}
 	m := Model{Name: name}
 	if err := d.open(&m); err != nil {
-		return Model{Name: name}, errors.Join(err, closeSource(m.Documents), closeSource(m.Queries))
+		return Model{Name: name}, errors.Join(err, CloseSource(m.Documents), CloseSource(m.Queries))
 	}
 	d.opened[name] = m
 	return m, nil
+}
+
+// openVectors opens one encoder's vectors, by what their format needs.
+func (s Side) openVectors(model string, w Watch) (Matrix, error) {
+	if v, ok := s.Vectors.(Matched); ok {
+		return v.OpenMatched(model, s.IDs, w)
+	}
+	return s.Vectors.Open(model)
 }
 
 func (d *Dataset) open(m *Model) (err error) {
@@ -112,7 +157,7 @@ func (d *Dataset) open(m *Model) (err error) {
 		from Side
 		to   *Matrix
 	}{{d.Documents, &m.Documents}, {d.Queries, &m.Queries}} {
-		x, err := side.from.Vectors.Open(m.Name)
+		x, err := side.from.openVectors(m.Name, d.watched)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 )
 
@@ -43,6 +44,14 @@ func ReadError(path string, err error, hint ...string) error {
 		problem = p.Err.Error()
 	}
 	return &Error{Path: path, Row: -1, Problem: problem, Hint: strings.Join(hint, "; "), Err: err}
+}
+
+// PathIn is what messages call a file of a folder: its path, or its URL where the folder has one. name has slashes.
+func PathIn(folder, name string) string {
+	if strings.Contains(folder, "://") {
+		return strings.TrimSuffix(folder, "/") + "/" + name
+	}
+	return filepath.Join(folder, filepath.FromSlash(name))
 }
 
 // FileError is an Error about a file as a whole, or another source.

@@ -18,6 +18,27 @@ type Texts interface {
 	EachRow(rows map[int]bool, f func(row int, t Text) error) error
 }
 
+// TextsOfIDs is OfIDs of texts that can be read by their rows. all are the ids of the rows. A row that has another id by now
+// is left out, as if it were not there.
+func TextsOfIDs(x Texts, all IDs, ids map[string]bool) (map[string]Text, error) {
+	of := map[string]Text{}
+	rows, err := all.Rows(ids)
+	if err != nil || len(rows) == 0 {
+		return of, err
+	}
+	wanted := make(map[int]bool, len(rows))
+	for _, row := range rows {
+		wanted[row] = true
+	}
+	err = x.EachRow(wanted, func(_ int, t Text) error {
+		if ids[t.ID] {
+			of[t.ID] = t
+		}
+		return nil
+	})
+	return of, err
+}
+
 // TextsOf are texts that a program already has, one for each row, in order.
 type TextsOf []Text
 

@@ -16,11 +16,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/beir"
-	"github.com/quarry-hn/quarry/host/dataset/npy"
+	"github.com/quarry-hn/quarry/host/dataset/vectors"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/negatives"
@@ -59,28 +60,32 @@ func File(ctx context.Context, path string) (i *Inspection, err error) {
 	if err != nil {
 		return nil, dataset.ReadError(path, err)
 	}
-	if info, err := f.Stat(); err == nil && info.IsDir() {
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
 		i = &Inspection{Problems: []string{}}
-		return i, errors.Join(f.Close(), i.folder(path))
+		return i, errors.Join(f.Close(), i.folder(ctx, path))
 	}
-	start := make([]byte, 16)
+	start := make([]byte, 64)
 	n, err := io.ReadFull(f, start)
-	if err = errors.Join(errors.Unwrap(err), f.Close()); err != nil {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, dataset.ReadError(path, err)
 	}
 	start = start[:n]
 	i = &Inspection{Problems: []string{}}
 	switch {
-	case bytes.HasPrefix(start, []byte("\x93NUMPY")):
-		return i, i.vectors(ctx, path)
 	case bytes.HasPrefix(start, []byte("\x00asm")):
 		return i, i.plugin(ctx, path)
 	case len(start) > 8 && start[8] == '{':
-		return i, i.safetensors(path)
+		return i, i.safetensors(ctx, path)
 	case bytes.HasPrefix(start, []byte(`{"query_id"`)):
 		return i, i.negatives(path)
-	case bytes.HasPrefix(bytes.TrimSpace(start), []byte("{")):
+	case bytes.HasPrefix(bytes.TrimSpace(start), []byte("{")) && !strings.HasSuffix(path, ".jsonl"):
 		return i, i.manifest(path)
+	case vectors.IsVectors(start, info.Size(), path):
+		return i, i.vectors(ctx, path)
 	}
 	return nil, &dataset.Error{Path: path, Row: -1, Problem: "not a projection, part, negatives, manifest, .npy or plugin file"}
 }
@@ -94,7 +99,7 @@ func fileSHA256(path string) (file []byte, sum string, err error) {
 	return file, hex.EncodeToString(s[:]), nil
 }
 
-func (i *Inspection) safetensors(path string) error {
+func (i *Inspection) safetensors(ctx context.Context, path string) error {
 	file, sum, err := fileSHA256(path)
 	if err != nil {
 		return err
@@ -102,6 +107,10 @@ func (i *Inspection) safetensors(path string) error {
 	i.add("sha256", sum)
 	f, err := safetensors.Parse(file, abi.MaxHeader)
 	if err != nil {
+		i.Fields = nil
+		if i.vectors(ctx, path) == nil { // of a type that the plugin has not
+			return nil
+		}
 		return &dataset.Error{Path: path, Row: -1, Problem: excerpt.Text(err.Error()), Err: err}
 	}
 	switch format := f.Metadata["format"]; format {
@@ -122,6 +131,10 @@ func (i *Inspection) safetensors(path string) error {
 		i.add("projection", p.Projection)
 		return nil
 	default:
+		if slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool { return len(t.Shape) == 2 }) {
+			i.Fields = nil
+			return i.vectors(ctx, path)
+		}
 		return &dataset.Error{Path: path, Row: -1, Problem: fmt.Sprintf("a safetensors file of format %s; projections are %q, parts %q", excerpt.Quote(format), pca.Format, mine.PartFormat)}
 	}
 }
@@ -178,11 +191,22 @@ func (i *Inspection) projection(path string, file []byte) error {
 
 func (i *Inspection) vectors(ctx context.Context, path string) error {
 	i.Kind = "vectors"
-	x, err := npy.Open(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
+	x, report, err := vectors.OpenFile(os.DirFS(filepath.Dir(path)), filepath.Dir(path), filepath.Base(path), dataset.Watch{Context: ctx})
 	if err != nil {
 		return err
 	}
-	defer x.Close()
+	defer x.(io.Closer).Close()
+	i.add("format", report.Format)
+	i.add("told_by", report.Told)
+	if report.Parts > 1 {
+		i.add("parts", report.Parts)
+	}
+	if report.Column != "" {
+		i.add("column", report.Column)
+	}
+	if report.ID != "" {
+		i.add("ids", report.ID)
+	}
 	i.add("rows", x.Rows())
 	i.add("columns", x.Width())
 	i.add("dtype", string(x.DType()))
@@ -225,19 +249,35 @@ func (i *Inspection) vectors(ctx context.Context, path string) error {
 	return nil
 }
 
-// folder tells how the files of a data folder are read.
-func (i *Inspection) folder(path string) error {
+// folder tells how the texts, ids, judgements and vectors of a data folder are read, or what a folder of parts holds.
+func (i *Inspection) folder(ctx context.Context, path string) error {
+	fsys := os.DirFS(path)
+	if _, err := fs.Stat(fsys, "vectors"); err != nil {
+		return i.vectors(ctx, path)
+	}
 	i.Kind = "data"
-	return i.texts(path)
-}
-
-// texts tells how the texts, ids and judgements of a data folder are read.
-func (i *Inspection) texts(path string) error {
-	files, err := beir.Explain(path)
-	for _, f := range files {
+	texts, err := beir.Explain(path)
+	if err != nil {
+		return err
+	}
+	for _, f := range texts {
 		i.add(f.Name, f.Is)
 	}
-	return err
+	models, err := vectors.Models(fsys, path)
+	if err != nil {
+		return err
+	}
+	for _, model := range models {
+		for _, side := range []string{"docs", "queries"} {
+			report, err := vectors.New(fsys, path, side, models).Explain(model)
+			if err != nil {
+				i.problem("%v", err)
+				continue
+			}
+			i.add(model+" "+side, report.String())
+		}
+	}
+	return nil
 }
 
 func (i *Inspection) negatives(path string) error {

@@ -45,7 +45,7 @@ func feeding(t testing.TB, to engine.Instance, rows, width int) (*instances, []d
 		if err := os.WriteFile(filepath.Join(folder, model+".npy"), file, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		x, err := npy.Open(os.DirFS(folder), model+".npy", model)
+		x, err := npy.Open(os.DirFS(folder), model+".npy", model, dataset.Watch{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -190,7 +190,7 @@ func (s *instances) locate(err error, op abi.Op, xs []dataset.Matrix, n int, row
 		if !ok { // a projected vector, which all models make together
 			x = xs[0]
 		}
-		return projection.VectorError(x.Name(), rowOf(e.Row), e)
+		return projection.VectorError(x, rowOf(e.Row), e)
 	}
 	if err != nil {
 		return fmt.Errorf("%s, %s: %w", abi.TensorDocuments, op, err)

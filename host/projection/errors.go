@@ -6,10 +6,11 @@ import (
 )
 
 // VectorError places an error of the arithmetic in the file that the vectors came from.
-func VectorError(path string, row int, e *abi.Error) error {
+func VectorError(x dataset.Matrix, row int, e *abi.Error) error {
 	hint := "make the vectors again"
 	if e.Code == abi.ZeroVector {
 		hint = "make the vectors again, or leave such rows out with --zero skip"
 	}
+	path, row := dataset.Place(x, row)
 	return &dataset.Error{Path: path, Row: row, Problem: e.Message, Hint: hint, Err: e}
 }

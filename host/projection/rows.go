@@ -163,7 +163,7 @@ func (r *fitRows) readRange(dst []float32, xs []dataset.Matrix, first, n int) ([
 	if e := (*abi.Error)(nil); errors.As(err, &e) {
 		for i, m := range r.projection.Models {
 			if m.Name == e.Tensor {
-				return nil, VectorError(xs[i].Name(), first+e.Row, e)
+				return nil, VectorError(xs[i], first+e.Row, e)
 			}
 		}
 	}

@@ -175,7 +175,7 @@ func (r *planeRows) at(ctx context.Context, row int) (*[2]float64, error) {
 	y := make([]float32, 2)
 	err = r.transformer.Transform(y, raw, 1, pca.ZeroSkip, func(model string) string { return model })
 	if e := (*abi.Error)(nil); errors.As(err, &e) {
-		return nil, projection.VectorError(r.models[0].Name(), row, e)
+		return nil, projection.VectorError(r.models[0], row, e)
 	}
 	if err != nil || y[0] == 0 && y[1] == 0 {
 		return nil, err

@@ -99,7 +99,7 @@ func (c *exportCommand) do(a *app, cmd *cobra.Command, args []string) error {
 	}
 	var data *dataset.Dataset
 	if !c.options.IDs {
-		if data, err = openData(args[1]); err != nil {
+		if data, err = openData(args[1], dataset.Watch{Context: cmd.Context()}); err != nil {
 			return err
 		}
 		defer data.Close()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
@@ -70,7 +71,7 @@ func (c *fitCommand) do(a *app, cmd *cobra.Command, dir string) error {
 	if err := f.Validate(); err != nil {
 		return err
 	}
-	data, err := openData(dir)
+	data, err := openData(dir, dataset.Watch{Context: cmd.Context(), Progress: meter.progress()})
 	if err != nil {
 		return err
 	}

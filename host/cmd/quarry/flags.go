@@ -18,6 +18,8 @@ import (
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/mining"
+	"github.com/quarry-hn/quarry/host/objstore"
+	"github.com/quarry-hn/quarry/host/objstore/objfs"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 )
@@ -104,8 +106,37 @@ func fitAsMined(o *projection.FitOptions, m *mining.Options) {
 	o.Threads, o.Memory, o.Progress, o.Zero = m.Threads, m.Memory, m.Progress, m.Zero
 }
 
-// openData opens the data set that a name on the command line means: a folder in BEIR layout.
-func openData(name string) (*dataset.Dataset, error) { return beir.Open(name) }
+// openData opens the data set that a name on the command line means: a folder in BEIR layout, on disk or as the objects of S3 below a
+// prefix. w watches what is fetched and converted.
+func openData(name string, w dataset.Watch) (data *dataset.Dataset, err error) {
+	if strings.HasPrefix(name, "s3://") {
+		data, err = openBucket(name, w)
+	} else {
+		data, err = beir.Open(name)
+	}
+	if err == nil {
+		data.Watch(w)
+	}
+	return data, err
+}
+
+// openBucket opens the data set that lies at a URL of S3. Its objects are fetched to temporary files when they are first read.
+func openBucket(url string, w dataset.Watch) (_ *dataset.Dataset, err error) {
+	store, err := objstore.Open(w.Context, url)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	objects, err := objfs.New(w.Context, store, w.Progress)
+	if err != nil {
+		return nil, err
+	}
+	data, err := beir.OpenFS(objects, store.URL())
+	if err != nil {
+		return nil, errors.Join(err, objects.Close())
+	}
+	data.Own(objects)
+	return data, nil
+}
 
 // judge adds the judgements of a file beside those of the data set's splits.
 func judge(data *dataset.Dataset, path string) error {
@@ -201,7 +232,7 @@ func (f *computeFlags) openWith(ctx context.Context, m *meter, memory option.Bud
 	var opening sync.WaitGroup
 	var engineErr, dataErr error
 	opening.Go(func() { e, engineErr = f.open(ctx, m, memory) })
-	d, dataErr = openData(data)
+	d, dataErr = openData(data, dataset.Watch{Context: ctx, Progress: m.progress()})
 	opening.Wait()
 	if engineErr == nil && dataErr == nil {
 		return e, d, nil

@@ -17,8 +17,9 @@ func (a *app) inspectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect PATH", Short: "Say what a file or a data folder holds, and whether it is sound", Args: cobra.ExactArgs(1),
 		Long: `Say what a projection, part, negatives, manifest, .npy or plugin file holds, and whether it is sound: values are finite, components
-are orthonormal, ranks are in order, fingerprints are right. Of a data folder it says as what each file of texts, ids, pairs and
-judgements is read; texts.json in the folder says otherwise (docs/FORMATS.md). The exit code is 3 where something is not sound.`,
+are orthonormal, ranks are in order, fingerprints are right. Vectors may be of any format that quarry reads, as a file or a folder of
+parts. Of a data folder it says as what each file of texts, ids, pairs, judgements and vectors is read; texts.json and vectors.json in the
+folder say otherwise (docs/FORMATS.md). The exit code is 3 where something is not sound.`,
 		Example: `  quarry inspect projection.safetensors
   quarry inspect negatives.jsonl
   quarry inspect mydata

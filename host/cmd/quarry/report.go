@@ -69,7 +69,7 @@ func (c *reportCommand) do(a *app, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if in.Data, err = openData(c.data); err != nil {
+	if in.Data, err = openData(c.data, dataset.Watch{Context: cmd.Context()}); err != nil {
 		return err
 	}
 	defer in.Data.Close()

@@ -1,11 +1,12 @@
 // Package beir opens a folder in BEIR layout, with vectors beside the texts, as a data set.
 //
 // Input: a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv, as BEIR has them, and
-// vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file. Where there are no texts,
-// docs.ids and queries.ids give one id a line. The texts may be those of MS MARCO too: collection.tsv and queries.tsv, with
-// id and text separated by a tab, and judgements in qrels.<split>.tsv. A folder of pairs has neither: its .jsonl files
-// are a split each, see package pairs. Where the names of files or of members are others, texts.json says which. Output: a
-// dataset.Dataset, or a *dataset.Error that names file and line. The commands and the tests call it.
+// vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file, or vectors of another format
+// that package vectors reads. Where there are no texts, docs.ids and queries.ids give one id a line. The texts may be those
+// of MS MARCO too: collection.tsv and queries.tsv, with id and text separated by a tab, and judgements in
+// qrels.<split>.tsv. A folder of pairs has neither: its .jsonl files are a split each, see package pairs. Where the names of
+// files or of members are others, texts.json says which. Output: a dataset.Dataset, or a *dataset.Error that names file and
+// line. The commands and the tests call it.
 package beir
 
 import (
@@ -13,22 +14,17 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/lines"
-	"github.com/quarry-hn/quarry/host/dataset/npy"
 	"github.com/quarry-hn/quarry/host/dataset/pairs"
-	"github.com/quarry-hn/quarry/host/internal/excerpt"
+	files "github.com/quarry-hn/quarry/host/dataset/vectors"
 )
 
 const (
-	folderHint  = "give the folder that holds corpus.jsonl, queries.jsonl, qrels and vectors"
-	vectorsHint = "add vectors/<model>/docs.npy and vectors/<model>/queries.npy for each model"
-	qrelsHint   = "add qrels/train.tsv with lines query-id, corpus-id, score, separated by tabs"
+	folderHint = "give the folder that holds corpus.jsonl, queries.jsonl, qrels and vectors"
+	qrelsHint  = "add qrels/train.tsv with lines query-id, corpus-id, score, separated by tabs"
 )
 
 // Open opens a folder on disk. Close the data set after use.
@@ -56,10 +52,10 @@ func (f *folder) open() (_ *dataset.Dataset, err error) {
 	var documents, queries dataset.Side
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, closeIDs(documents), closeIDs(queries))
+			err = errors.Join(err, dataset.CloseSource(documents.IDs), dataset.CloseSource(queries.IDs))
 		}
 	}()
-	models, err := f.modelNames()
+	models, err := files.Models(f.fsys, f.root)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +68,7 @@ func (f *folder) open() (_ *dataset.Dataset, err error) {
 		if documents, queries, qrels, err = pairs.Read(f.root, from.pairs); err != nil {
 			return nil, err
 		}
-		documents.Vectors, queries.Vectors = &modelFolders{f, "docs.npy", models}, &modelFolders{f, "queries.npy", models}
+		documents.Vectors, queries.Vectors = files.New(f.fsys, f.root, "docs", models), files.New(f.fsys, f.root, "queries", models)
 		return dataset.New(f.root, documents, queries, qrels)
 	}
 	var errs [3]error
@@ -87,13 +83,6 @@ func (f *folder) open() (_ *dataset.Dataset, err error) {
 	return dataset.New(f.root, documents, queries, qrels)
 }
 
-func closeIDs(side dataset.Side) error {
-	if ids, ok := side.IDs.(*dataset.StoredIDs); ok {
-		return ids.Close()
-	}
-	return nil
-}
-
 // folder is the folder to be read.
 type folder struct {
 	fsys fs.FS
@@ -101,7 +90,7 @@ type folder struct {
 }
 
 // path is what messages call a file of the folder.
-func (f *folder) path(name string) string { return filepath.Join(f.root, filepath.FromSlash(name)) }
+func (f *folder) path(name string) string { return dataset.PathIn(f.root, name) }
 
 // file is a text file of the folder.
 func (f *folder) file(name string) lines.File {
@@ -118,25 +107,6 @@ func (f *folder) existing(names ...string) (found []string) {
 	return found
 }
 
-// modelNames lists the folders of vectors/, in order.
-func (f *folder) modelNames() (names []string, err error) {
-	entries, err := fs.ReadDir(f.fsys, "vectors")
-	if err != nil {
-		return nil, dataset.ReadError(f.path("vectors"), err, vectorsHint)
-	}
-	for _, entry := range entries {
-		// Stat follows a link to a folder elsewhere.
-		if info, err := fs.Stat(f.fsys, "vectors/"+entry.Name()); err == nil && info.IsDir() && !strings.HasPrefix(entry.Name(), ".") {
-			names = append(names, entry.Name())
-		}
-	}
-	if len(names) == 0 {
-		return nil, dataset.FileError(f.path("vectors"), vectorsHint, "there is no model folder")
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
 // openSide opens the documents, where texts is "corpus" and vectors "docs", or the queries. Their ids come from their file
 // of texts, or from an ids file where there is none. Every other ids file must give the same.
 func (f *folder) openSide(from textsFile, texts, vectors string, models []string) (side dataset.Side, err error) {
@@ -146,7 +116,8 @@ func (f *folder) openSide(from textsFile, texts, vectors string, models []string
 			err = errors.Join(err, ids.Close())
 		}
 	}()
-	side.Vectors = &modelFolders{f, vectors + ".npy", models}
+	found := files.New(f.fsys, f.root, vectors, models)
+	side.Vectors = found
 	side.Texts = dataset.NoTexts{Err: dataset.FileError(f.root, "add corpus.jsonl and queries.jsonl", "there are no texts, only ids")}
 	if from.name != "" {
 		if ids, err = f.readIDs(from.name, from.members, from.id); err != nil {
@@ -165,6 +136,15 @@ func (f *folder) openSide(from textsFile, texts, vectors string, models []string
 			return dataset.Side{}, err
 		}
 	}
+	if ids == nil { // those of a table that has the vectors of all models
+		stored, read, err := found.Texts()
+		if err != nil {
+			return dataset.Side{}, err
+		}
+		if stored != nil {
+			ids, side.Texts = stored, read
+		}
+	}
 	if ids == nil {
 		return dataset.Side{}, dataset.FileError(f.path(texts+".jsonl"), "add it, or "+vectors+".ids with one id a line",
 			"there is no %s.jsonl, %s.jsonl.gz or %s.ids", texts, texts, vectors)
@@ -180,27 +160,4 @@ func (f *folder) idsFiles(side string, models []string) []string {
 		places = append(places, "vectors/"+m+"/"+side+".ids")
 	}
 	return f.existing(places...)
-}
-
-// modelFolders are the folders of vectors/, and one side's file in each of them.
-type modelFolders struct {
-	folder *folder
-	file   string // docs.npy or queries.npy
-	models []string
-}
-
-var _ dataset.Vectors = (*modelFolders)(nil)
-
-func (m *modelFolders) Models() []string { return m.models }
-
-func (m *modelFolders) Open(model string) (dataset.Matrix, error) {
-	if !slices.Contains(m.models, model) {
-		return nil, dataset.NoModel(m.folder.path("vectors/"+excerpt.Text(model)), m.models)
-	}
-	name := "vectors/" + model + "/" + m.file
-	x, err := npy.Open(m.folder.fsys, name, m.folder.path(name), vectorsHint)
-	if err != nil {
-		return nil, err
-	}
-	return x, nil
 }

@@ -3,6 +3,8 @@ package beir
 import (
 	"errors"
 	"fmt"
+	"path"
+	"path/filepath"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/lines"
@@ -36,15 +38,19 @@ func Explain(dir string) (files []File, err error) {
 		return append(files, File{"all pairs", fmt.Sprintf("%d different documents, %d different queries", data.Documents.Len(), data.Queries.Len())}), nil
 	}
 	for _, side := range []struct {
+		of    dataset.Side
 		from  textsFile
 		ids   []string
 		holds string
 	}{
-		{from.documents, f.idsFiles("docs", data.Models), fmt.Sprintf("%d documents", data.Documents.Len())},
-		{from.queries, f.idsFiles("queries", data.Models), fmt.Sprintf("%d queries", data.Queries.Len())},
+		{data.Documents, from.documents, f.idsFiles("docs", data.Models), fmt.Sprintf("%d documents", data.Documents.Len())},
+		{data.Queries, from.queries, f.idsFiles("queries", data.Models), fmt.Sprintf("%d queries", data.Queries.Len())},
 	} {
 		if side.from.name != "" {
 			files = append(files, File{side.from.name, side.from.format() + ": " + side.holds})
+		}
+		if side.from.name == "" && len(side.ids) == 0 {
+			files = append(files, File{path.Join("vectors", filepath.Base(side.of.Name())), "a table of ids, texts and vectors: " + side.holds})
 		}
 		for _, name := range side.ids {
 			files = append(files, File{name, "ids, one a line: " + side.holds})

@@ -165,22 +165,7 @@ var _ dataset.Texts = (*textFile)(nil)
 
 // OfIDs decodes the lines of those ids alone. A line that has another id by now is left out, as if it were not there.
 func (x *textFile) OfIDs(ids map[string]bool) (map[string]dataset.Text, error) {
-	texts := map[string]dataset.Text{}
-	rows, err := x.ids.Rows(ids)
-	if err != nil || len(rows) == 0 {
-		return texts, err
-	}
-	wanted := make(map[int]bool, len(rows))
-	for _, row := range rows {
-		wanted[row] = true
-	}
-	err = x.EachRow(wanted, func(_ int, t dataset.Text) error {
-		if ids[t.ID] {
-			texts[t.ID] = t
-		}
-		return nil
-	})
-	return texts, err
+	return dataset.TextsOfIDs(x, x.ids, ids)
 }
 
 // EachRow decodes the lines of those rows alone, up to the last of them.

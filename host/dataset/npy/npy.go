@@ -1,121 +1,131 @@
 // Package npy reads .npy files, NumPy's format for one array, as vectors; and writes their headers.
 //
-// Input: a file of a two-dimensional array, output: a dataset.Matrix, whose rows are read as they are asked for.
-// Package beir calls it, and whoever writes vectors calls Header.
+// Input: a file of a two-dimensional array, output: a dataset.Matrix, whose rows are read as they are asked for. An array
+// in Fortran order is converted once, to a temporary file. Package vectors calls it, and whoever writes vectors calls
+// Header.
 package npy
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
-	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
-	"github.com/quarry-hn/quarry/plugin/safetensors"
+	"github.com/quarry-hn/quarry/host/dataset/flat"
 )
 
 // File is the matrix of a .npy file. It may be read by several goroutines at once.
 type File struct {
-	shape
-	path   string
-	file   fs.File
-	at     io.ReaderAt // the same file
-	offset int64       // of the first row, in bytes
-	sha256 func() (string, error)
+	dataset.Matrix
+	Type    flat.Type // of the values in the file
+	Fortran bool      // the file has column after column, and was converted
 }
 
-// shape is what a header says of the array.
-type shape struct {
-	rows, width int
-	dtype       safetensors.DType
-}
+// Close closes the file.
+func (f *File) Close() error { return f.Matrix.(io.Closer).Close() }
 
-// rowBytes is the size of a row.
-func (s shape) rowBytes() int64 { return int64(s.width * s.dtype.Size()) }
-
-var _ dataset.Matrix = (*File)(nil)
-
-// Open opens a .npy file of float16, float32 or float64, little endian, two-dimensional, in C order (NumPy's format
-// versions 1 to 3). The file system must be able to read at an offset, as those of os.DirFS and embed.FS are. path is
-// what messages call the file; hints say what to do where it cannot be read. Close it after use. What is wrong with the
-// file is a *dataset.Error.
-func Open(fsys fs.FS, name, path string, hints ...string) (_ *File, err error) {
-	file, err := fsys.Open(name)
-	if err != nil {
-		return nil, dataset.ReadError(path, err, hints...)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, file.Close())
-		}
-	}()
-	f := &File{path: path, file: file}
-	f.sha256 = sync.OnceValues(func() (string, error) { return dataset.Fingerprint(f) })
-	var ok bool
-	if f.at, ok = file.(io.ReaderAt); !ok {
-		return nil, dataset.FileError(path, "", "its file system cannot read at an offset")
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return nil, dataset.ReadError(path, err)
-	}
-	header, err := f.readHeader(info.Size(), hints)
+// Open opens a .npy file of a two-dimensional array (NumPy's format versions 1 to 3) of float16, float32, float64,
+// bfloat16 as ml_dtypes saves it, or int8 and uint8 with a scale beside the file (see ScaleOf); in C or Fortran order, of
+// either byte order. The file system must be able to read at an offset, as those of os.DirFS and embed.FS are. path is what
+// messages call the file; w watches the conversion of Fortran order; hints say what to do where the file cannot be read.
+// Close it after use. What is wrong with the file is a *dataset.Error.
+func Open(fsys fs.FS, name, path string, w dataset.Watch, hints ...string) (*File, error) {
+	file, err := flat.OpenFile(fsys, name, path, hints...)
 	if err != nil {
 		return nil, err
 	}
-	if f.shape, err = parseHeader(path, header); err != nil {
-		return nil, err
-	}
-	if err := f.checkSize(info.Size() - f.offset); err != nil {
-		return nil, err
+	f, err := Read(file, file.Bytes, path, file, w, func(l flat.Layout) (*flat.Scale, error) { return ScaleOf(fsys, name, path, l) }, hints...)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	return f, nil
 }
 
-// checkSize fails where the bytes after the header are not those of all rows.
-func (f *File) checkSize(have int64) error {
-	want := int64(f.rows) * f.rowBytes()
-	if have < want {
-		e := dataset.FileError(f.path, "write or copy the file again", "cut off: %d bytes of data; %d rows of %d %s take %d", have, f.rows, f.width, f.dtype, want)
-		e.Row = int(have / f.rowBytes())
-		return e
+// Read is Open for a file of size bytes that is open. Closing the File closes closes, which may be nil. scale gives the
+// scale of integers; it is nil where there can be none.
+func Read(at io.ReaderAt, size int64, path string, closes io.Closer, w dataset.Watch, scale func(flat.Layout) (*flat.Scale, error), hints ...string) (*File, error) {
+	h, err := readHeader(at, size, path, hints)
+	if err != nil {
+		return nil, err
 	}
-	if have > want {
-		return dataset.FileError(f.path, "write the file again with numpy.save", "%d bytes follow the last row", have-want)
+	if err := h.CheckSize(path, size-h.Offset, "write the file again with numpy.save"); err != nil {
+		return nil, err
 	}
-	return nil
+	if h.Type.Scaled() {
+		if scale == nil {
+			return nil, dataset.FileError(path, "save the array of integers by numpy.save, and its scale beside it", "values are %s, and there is no place for their scale", h.Type)
+		}
+		if h.Scale, err = scale(h.Layout); err != nil {
+			return nil, err
+		}
+	}
+	f := &File{Type: h.Type, Fortran: h.fortran}
+	if !h.fortran || h.Rows < 2 || h.Width < 2 { // of one row or column, both orders are the same
+		f.Matrix = flat.New(path, at, closes, h.Layout)
+		return f, nil
+	}
+	rows, err := transposed(at, path, h.Layout, w)
+	if err != nil {
+		return nil, err
+	}
+	f.Matrix = &converted{rows, closes}
+	return f, nil
 }
 
-// Name is the file's path.
-func (f *File) Name() string { return f.path }
+// converted is an array in Fortran order, and the file that it was in.
+type converted struct {
+	*dataset.StoredRows
+	closes io.Closer
+}
 
-// Rows is the number of vectors.
-func (f *File) Rows() int { return f.rows }
-
-// Width is the number of columns.
-func (f *File) Width() int { return f.width }
-
-// DType is the type of the values.
-func (f *File) DType() safetensors.DType { return f.dtype }
-
-// Close closes the file.
-func (f *File) Close() error { return f.file.Close() }
-
-// SHA256 is the matrix's fingerprint. It reads the file, the first time.
-func (f *File) SHA256() (string, error) { return f.sha256() }
-
-// ReadRows reads rows as they lie in the file.
-func (f *File) ReadRows(dst []byte, first, n int) error {
-	if err := dataset.CheckRows(f, dst, first, n); err != nil {
-		return err
+func (c *converted) Close() error {
+	err := c.StoredRows.Close()
+	if c.closes != nil {
+		err = errors.Join(err, c.closes.Close())
 	}
-	read, err := f.at.ReadAt(dst, f.offset+int64(first)*f.rowBytes())
-	if read == len(dst) {
-		return nil
+	return err
+}
+
+// transposeBytes is about how much of an array in Fortran order is in memory at a time. It is a variable so that tests can
+// lower it.
+var transposeBytes = 8 << 20
+
+// transposed reads an array in Fortran order, a range of rows at a time, and writes it to a temporary file.
+func transposed(at io.ReaderAt, path string, l flat.Layout, w dataset.Watch) (_ *dataset.StoredRows, err error) {
+	rows, err := dataset.NewStoredRows(path, l.DType(), l.Width)
+	if err != nil {
+		return nil, err
 	}
-	if err == io.EOF {
-		err = fmt.Errorf("the file was cut short while it was read: %w", io.ErrUnexpectedEOF)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, rows.Close())
+		}
+	}()
+	size, width := l.ValueBytes(), l.Width
+	block := min(max(1, transposeBytes/(width*size)), l.Rows)
+	column, from := make([]byte, block*size), make([]byte, block*width*size)
+	to := make([]byte, block*width*l.DType().Size())
+	for first := 0; first < l.Rows; first += block {
+		n := min(block, l.Rows-first)
+		if err := w.Err(); err != nil {
+			return nil, err
+		}
+		for c := range width {
+			if _, err := at.ReadAt(column[:n*size], l.Offset+(int64(c)*int64(l.Rows)+int64(first))*int64(size)); err != nil && err != io.EOF {
+				return nil, dataset.ReadError(path, err)
+			}
+			for r := range n {
+				copy(from[(r*width+c)*size:], column[r*size:(r+1)*size])
+			}
+		}
+		out := width * l.DType().Size()
+		for r := range n {
+			l.Convert(to[r*out:(r+1)*out], from[r*width*size:(r+1)*width*size], first+r)
+		}
+		if err := rows.Write(to[:n*out]); err != nil {
+			return nil, err
+		}
+		w.Progress.Report("convert "+path, int64(first+n), int64(l.Rows))
 	}
-	return &dataset.Error{Path: f.path, Row: first + read/int(f.rowBytes()), Problem: err.Error(), Hint: "check that nothing else writes the file", Err: err}
+	return rows, nil
 }

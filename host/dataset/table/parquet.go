@@ -1,0 +1,265 @@
+package table
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"strconv"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/flat"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
+)
+
+// parquetFile is a Parquet file. A column of vectors is one of lists, which have one leaf column of numbers.
+type parquetFile struct {
+	path    string
+	file    *flat.File
+	parquet *parquet.File
+	columns []Column
+	leaves  map[string]*parquet.Column // by the column's name
+}
+
+func openParquet(fsys fs.FS, name, path string) (_ Table, err error) {
+	file, err := flat.OpenFile(fsys, name, path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, file.Close())
+		}
+	}()
+	if err := checkFooter(file, path); err != nil {
+		return nil, err
+	}
+	p := &parquetFile{path: path, file: file, leaves: map[string]*parquet.Column{}}
+	p.parquet, err = parquet.OpenFile(file, file.Bytes, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(64<<10))
+	if err != nil {
+		return nil, asError(path, "not a whole Parquet file", err)
+	}
+	for _, c := range p.parquet.Root().Columns() {
+		leaf := c
+		for !leaf.Leaf() && len(leaf.Columns()) == 1 {
+			leaf = leaf.Columns()[0]
+		}
+		if !leaf.Leaf() {
+			continue
+		}
+		column := Column{Name: c.Name()}
+		switch {
+		case leaf.MaxRepetitionLevel() == 1:
+			column.Vector = true
+			switch leaf.Type().Kind() {
+			case parquet.Float:
+				column.DType = safetensors.F32
+			case parquet.Double:
+				column.DType = safetensors.F64
+			case parquet.FixedLenByteArray:
+				if leaf.Type().Length() == 2 {
+					column.DType = safetensors.F16
+				}
+			}
+			if column.DType == "" {
+				continue
+			}
+		case leaf.MaxRepetitionLevel() == 0 && leaf == c:
+			switch leaf.Type().Kind() {
+			case parquet.ByteArray, parquet.Int32, parquet.Int64:
+			default:
+				continue
+			}
+		default:
+			continue
+		}
+		p.columns = append(p.columns, column)
+		p.leaves[c.Name()] = leaf
+	}
+	return p, nil
+}
+
+// checkFooter fails where a file does not end as Parquet does, or its footer is longer than the file.
+func checkFooter(file *flat.File, path string) error {
+	const least = 12
+	end := make([]byte, min(file.Bytes, 8))
+	if _, err := file.ReadAt(end, file.Bytes-int64(len(end))); err != nil && err != io.EOF {
+		return dataset.ReadError(path, err)
+	}
+	switch {
+	case file.Bytes < least || string(end[4:]) != "PAR1":
+		return dataset.FileError(path, "write or copy the file again", "cut off: it has %d bytes, and does not end as a Parquet file does", file.Bytes)
+	case int64(binary.LittleEndian.Uint32(end)) > file.Bytes-least:
+		return dataset.FileError(path, "write or copy the file again", "not a Parquet file: its footer of %d bytes is longer than the file", binary.LittleEndian.Uint32(end))
+	}
+	return nil
+}
+
+func (p *parquetFile) Columns() []Column { return p.columns }
+func (p *parquetFile) Close() error      { return p.file.Close() }
+
+// unsound is a library's error about a column.
+func (p *parquetFile) unsound(leaf *parquet.Column, err error) error {
+	return asError(p.path, "column "+strconv.Quote(leaf.Path()[0]), err)
+}
+
+// eachPage calls f for each page of a column.
+func (p *parquetFile) eachPage(leaf *parquet.Column, f func(parquet.Page) error) error {
+	for _, group := range p.parquet.RowGroups() {
+		pages := group.ColumnChunks()[leaf.Index()].Pages()
+		for {
+			page, err := pages.ReadPage()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return errors.Join(p.unsound(leaf, err), pages.Close())
+			}
+			err = f(page)
+			parquet.Release(page)
+			if err != nil {
+				return errors.Join(err, pages.Close())
+			}
+		}
+		if err := pages.Close(); err != nil {
+			return p.unsound(leaf, err)
+		}
+	}
+	return nil
+}
+
+func (p *parquetFile) ReadVectors(column string, to To) (err error) {
+	defer guard(p.path, &err)
+	if err := find(p.path, p.columns, column, true); err != nil {
+		return err
+	}
+	leaf := p.leaves[column]
+	w := &rowWriter{path: p.path, to: to}
+	for _, c := range p.columns {
+		if c.Name == column {
+			w.dtype = c.DType
+		}
+	}
+	begun := false // a row
+	var found []byte
+	err = p.eachPage(leaf, func(page parquet.Page) error {
+		repetitions, definitions := page.RepetitionLevels(), page.DefinitionLevels()
+		if err := p.checkNulls(w, leaf, repetitions, definitions); err != nil {
+			return err
+		}
+		values := valuesOf(page, w.dtype.Size(), &found)
+		if len(values) != len(repetitions)*w.dtype.Size() {
+			return dataset.FileError(p.path, "write or copy the file again", "a page has %d bytes of values, and %d values", len(values), len(repetitions))
+		}
+		for at := 0; at < len(repetitions); {
+			if repetitions[at] == 0 {
+				if begun {
+					if err := w.end(); err != nil {
+						return err
+					}
+				}
+				begun = true
+			}
+			next := bytes.IndexByte(repetitions[at+1:], 0)
+			end := at + 1 + next
+			if next < 0 {
+				end = len(repetitions)
+			}
+			if err := w.add(values[at*w.dtype.Size() : end*w.dtype.Size()]); err != nil {
+				return err
+			}
+			at = end
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if begun {
+		if err := w.end(); err != nil {
+			return err
+		}
+	}
+	if int64(w.rows) != p.parquet.NumRows() {
+		return dataset.FileError(p.path, "write or copy the file again", "%d rows of column %s; the file is said to have %d", w.rows, strconv.Quote(column), p.parquet.NumRows())
+	}
+	return w.flush()
+}
+
+// checkNulls fails where a vector, or a value of one, is not there.
+func (p *parquetFile) checkNulls(w *rowWriter, leaf *parquet.Column, repetitions, definitions []byte) error {
+	most := byte(leaf.MaxDefinitionLevel())
+	if bytes.Count(definitions, []byte{most}) == len(definitions) {
+		return nil
+	}
+	missing := *w
+	for i, level := range definitions {
+		if i < len(repetitions) && repetitions[i] == 0 {
+			missing.rows++
+		}
+		if level != most {
+			break
+		}
+	}
+	if len(w.values) == w.whole { // no row was begun before
+		missing.rows--
+	}
+	return missing.errorf("make the vectors again", "the vector, or a value of it, is null or empty")
+}
+
+// valuesOf is the values of a page, little endian. Those of a dictionary are looked up, into a buffer that is used again.
+func valuesOf(page parquet.Page, size int, found *[]byte) []byte {
+	data := page.Data()
+	values, _ := data.Data()
+	if page.Dictionary() == nil {
+		return values
+	}
+	all := page.Dictionary().Page().Data()
+	entries, _ := all.Data()
+	*found = (*found)[:0]
+	for _, i := range data.Int32() {
+		*found = append(*found, entries[int(i)*size:(int(i)+1)*size]...)
+	}
+	return *found
+}
+
+func (p *parquetFile) ReadTexts(column string, f func(line int, text []byte) error) (err error) {
+	defer guard(p.path, &err)
+	if err := find(p.path, p.columns, column, false); err != nil {
+		return err
+	}
+	values := make([]parquet.Value, 512)
+	text := []byte{}
+	return p.eachPage(p.leaves[column], func(page parquet.Page) error {
+		for from := page.Values(); ; {
+			n, err := from.ReadValues(values)
+			for _, v := range values[:n] {
+				switch {
+				case v.IsNull():
+					if err := f(0, nil); err != nil {
+						return err
+					}
+					continue
+				case v.Kind() == parquet.ByteArray:
+					text = append(text[:0], v.ByteArray()...)
+				case v.Kind() == parquet.Int32:
+					text = strconv.AppendInt(text[:0], int64(v.Int32()), 10)
+				default:
+					text = strconv.AppendInt(text[:0], v.Int64(), 10)
+				}
+				if err := f(0, text); err != nil {
+					return err
+				}
+			}
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return p.unsound(p.leaves[column], err)
+			}
+		}
+	})
+}
