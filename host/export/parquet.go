@@ -16,7 +16,7 @@ const groupRows = 10_000
 type table struct {
 	to     io.Writer
 	row    reflect.Type
-	writer *parquet.Writer // nil before the first row
+	writer *parquet.GenericWriter[any] // nil before the first row
 }
 
 // write writes a row.
@@ -28,7 +28,7 @@ func (t *table) write(members []member) error {
 			fields = append(fields, reflect.StructField{Name: fmt.Sprintf("F%d", i), Type: kind, Tag: reflect.StructTag(fmt.Sprintf("parquet:%q", m.name+tag))})
 		}
 		t.row = reflect.StructOf(fields)
-		t.writer = parquet.NewWriter(t.to, parquet.SchemaOf(reflect.New(t.row).Interface()), parquet.Compression(&parquet.Snappy),
+		t.writer = parquet.NewGenericWriter[any](t.to, parquet.SchemaOf(reflect.New(t.row).Interface()), parquet.Compression(&parquet.Snappy),
 			parquet.MaxRowsPerRowGroup(groupRows), parquet.CreatedBy("quarry", "", ""))
 	}
 	row := reflect.New(t.row).Elem()
@@ -41,7 +41,8 @@ func (t *table) write(members []member) error {
 			row.Field(i).Set(reflect.ValueOf(value))
 		}
 	}
-	return t.writer.Write(row.Interface())
+	_, err := t.writer.Write([]any{row.Interface()})
+	return err
 }
 
 // columnOf is how a member's values are held, and the rest of the tag of their column.
