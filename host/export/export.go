@@ -1,12 +1,13 @@
 // Package export writes mined negatives in the formats of the libraries that train with them.
 //
 // Input: pairs with negatives, and the data set that they were mined from, for its texts. Output: lines of JSON or of
-// tabs. Package host and the command line's quarry export call it.
+// tabs, or a Parquet file. Package host and the command line's quarry export call it.
 package export
 
 import (
 	"bufio"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -33,6 +34,7 @@ type Options struct {
 	Ranks     [2]int  // take negatives of these ranks alone, from 1, both ends included; zero means all
 	Short     string  // ShortKeep or ShortDrop: rows with fewer negatives than Negatives; empty means drop for n-tuple, and else keep
 	Seed      *uint64 // of the order of the lines; nil means the order of the pairs
+	Parquet   bool    // write a Parquet file, with a column for each member and a row for each line, where the format has columns
 }
 
 // Written counts what was written.
@@ -62,6 +64,7 @@ func (o Options) withDefaults() (Options, *Format, error) {
 	errs.Check(o.Negatives >= 0, "negatives is %d; it is 1 or more, or 0 for all", o.Negatives)
 	errs.Check(o.Ranks == [2]int{} || 1 <= o.Ranks[0] && o.Ranks[0] <= o.Ranks[1], "ranks go from %d to %d; they go from 1, the first one first", o.Ranks[0], o.Ranks[1])
 	errs.Check(f == nil || !o.Scores || f.scores, "format %s has no place for scores", o.Format)
+	errs.Check(f == nil || !o.Parquet || f.columns, "format %s is no table: it is not written as Parquet", o.Format)
 	return o, f, errs.Err()
 }
 
@@ -102,27 +105,36 @@ func Write(data *dataset.Dataset, pairs []negatives.Pair, o Options, w io.Writer
 		rand.New(rand.NewPCG(*o.Seed, 0)).Shuffle(len(lines), func(a, b int) { lines[a], lines[b] = lines[b], lines[a] })
 	}
 	e := &encoder{Options: o, texts: texts, to: bufio.NewWriter(w), wanted: done.Wanted}
-	if f.array {
-		e.write("[\n")
+	if o.Parquet {
+		e.table = &table{to: e.to}
 	}
+	before, between, after := "", "\n", "\n"
+	switch {
+	case f.array:
+		before, between, after = "[\n", ",\n", "\n]\n"
+	case o.Parquet || len(lines) == 0:
+		between, after = "", ""
+	}
+	e.write(before)
 	for i, at := range lines {
-		if f.array && i > 0 {
-			e.write(",\n")
+		if i > 0 {
+			e.write(between)
 		}
 		f.write(e, &rows[at.row], at.line)
-		if !f.array {
-			e.write("\n")
-		}
 		if e.err != nil {
 			return done, e.err
 		}
 		done.Lines++
 	}
-	if f.array {
-		e.write("\n]\n")
+	e.write(after)
+	if o.Parquet && e.err == nil {
+		e.err = e.table.close()
 	}
 	return done, cmp.Or(e.err, e.to.Flush())
 }
+
+// errNoRows is that of a Parquet file that would have no rows.
+var errNoRows = errors.New("no pair has a negative to write, and a Parquet file needs a row")
 
 // rowsOf makes a row of each pair, or of all pairs of a query where merged is true. Of the negatives it takes those of
 // the ranks.

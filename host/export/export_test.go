@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -152,6 +153,7 @@ func checkShuffled(t *testing.T, one string) {
 func TestRefused(t *testing.T) {
 	for says, o := range map[string]export.Options{
 		"format is": {Format: "other"}, "short is": {Short: "other"}, "negatives is": {Negatives: -1}, "ranks go": {Ranks: [2]int{3, 2}}, "no place for scores": {Format: "tevatron", Scores: true},
+		"no table": {Format: "dpr", Parquet: true},
 	} {
 		if _, err := export.Write(nil, nil, o, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", says, err)
@@ -166,13 +168,20 @@ func TestReaders(t *testing.T) {
 		t.Skip("QUARRY_TRAINERS names no Python with datasets and sentence-transformers, which load what is written here")
 	}
 	dir := t.TempDir()
-	for _, name := range export.Names() {
+	write := func(file string, o export.Options) {
 		var b bytes.Buffer
-		if _, err := export.Write(data(t), twoQueries(), export.Options{Format: name, Negatives: 1, Separator: " "}, &b); err != nil {
+		if _, err := export.Write(data(t), twoQueries(), o, &b); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, file), b.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
+		}
+	}
+	for _, name := range export.Names() {
+		o := export.Options{Format: name, Negatives: 1, Separator: " "}
+		write(name, o)
+		if o.Parquet = true; slices.Contains(withColumns, name) {
+			write(name+".parquet", o)
 		}
 	}
 	out, err := exec.CommandContext(t.Context(), python, "testdata/read.py", dir).CombinedOutput()

@@ -16,10 +16,11 @@ type Format struct {
 	Name string
 	Help string // one line for --help: what a line is, and which library reads it
 
-	merges bool // a row is all pairs of a query
-	fixed  bool // all rows have the same number of negatives
-	scores bool // there is a place for scores
-	array  bool // the file is one JSON array; otherwise it has an object, or columns, a line
+	merges  bool // a row is all pairs of a query
+	fixed   bool // all rows have the same number of negatives
+	scores  bool // there is a place for scores
+	array   bool // the file is one JSON array; otherwise it has an object, or columns, a line
+	columns bool // members are texts, numbers or lists of them, so that they may be columns of a table
 
 	lines func(r *row) int // how many lines a row gives
 	write func(e *encoder, r *row, line int)
@@ -30,12 +31,12 @@ func lineEachNegative(r *row) int { return len(r.negatives) }
 
 // Formats is the table of formats. The first is the default.
 var Formats = []Format{
-	{Name: "triplet", Help: "query, positive, negative: a line for each negative (sentence-transformers)", scores: true, lines: lineEachNegative, write: (*encoder).triplet},
-	{Name: "n-tuple", Help: "query, positive, negative_1, negative_2 and so on (sentence-transformers)", fixed: true, scores: true, lines: oneLine, write: (*encoder).tuple},
-	{Name: "labeled-pair", Help: "query, document and label 1 or 0: a line for each document (sentence-transformers, cross-encoders)", merges: true, scores: true,
+	{Name: "triplet", Help: "query, positive, negative: a line for each negative (sentence-transformers)", columns: true, scores: true, lines: lineEachNegative, write: (*encoder).triplet},
+	{Name: "n-tuple", Help: "query, positive, negative_1, negative_2 and so on (sentence-transformers)", columns: true, fixed: true, scores: true, lines: oneLine, write: (*encoder).tuple},
+	{Name: "labeled-pair", Help: "query, document and label 1 or 0: a line for each document (sentence-transformers, cross-encoders)", columns: true, merges: true, scores: true,
 		lines: func(r *row) int { return len(r.positives) + len(r.negatives) }, write: (*encoder).labeledPair},
-	{Name: "labeled-list", Help: "query, documents and their labels, the positive first (sentence-transformers, cross-encoders)", scores: true, lines: oneLine, write: (*encoder).labeledList},
-	{Name: "flagembedding", Help: "query, pos and neg: a line for each query (FlagEmbedding)", merges: true, scores: true, lines: oneLine, write: (*encoder).flagEmbedding},
+	{Name: "labeled-list", Help: "query, documents and their labels, the positive first (sentence-transformers, cross-encoders)", columns: true, scores: true, lines: oneLine, write: (*encoder).labeledList},
+	{Name: "flagembedding", Help: "query, pos and neg: a line for each query (FlagEmbedding)", columns: true, merges: true, scores: true, lines: oneLine, write: (*encoder).flagEmbedding},
 	{Name: "tevatron", Help: "query_id, query, positive_passages and negative_passages: a line for each query (Tevatron)", merges: true, lines: oneLine, write: (*encoder).tevatron},
 	{Name: "dpr", Help: "question, positive_ctxs and hard_negative_ctxs: one JSON array (DPR)", merges: true, scores: true, array: true, lines: oneLine, write: (*encoder).dpr},
 	{Name: "tsv", Help: "query, positive and negative separated by tabs: a line for each negative (MS MARCO's triples)", scores: true, lines: lineEachNegative, write: (*encoder).tsv},
@@ -63,6 +64,7 @@ type encoder struct {
 	texts  *negatives.Texts
 	wanted int // negatives of each row, where the format has it fixed
 	to     *bufio.Writer
+	table  *table // what objects are rows of; nil where they are written as JSON
 	err    error
 }
 
@@ -78,8 +80,14 @@ type member struct {
 	value any
 }
 
-// object writes a JSON object with its members in order.
-func (e *encoder) object(members ...member) { e.write(string(e.marshal(members))) }
+// object writes a JSON object, or a row of a table, with its members in order.
+func (e *encoder) object(members ...member) {
+	if e.table == nil {
+		e.write(string(e.marshal(members)))
+	} else if err := e.table.write(members); e.err == nil {
+		e.err = err
+	}
+}
 
 func (e *encoder) marshal(members []member) []byte {
 	var b bytes.Buffer

@@ -41,7 +41,7 @@ joined by --separator. With --ids DIR is not read, and may be left out.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.do(a, cmd, args) },
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&c.output, "output", "o", "triplets.jsonl", "file to write; - is the standard output, and no summary is printed then")
+	flags.StringVarP(&c.output, "output", "o", "triplets.jsonl", "file to write, Parquet where its name ends in .parquet; - is the standard output, and no summary is printed then")
 	flags.StringVar(&c.options.Format, "format", export.Names()[0], "what a line is: "+formatsHelp())
 	flags.StringVar(&c.options.Separator, "separator", " ", "what joins a document's title and text")
 	flags.BoolVar(&c.options.IDs, "ids", false, "write ids for texts")
@@ -71,6 +71,7 @@ func (c *exportCommand) check(flags *pflag.FlagSet, args []string) error {
 			return usageError{fmt.Errorf("--ranks is %s; it is a range of ranks from 1, as 2-5", excerpt.Quote(c.ranks))}
 		}
 	}
+	o.Parquet = strings.HasSuffix(c.output, ".parquet")
 	if flags.Changed("seed") {
 		o.Seed = &c.seed
 	}

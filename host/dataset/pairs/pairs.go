@@ -20,7 +20,7 @@ import (
 )
 
 // Hint says what a line is.
-const Hint = `one object a line: {"query":"...","positive":"..."}, with anchor for query and answer for positive; or {"query":"...","pos":["..."],"neg":["..."]}`
+const Hint = `one object a line: {"query":"...","positive":"..."}, with anchor for query and answer for positive; or {"query":"...","pos":["..."],"neg":["..."]}; texts.json beside it names other members (docs/FORMATS.md)`
 
 // Split is a file of pairs.
 type Split struct {

@@ -14,8 +14,8 @@ folder = sys.argv[1]
 datasets.disable_progress_bars()
 
 
-def load(name):
-    return datasets.load_dataset("json", data_files=f"{folder}/{name}", split="train", cache_dir=f"{folder}/cache")
+def load(name, format="json"):
+    return datasets.load_dataset(format, data_files=f"{folder}/{name}", split="train", cache_dir=f"{folder}/cache")
 
 
 def expect(name, got, want):
@@ -32,6 +32,8 @@ for name, columns, label in [
 ]:
     data = load(name)
     expect(name, data.column_names, columns + ([label] if label else []))
+    table = load(f"{name}.parquet", "parquet")
+    expect(f"{name}.parquet", (table.column_names, table.to_list()), (data.column_names, data.to_list()))
     batch = collator([data[i] for i in range(min(2, len(data)))])
     for column in columns:
         assert f"{column}_input_ids" in batch, (name, sorted(batch))
@@ -39,6 +41,7 @@ for name, columns, label in [
 
 # FlagEmbedding: docs of its fine-tuning: {"query": str, "pos": List[str], "neg": List[str]}.
 row = load("flagembedding")[0]
+expect("flagembedding.parquet", load("flagembedding.parquet", "parquet")[0], row)
 expect("flagembedding", {k: type(v) for k, v in row.items()}, {"query": str, "pos": list, "neg": list})
 assert all(isinstance(text, str) for text in row["pos"] + row["neg"])
 
