@@ -9,7 +9,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"hash"
 	"slices"
@@ -31,28 +30,13 @@ type Split struct {
 
 // record is a line.
 type record struct {
-	Query    string `json:"query"`
-	Anchor   string `json:"anchor"`
-	Positive texts  `json:"positive"`
-	Answer   texts  `json:"answer"`
-	Pos      texts  `json:"pos"`
-	Negative texts  `json:"negative"`
-	Neg      texts  `json:"neg"`
-}
-
-// texts are a text in JSON, or an array of texts. Empty ones are left out.
-type texts []string
-
-// UnmarshalJSON decodes texts.
-func (x *texts) UnmarshalJSON(value []byte) error {
-	some := make([]string, 1)
-	to := any(&some[0])
-	if value[0] == '[' {
-		to = &some
-	}
-	err := json.Unmarshal(value, to)
-	*x = slices.DeleteFunc(some, func(text string) bool { return text == "" })
-	return err
+	Query    string      `json:"query"`
+	Anchor   string      `json:"anchor"`
+	Positive lines.Texts `json:"positive"`
+	Answer   lines.Texts `json:"answer"`
+	Pos      lines.Texts `json:"pos"`
+	Negative lines.Texts `json:"negative"`
+	Neg      lines.Texts `json:"neg"`
 }
 
 // side collects different texts in the order of their first appearance. The n-th, from 0, has the id prefix + n, and is
