@@ -32,7 +32,11 @@ func Explain(dir string) (files []File, err error) {
 		files = append(files, File{choicesFile, "says which files and members are read"})
 	}
 	for i, split := range from.pairs {
-		files = append(files, File{split.File.Name, fmt.Sprintf("pairs of split %s: %s", split.Name, judged(data.Qrels[i]))})
+		is, err := split.Explain()
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{split.File, is + ": " + judged(data.Qrels[i])})
 	}
 	if from.pairs != nil {
 		return append(files, File{"all pairs", fmt.Sprintf("%d different documents, %d different queries", data.Documents.Len(), data.Queries.Len())}), nil

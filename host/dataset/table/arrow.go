@@ -74,7 +74,7 @@ func columnOf(f arrow.Field) Column {
 	c := Column{Name: f.Name, Type: f.Type.String()}
 	var elements arrow.DataType
 	switch t := f.Type.(type) {
-	case *arrow.StringType, *arrow.LargeStringType, *arrow.StringViewType:
+	case *arrow.StringType, *arrow.LargeStringType, *arrow.StringViewType, *arrow.NullType:
 		c.Kind = Texts
 		return c
 	case *arrow.Int32Type, *arrow.Int64Type:
@@ -96,7 +96,7 @@ func columnOf(f arrow.Field) Column {
 		c.Kind, c.DType = Vectors, safetensors.F32
 	case arrow.FLOAT64:
 		c.Kind, c.DType = Vectors, safetensors.F64
-	case arrow.STRING, arrow.LARGE_STRING, arrow.STRING_VIEW:
+	case arrow.STRING, arrow.LARGE_STRING, arrow.STRING_VIEW, arrow.NULL:
 		c.Kind = Lists
 	}
 	return c

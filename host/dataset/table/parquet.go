@@ -62,22 +62,25 @@ func openParquet(fsys fs.FS, name, path string) (_ Table, err error) {
 func (c *Column) setKind(leaf *parquet.Column, flat bool) {
 	of := leaf.Type()
 	c.Type = of.String()
-	if leaf.MaxRepetitionLevel() == 1 {
+	if leaf.MaxRepetitionLevel() > 0 {
 		c.Type = "lists of " + c.Type
 	}
-	switch kind := of.Kind(); {
-	case leaf.MaxRepetitionLevel() == 1 && kind == parquet.Float:
-		c.Kind, c.DType = Vectors, safetensors.F32
-	case leaf.MaxRepetitionLevel() == 1 && kind == parquet.Double:
-		c.Kind, c.DType = Vectors, safetensors.F64
-	case leaf.MaxRepetitionLevel() == 1 && kind == parquet.FixedLenByteArray && of.Length() == 2:
-		c.Kind, c.DType = Vectors, safetensors.F16
-	case leaf.MaxRepetitionLevel() == 1 && kind == parquet.ByteArray:
-		c.Kind = Lists
-	case flat && leaf.MaxRepetitionLevel() == 0 && kind == parquet.ByteArray:
+	kind := of.Kind()
+	isText := kind == parquet.ByteArray || kind == parquet.NullType.Kind()
+	switch levels := leaf.MaxRepetitionLevel(); {
+	case levels == 0 && flat && isText:
 		c.Kind = Texts
-	case flat && leaf.MaxRepetitionLevel() == 0 && (kind == parquet.Int32 || kind == parquet.Int64):
+	case levels == 0 && flat && (kind == parquet.Int32 || kind == parquet.Int64):
 		c.Kind = Numbers
+	case levels != 1:
+	case isText:
+		c.Kind = Lists
+	case kind == parquet.Float:
+		c.Kind, c.DType = Vectors, safetensors.F32
+	case kind == parquet.Double:
+		c.Kind, c.DType = Vectors, safetensors.F64
+	case kind == parquet.FixedLenByteArray && of.Length() == 2:
+		c.Kind, c.DType = Vectors, safetensors.F16
 	}
 }
 

@@ -48,9 +48,9 @@ type Kind int
 const (
 	Other   Kind = iota
 	Vectors      // lists of numbers
-	Texts
-	Lists   // of texts
-	Numbers // whole ones
+	Texts        // or nulls alone, of no other type
+	Lists        // of texts
+	Numbers      // whole ones
 )
 
 // IsID tells whether the values of a column can be ids.

@@ -126,17 +126,18 @@ func (f *Folder) candidate(folder string) (name string, parts []string, err erro
 	var known, others, pieces []string
 	for _, e := range entries {
 		n := e.Name()
+		format, _ := ByName(n)
 		info, err := fs.Stat(f.fsys, folder+"/"+n) // Stat follows a link
 		switch {
 		case err != nil:
 		case n == f.side && info.IsDir():
 			known = append(known, n)
 		case info.IsDir() || !isData(n):
-		case strings.HasPrefix(n, f.side+".") && byName(n) != "":
+		case strings.HasPrefix(n, f.side+".") && format != "":
 			known = append(known, n)
 		case strings.HasPrefix(n, f.side+"."):
 			others = append(others, n)
-		case strings.HasPrefix(n, f.side+"-") && byName(n) != "":
+		case strings.HasPrefix(n, f.side+"-") && format != "":
 			pieces = append(pieces, folder+"/"+n)
 		}
 	}
