@@ -273,6 +273,31 @@ func TestTablesOfOtherPrograms(t *testing.T) {
 	}
 }
 
+// TestCodecs reads pages of more than a kilobyte in each compression. parquet-go gives other values of LZ4, so that is refused.
+func TestCodecs(t *testing.T) {
+	for _, codec := range []string{"snappy", "gzip", "brotli", "zstd"} {
+		x, err := open(folderOf(t, "codecs/"+codec+".parquet", ""), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, got := range floats(t, x) {
+			if want := value(n/columns%rows, n%columns); got != want {
+				t.Fatalf("%s: row %d, column %d: %v; expected %v", codec, n/columns, n%columns, got, want)
+			}
+		}
+		if x.Rows() != 20*rows {
+			t.Errorf("%s: %d rows", codec, x.Rows())
+		}
+		if err := dataset.CloseSource(x); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := open(folderOf(t, "codecs/lz4.parquet", ""), nil)
+	if e := datasettest.AsError(t, err, "data/vectors/a/x/lz4.parquet"); e.Problem != `column "embedding" is compressed with LZ4_RAW, which is not read` || !strings.Contains(e.Hint, "zstd") {
+		t.Error(err)
+	}
+}
+
 // TestArrowLengths has a compressed file that says of its values that they are a tebibyte.
 func TestArrowLengths(t *testing.T) {
 	folder := folderOf(t, "arrow/lz4.feather", "")

@@ -134,6 +134,15 @@ def tables():
     (lines / "gzip.jsonl.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
+def codecs():
+    """All rows twenty times, so that a page takes more than a kilobyte."""
+    f = folder("codecs")
+    many = np.tile(x, (20, 1)).astype(np.float32)
+    table = pa.table({"embedding": pa.array(many.tolist(), pa.list_(pa.float32()))})
+    for codec in ("snappy", "gzip", "brotli", "zstd", "lz4"):
+        pa.parquet.write_table(table, f / f"{codec}.parquet", compression=codec, use_dictionary=False)
+
+
 def index():
     f = folder("faiss")
     for name, made in {"ip": faiss.IndexFlatIP(COLUMNS), "l2": faiss.IndexFlatL2(COLUMNS)}.items():
@@ -153,5 +162,5 @@ def parts():
 
 
 disable_progress_bar()
-for write in (npy, quantised, tensors, tables, index, parts):
+for write in (npy, quantised, tensors, tables, codecs, index, parts):
     write()
