@@ -77,8 +77,13 @@ func columnOf(f arrow.Field) Column {
 	case *arrow.StringType, *arrow.LargeStringType, *arrow.StringViewType, *arrow.NullType:
 		c.Kind = Texts
 		return c
-	case *arrow.Int32Type, *arrow.Int64Type:
+	case *arrow.Int8Type, *arrow.Int16Type, *arrow.Int32Type, *arrow.Int64Type, *arrow.Uint8Type, *arrow.Uint16Type, *arrow.Uint32Type, *arrow.Uint64Type:
 		c.Kind = Numbers
+		return c
+	case *arrow.DictionaryType: // pandas' categories
+		if of := columnOf(arrow.Field{Type: t.ValueType}); of.IsID() {
+			c.Kind = of.Kind
+		}
 		return c
 	case *arrow.FixedSizeListType:
 		elements = t.Elem()
@@ -254,8 +259,8 @@ func (a *arrowFile) ReadTexts(column string, f func(line int, texts [][]byte) er
 				return dataset.FileError(a.path, "write or copy the file again", "a row of column %s has values %d to %d; the batch has %d", excerpt.Quote(column), begin, end, values.Len())
 			}
 			for v := int(begin); v < int(end); v++ {
-				if !values.IsNull(v) {
-					row.add(func(memory []byte) []byte { return appendAt(memory, values, v) })
+				if of, at, ok := entryOf(values, v); ok {
+					row.add(func(memory []byte) []byte { return appendAt(memory, of, at) })
 				}
 			}
 			if err := f(0, row); err != nil {
@@ -266,13 +271,36 @@ func (a *arrowFile) ReadTexts(column string, f func(line int, texts [][]byte) er
 	})
 }
 
+// entryOf is where a value lies, which is in the dictionary where the column has one. ok is false where it is null.
+func entryOf(values arrow.Array, i int) (of arrow.Array, at int, ok bool) {
+	if values.IsNull(i) {
+		return nil, 0, false
+	}
+	if d, is := values.(*array.Dictionary); is {
+		return entryOf(d.Dictionary(), d.GetValueIndex(i))
+	}
+	return values, i, true
+}
+
 // appendAt appends a text of a column, or a number in decimal.
 func appendAt(text []byte, values arrow.Array, i int) []byte {
 	switch x := values.(type) {
+	case *array.Int8:
+		return strconv.AppendInt(text, int64(x.Value(i)), 10)
+	case *array.Int16:
+		return strconv.AppendInt(text, int64(x.Value(i)), 10)
 	case *array.Int32:
 		return strconv.AppendInt(text, int64(x.Value(i)), 10)
 	case *array.Int64:
 		return strconv.AppendInt(text, x.Value(i), 10)
+	case *array.Uint8:
+		return strconv.AppendUint(text, uint64(x.Value(i)), 10)
+	case *array.Uint16:
+		return strconv.AppendUint(text, uint64(x.Value(i)), 10)
+	case *array.Uint32:
+		return strconv.AppendUint(text, uint64(x.Value(i)), 10)
+	case *array.Uint64:
+		return strconv.AppendUint(text, x.Value(i), 10)
 	case interface{ Value(i int) string }:
 		return append(text, x.Value(i)...)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/lines"
@@ -14,40 +15,57 @@ import (
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
-// jsonlFile is a file with one JSON object in each line, compressed with gzip where its name ends in .gz. Its columns are the
-// fields of the first line. Numbers are read as float32.
+// jsonlFile is a file with one JSON object in each line, compressed with gzip where its name ends in .gz. Numbers are read as float32.
 type jsonlFile struct {
 	path    string
 	file    lines.File
 	columns []Column
+	known   map[string]bool // names of columns
 }
 
 const jsonlHint = `one object a line: {"_id":"d1","embedding":[0.1,0.2]}`
 
 func openJSONL(fsys fs.FS, name, path string) (Table, error) {
-	j := &jsonlFile{path: path, file: lines.File{FS: fsys, Name: name, Path: path}}
-	err := j.eachLine(func(line int, object map[string]json.RawMessage) error {
-		for field, value := range object {
-			c := Column{Name: field}
-			switch value[0] {
-			case '"':
-				c.Kind = Texts
-			case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-				c.Kind = Numbers
-			case '[':
-				if _, err := vectorOf(value, nil); err == nil {
-					c.Kind, c.DType = Vectors, safetensors.F32
-				}
-			}
-			j.columns = append(j.columns, c)
-		}
-		return lines.ErrEnough
-	})
+	j := &jsonlFile{path: path, file: lines.File{FS: fsys, Name: name, Path: path}, known: map[string]bool{}}
+	err := j.eachLine(func(int, map[string]json.RawMessage) error { return lines.ErrEnough })
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(j.columns, func(a, b Column) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
 	return j, nil
+}
+
+// meet adds the fields of a line to the columns that are not there yet.
+func (j *jsonlFile) meet(line int, object map[string]json.RawMessage) {
+	before := len(j.columns)
+	for field, value := range object {
+		if !j.known[field] {
+			j.known[field] = true
+			c := columnOfJSON(value)
+			c.Name, c.Line = field, line
+			j.columns = append(j.columns, c)
+		}
+	}
+	slices.SortFunc(j.columns[before:], func(a, b Column) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// columnOfJSON tells what a field holds, by a value of it.
+func columnOfJSON(value json.RawMessage) Column {
+	switch value[0] {
+	case '"':
+		return Column{Kind: Texts, Type: "a text"}
+	case 'n':
+		return Column{Kind: Texts, Type: "null"}
+	case '{':
+		return Column{Type: "an object"}
+	case 't', 'f':
+		return Column{Type: "true or false"}
+	case '[':
+		if json.Unmarshal(value, &[]float64{}) == nil { // nulls, which NaN is read as, are found when the row is read
+			return Column{Kind: Vectors, Type: "an array of numbers", DType: safetensors.F32}
+		}
+		return Column{Type: "an array"}
+	}
+	return Column{Kind: Numbers, Type: "a number"}
 }
 
 // eachLine calls f with the object of each line that is not empty.
@@ -57,6 +75,7 @@ func (j *jsonlFile) eachLine(f func(line int, object map[string]json.RawMessage)
 		if err := lines.Unmarshal(line, &object); err != nil || object == nil {
 			return l.Errorf(jsonlHint, "not a JSON object: %.80q", line)
 		}
+		j.meet(l.Number, object)
 		return f(l.Number, object)
 	})
 }
@@ -95,7 +114,7 @@ func (j *jsonlFile) ReadVectors(column string, to To) error {
 			return w.errorf(jsonlHint, "there is no field %s", excerpt.Quote(column))
 		}
 		if b, err = vectorOf(value, b[:0]); err != nil {
-			return w.errorf(jsonlHint, "field %s is not an array of numbers", excerpt.Quote(column))
+			return w.errorf(jsonlHint, "field %s is not an array of numbers, all of which are finite as float32", excerpt.Quote(column))
 		}
 		if err := w.add(b); err != nil {
 			return err

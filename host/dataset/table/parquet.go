@@ -52,7 +52,7 @@ func openParquet(fsys fs.FS, name, path string) (_ Table, err error) {
 		}
 		column := Column{Name: c.Name(), Type: "a group of columns"}
 		if leaf.Leaf() {
-			column.setKind(leaf, leaf == c)
+			column.setKind(leaf, leaf == c, p.isHalf(leaf))
 		}
 		p.columns = append(p.columns, column)
 		p.leaves[c.Name()] = leaf
@@ -60,28 +60,60 @@ func openParquet(fsys fs.FS, name, path string) (_ Table, err error) {
 	return p, nil
 }
 
-// setKind tells what a column holds whose values lie in a leaf. flat says that the column is the leaf.
-func (c *Column) setKind(leaf *parquet.Column, flat bool) {
+// isHalf tells whether the values of a leaf are float16, which parquet-go's types do not tell from other values of two bytes.
+func (p *parquetFile) isHalf(leaf *parquet.Column) bool {
+	n := -1
+	for _, e := range p.parquet.Metadata().Schema {
+		if e.Type.Valid { // a leaf
+			n++
+		}
+		if n == leaf.Index() {
+			_, half := e.LogicalType.Value.(*format.Float16Type)
+			return half
+		}
+	}
+	return false
+}
+
+// logicalOf is what a type says of its values beyond how they are stored; nil where it says nothing.
+func logicalOf(t parquet.Type) format.LogicalTypeValue {
+	if l := t.LogicalType(); l != nil {
+		return l.Value
+	}
+	return nil
+}
+
+// isText tells whether the values of a type are texts: bytes that are not said to be anything else, too.
+func isText(t parquet.Type) bool {
+	switch logicalOf(t).(type) {
+	case nil, *format.StringType, *format.EnumType, *format.JsonType:
+		return t.Kind() == parquet.ByteArray
+	}
+	return t.Kind() == parquet.NullType.Kind()
+}
+
+// setKind tells what a column holds whose values lie in a leaf. flat says that the column is the leaf; half that its values are float16.
+func (c *Column) setKind(leaf *parquet.Column, flat, half bool) {
 	of := leaf.Type()
 	c.Type = of.String()
 	if leaf.MaxRepetitionLevel() > 0 {
 		c.Type = "lists of " + c.Type
 	}
 	kind := of.Kind()
-	isText := kind == parquet.ByteArray || kind == parquet.NullType.Kind()
+	_, whole := logicalOf(of).(*format.IntType)
 	switch levels := leaf.MaxRepetitionLevel(); {
-	case levels == 0 && flat && isText:
+	case levels == 0 && flat && isText(of):
 		c.Kind = Texts
-	case levels == 0 && flat && (kind == parquet.Int32 || kind == parquet.Int64):
+	case levels == 0 && flat && whole:
 		c.Kind = Numbers
 	case levels != 1:
-	case isText:
+	case isText(of):
 		c.Kind = Lists
 	case kind == parquet.Float:
 		c.Kind, c.DType = Vectors, safetensors.F32
 	case kind == parquet.Double:
 		c.Kind, c.DType = Vectors, safetensors.F64
-	case kind == parquet.FixedLenByteArray && of.Length() == 2:
+	case kind == parquet.FixedLenByteArray && of.Length() == 2 && half:
 		c.Kind, c.DType = Vectors, safetensors.F16
 	}
 }
@@ -257,6 +289,8 @@ func (p *parquetFile) ReadTexts(column string, f func(line int, texts [][]byte) 
 		return err
 	}
 	leaf := p.leaves[column]
+	whole, _ := logicalOf(leaf.Type()).(*format.IntType)
+	unsigned := whole != nil && !whole.IsSigned
 	values := make([]parquet.Value, 512)
 	var row texts // the last that was begun
 	rows := 0
@@ -274,7 +308,7 @@ func (p *parquetFile) ReadTexts(column string, f func(line int, texts [][]byte) 
 					row = row[:0]
 				}
 				if !v.IsNull() {
-					row.add(func(memory []byte) []byte { return appendValue(memory, v) })
+					row.add(func(memory []byte) []byte { return appendValue(memory, v, unsigned) })
 				}
 			}
 			if err == io.EOF {
@@ -295,12 +329,16 @@ func (p *parquetFile) ReadTexts(column string, f func(line int, texts [][]byte) 
 }
 
 // appendValue appends a text, or a number in decimal.
-func appendValue(text []byte, v parquet.Value) []byte {
-	switch v.Kind() {
-	case parquet.ByteArray:
+func appendValue(text []byte, v parquet.Value, unsigned bool) []byte {
+	switch {
+	case v.Kind() == parquet.ByteArray:
 		return append(text, v.ByteArray()...)
-	case parquet.Int32:
+	case v.Kind() == parquet.Int32 && unsigned:
+		return strconv.AppendUint(text, uint64(v.Uint32()), 10)
+	case v.Kind() == parquet.Int32:
 		return strconv.AppendInt(text, int64(v.Int32()), 10)
+	case unsigned:
+		return strconv.AppendUint(text, v.Uint64(), 10)
 	}
 	return strconv.AppendInt(text, v.Int64(), 10)
 }

@@ -22,7 +22,7 @@ import (
 
 // Table is an open file with columns. It is read by one goroutine at a time.
 type Table interface {
-	// Columns are all, in the file's order.
+	// Columns are all, in the file's order. Those of jsonl are the fields of the lines that were read: of the first, until more are.
 	Columns() []Column
 	// ReadVectors reads the vectors of a column, from the first row to the last.
 	ReadVectors(column string, to To) error
@@ -37,8 +37,9 @@ type Table interface {
 type Column struct {
 	Name  string
 	Kind  Kind
-	Type  string            // as the file has it, for messages; empty for jsonl
+	Type  string            // as the file has it, for messages
 	DType safetensors.DType // of vectors
+	Line  int               // of jsonl: the first that has the field
 }
 
 // Kind is what a column holds.

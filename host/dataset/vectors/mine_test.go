@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -50,10 +51,56 @@ func TestOneTable(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	withoutID := fstest.MapFS{"vectors/docs.jsonl": {Data: []byte("{\"id\": \"d0\", \"text\": \"x\", \"m\": [1]}\n{\"text\": \"y\", \"m\": [1]}\n")}, "qrels/train.tsv": {Data: []byte("d0\td0\t1\n")}}
-	_, err := beir.OpenFS(withoutID, "data")
-	if e := datasettest.AsError(t, err, "data/vectors/docs.jsonl"); e.Line != 2 || e.Problem != "there is no id" {
-		t.Error(err)
+}
+
+// TestOneTableMessages has tables whose ids or texts cannot be read: they are not taken for tables that have none.
+func TestOneTableMessages(t *testing.T) {
+	open := func(docs ...string) (*dataset.Dataset, error) {
+		data := []byte(strings.Join(docs, "\n"))
+		return beir.OpenFS(fstest.MapFS{"vectors/docs.jsonl": {Data: data}, "vectors/queries.jsonl": {Data: data}, "qrels/train.tsv": {Data: []byte("d0\td0\t1\n")}}, "data")
+	}
+	for _, row := range []struct {
+		docs []string
+		line int
+		says string
+	}{
+		{[]string{`{"id": "d0", "text": "x", "m": [1]}`, `{"text": "y", "m": [1]}`}, 2, "there is no id"},
+		{[]string{`{"_id": {}, "id": "d0", "text": "x", "m": [1]}`}, 0, `column "_id" is of type an object, which is not read as ids`},
+		{[]string{`{"id": "d0", "text": "x", "m": [1]}`, `{"id": "d1", "title": "t", "text": "x", "m": [1]}`}, 2, `it has a column "title", and the rows before have none`},
+	} {
+		_, err := open(row.docs...)
+		if e := datasettest.AsError(t, err, "data/vectors/docs.jsonl"); e.Line != row.line || e.Problem != row.says || e.Hint == "" {
+			t.Errorf("%v; expected line %d: %s", err, row.line, row.says)
+		}
+	}
+	for docs, says := range map[string]string{
+		`{"id": "d0", "text": ["x"], "m": [1]}`:                 `column "text" is of type an array, which is not read as texts`,
+		`{"id": "d0", "text": "x", "title": true, "m": [1]}`:    `column "title" is of type true or false, which is not read as texts`,
+		`{"id": "d0", "body": "x", "title": "title", "m": [1]}`: "there are no texts, only ids",
+	} {
+		data, err := open(docs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = data.Documents.Texts.OfIDs(map[string]bool{"d0": true})
+		if e := datasettest.AsError(t, err, "data/vectors/docs.jsonl"); e.Problem != says || e.Hint == "" {
+			t.Errorf("%v; expected %s", err, says)
+		}
+		if err := data.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	b, err := os.ReadFile("testdata/ids/dictionary.arrows")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := beir.OpenFS(fstest.MapFS{"vectors/docs.arrows": {Data: b}, "vectors/queries.arrows": {Data: b}, "qrels/train.tsv": {Data: []byte("d0\td3\t1\n")}}, "data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer data.Close()
+	if texts, err := data.Documents.Texts.OfIDs(map[string]bool{"d2": true}); err != nil || texts["d2"].Text != "text of d2" {
+		t.Errorf("texts of a dictionary: %v, %v", texts, err)
 	}
 }
 

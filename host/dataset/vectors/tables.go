@@ -39,12 +39,10 @@ func (f *Folder) choose(s *source) (vector, id string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	var vectors, others []string
+	var vectors []string
 	for _, c := range columns {
 		if c.Kind == table.Vectors {
 			vectors = append(vectors, c.Name)
-		} else if c.IsID() {
-			others = append(others, c.Name)
 		}
 	}
 	at := f.path(s.parts[0])
@@ -62,18 +60,52 @@ func (f *Folder) choose(s *source) (vector, id string, err error) {
 	default:
 		return "", "", dataset.FileError(at, `name one of them as "column" in vectors.json`, "there are %d columns of vectors, and none has the model's name: %s", len(vectors), listed)
 	}
+	id, err = s.idColumn(at, columns)
+	return vector, id, err
+}
+
+// idColumn finds the column of the ids. It is empty where the rows are in the order of the texts. A column of that name whose values
+// cannot be ids is an error: that the rows are in the order of the texts would be a guess.
+func (s *source) idColumn(at string, columns []table.Column) (string, error) {
+	names := idColumns
 	if s.spec.ID != nil {
-		if *s.spec.ID != "" && !slices.Contains(others, *s.spec.ID) {
-			return "", "", dataset.FileError(at, `name one of them as "id" in vectors.json`, "there is no column %s of ids; there are: %s", excerpt.Quote(*s.spec.ID), excerpt.Text(strings.Join(others, ", ")))
-		}
-		return vector, *s.spec.ID, nil
-	}
-	for _, name := range idColumns {
-		if slices.Contains(others, name) {
-			return vector, name, nil
+		if names = []string{*s.spec.ID}; *s.spec.ID == "" {
+			return "", nil
 		}
 	}
-	return vector, "", nil
+	var others []string
+	for _, name := range names {
+		for _, c := range columns {
+			switch {
+			case c.Name == name && c.IsID():
+				return name, nil
+			case c.Name == name:
+				return "", dataset.FileError(at, `write it as texts or as whole numbers; or name another column as "id" in vectors.json, or "" where the rows are in the order of the texts`,
+					"column %s is of type %s, which is not read as ids", excerpt.Quote(name), excerpt.Text(c.Type))
+			case c.IsID():
+				others = append(others, c.Name)
+			}
+		}
+	}
+	if s.spec.ID == nil {
+		return "", nil
+	}
+	return "", dataset.FileError(at, `name one of them as "id" in vectors.json`, "there is no column %s of ids; there are: %s", excerpt.Quote(*s.spec.ID), excerpt.Text(strings.Join(others, ", ")))
+}
+
+// checkNoIDs fails where a part that was read has ids, in this part or in a line of it, and the rows before have none.
+func (s *source) checkNoIDs(at string, columns []table.Column) error {
+	id, err := s.idColumn(at, columns)
+	if err != nil || id == "" {
+		return err
+	}
+	e := dataset.FileError(at, `give each row its id; or say "id": "" in vectors.json where the rows are in the order of the texts`, "it has ids in column %s, and the rows before have none", excerpt.Quote(id))
+	for _, c := range columns {
+		if c.Name == id {
+			e.Line = c.Line
+		}
+	}
+	return e
 }
 
 // openTables converts the vectors of a table. Where it has ids, they are given in the order of ids, unless those are nil.
@@ -99,7 +131,13 @@ func (f *Folder) openTables(s *source, ids dataset.IDs, w dataset.Watch) (_ data
 	}()
 	for _, part := range s.parts {
 		to.parts, to.begins = append(to.parts, f.path(part)), append(to.begins, to.rows)
-		if err := f.withTable(s, part, func(t table.Table) error { return t.ReadVectors(vector, &storedTo{to}) }); err != nil {
+		err := f.withTable(s, part, func(t table.Table) error {
+			if err := t.ReadVectors(vector, &storedTo{to}); err != nil || id != "" {
+				return err
+			}
+			return s.checkNoIDs(f.path(part), t.Columns())
+		})
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -5,10 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/table"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // texts are the texts of the table that has a column for each model. The table is read each time some are asked for, up to
@@ -17,10 +17,14 @@ type texts struct {
 	folder  *Folder
 	source  *source
 	columns []string // of ids, titles and texts; a name may be empty, but for the first
+	noTexts error    // where the texts cannot be read
 	ids     *dataset.StoredIDs
 }
 
 var _ dataset.Texts = (*texts)(nil)
+
+// textColumns are the columns of titles and texts.
+var textColumns = []string{"title", "text"}
 
 // Texts are the ids and the texts of a side in vectors/docs or vectors/queries, where that is a table that has a column of
 // ids, and a column text. Without the latter the texts are dataset.NoTexts. ids is nil where there is no such table.
@@ -34,19 +38,8 @@ func (f *Folder) Texts() (ids *dataset.StoredIDs, _ dataset.Texts, err error) {
 		return nil, nil, err
 	}
 	x := &texts{folder: f, source: s, columns: make([]string, 3)}
-	for _, c := range columns {
-		switch {
-		case !c.IsID():
-		case s.spec.ID != nil && c.Name == *s.spec.ID, s.spec.ID == nil && slices.Contains(idColumns, c.Name) && x.columns[0] != idColumns[0]:
-			x.columns[0] = c.Name
-		case c.Name == "title":
-			x.columns[1] = c.Name
-		case c.Name == "text":
-			x.columns[2] = c.Name
-		}
-	}
-	if x.columns[0] == "" {
-		return nil, nil, nil
+	if err := x.choose(f.path(s.parts[0]), columns); err != nil || x.columns[0] == "" {
+		return nil, nil, err
 	}
 	x.ids, err = dataset.NewIDs(f.path(s.name), func(each func(line int, id []byte) error) (string, error) {
 		sum := sha256.New()
@@ -61,17 +54,56 @@ func (f *Folder) Texts() (ids *dataset.StoredIDs, _ dataset.Texts, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if x.columns[2] == "" {
-		return x.ids, dataset.NoTexts{Err: dataset.FileError(f.path(s.name), "add a column text", "there are no texts, only ids")}, nil
+	if x.noTexts != nil {
+		return x.ids, dataset.NoTexts{Err: x.noTexts}, nil
 	}
 	return x.ids, x, nil
+}
+
+// choose finds the columns that are read.
+func (x *texts) choose(at string, columns []table.Column) (err error) {
+	if x.columns[0], err = x.source.idColumn(at, columns); err != nil {
+		return err
+	}
+	for i, name := range textColumns {
+		for _, c := range columns {
+			switch {
+			case c.Name != name:
+			case c.IsID():
+				x.columns[1+i] = name
+			default:
+				x.noTexts = dataset.FileError(at, "write it as texts", "column %s is of type %s, which is not read as texts", excerpt.Quote(name), excerpt.Text(c.Type))
+			}
+		}
+	}
+	if x.noTexts == nil && x.columns[2] == "" {
+		x.noTexts = dataset.FileError(at, "add a column text", "there are no texts, only ids")
+	}
+	return nil
+}
+
+// checkColumns fails where a part that was read has titles or texts, in this part or in a line of it, and the rows before have none.
+func (x *texts) checkColumns(at string, columns []table.Column) error {
+	for i, name := range textColumns {
+		for _, c := range columns {
+			if c.Name == name && c.IsID() && x.columns[1+i] == "" {
+				e := dataset.FileError(at, "give the first row the column too, with null where it has none", "it has a column %s, and the rows before have none", excerpt.Quote(name))
+				e.Line = c.Line
+				return e
+			}
+		}
+	}
+	return nil
 }
 
 // each calls do for each row of the table, with its id, title and text.
 func (x *texts) each(do func(line int, texts [][]byte) error) error {
 	for _, part := range x.source.parts {
 		err := x.folder.withTable(x.source, part, func(t table.Table) error {
-			return table.ReadRows(t, x.folder.path(part), x.columns, do)
+			if err := table.ReadRows(t, x.folder.path(part), x.columns, do); err != nil {
+				return err
+			}
+			return x.checkColumns(x.folder.path(part), t.Columns())
 		})
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -57,6 +58,7 @@ var tableFiles = []written{
 	{"arrow/list.arrow", "", "arrow", safetensors.F32}, {"arrow/fixed.arrow", "", "arrow", safetensors.F32}, {"arrow/half.arrow", "", "arrow", safetensors.F16},
 	{"arrow/large.arrow", "", "arrow", safetensors.F64}, {"arrow/stream.arrows", "", "arrow", safetensors.F16}, {"arrow/lz4.feather", "", "arrow", safetensors.F16},
 	{"arrow/zstd.feather", "", "arrow", safetensors.F16}, {"arrow/uncompressed.feather", "", "arrow", safetensors.F16},
+	{"ids/dictionary.feather", "", "arrow", safetensors.F16}, {"ids/dictionary.arrows", "", "arrow", safetensors.F16},
 	{"jsonl/json.jsonl", "", "jsonl", safetensors.F32}, {"jsonl/gzip.jsonl.gz", "", "jsonl", safetensors.F32}, {"jsonl/datasets.jsonl", "", "jsonl", safetensors.F32},
 }
 
@@ -273,6 +275,53 @@ func TestTablesOfOtherPrograms(t *testing.T) {
 	}
 }
 
+// TestIDTypes matches rows by whole numbers of every type. Ids of a type that is not read are an error, even where nobody named them:
+// without them the rows would be taken in the order in which they lie there.
+func TestIDTypes(t *testing.T) {
+	for _, ending := range []string{"parquet", "arrow"} {
+		file := "ids/types." + ending
+		for _, bits := range []int{8, 16, 32, 64} {
+			var signed, unsigned []string
+			for i := range rows {
+				signed = append(signed, strconv.FormatInt(int64(-1)<<(bits-1)+int64(i), 10))
+				unsigned = append(unsigned, strconv.FormatUint(math.MaxUint64>>(64-bits)-uint64(rows-1-i), 10))
+			}
+			for column, ids := range map[string][]string{"int": signed, "uint": unsigned} {
+				all, err := dataset.IDsOf("corpus.jsonl", ids...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				x, err := open(folderOf(t, file, fmt.Sprintf(`"id": "%s%d"`, column, bits)), all)
+				if err != nil {
+					t.Fatalf("%s: %s%d: %v", file, column, bits, err)
+				}
+				checkValues(t, x, safetensors.F16)
+				_ = all.Close()
+			}
+		}
+		for _, column := range []string{"", "float", "decimal", "date", "struct", "bool", "list", "run-ends", "binary"} {
+			spec, says := fmt.Sprintf(`"id": "%s"`, column), fmt.Sprintf(`column "%s" is of type `, column)
+			switch {
+			case column == "":
+				spec, says = "", `column "_id" is of type `
+			case ending == "parquet" && (column == "run-ends" || column == "binary"):
+				says = fmt.Sprintf(`there is no column "%s" of ids`, column)
+			}
+			_, err := open(folderOf(t, file, spec), sideIDs(t, "d"))
+			if e := datasettest.AsError(t, err, "data/vectors/a/x/types."+ending); !strings.HasPrefix(e.Problem, says) || !strings.Contains(e.Hint, "vectors.json") {
+				t.Errorf("%s: %s: %v", file, column, err)
+			}
+		}
+		x, err := open(folderOf(t, file, `"id": ""`), sideIDs(t, "d"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first := floats(t, x)[0]; first != value(5, 0) {
+			t.Errorf("%s: the first value is %v; expected that of row 5, which lies first", file, first)
+		}
+	}
+}
+
 // TestCodecs reads pages of more than a kilobyte in each compression. parquet-go gives other values of LZ4, so that is refused.
 func TestCodecs(t *testing.T) {
 	for _, codec := range []string{"snappy", "gzip", "brotli", "zstd"} {
@@ -457,6 +506,10 @@ func TestFolderMessages(t *testing.T) {
 		"a null":            {fstest.MapFS{"docs.jsonl": text(`{"v": [1]}` + "\n" + `{"v": [null]}`)}, "docs.jsonl", `line 2: field "v" is not an array of numbers`},
 		"ragged":            {fstest.MapFS{"docs.jsonl": text(`{"v": [1]}` + "\n" + `{"v": [1, 2]}`)}, "docs.jsonl", "line 2: more values; the first row has 1"},
 		"an id twice":       {fstest.MapFS{"docs.jsonl": text(`{"id": "d0", "v": [1]}` + "\n" + `{"id": "d0", "v": [1]}`)}, "docs.jsonl", `line 2: id "d0" is given twice, first in line 1`},
+		"an id of no type":  {fstest.MapFS{"docs.jsonl": text(`{"id": true, "v": [1]}`)}, "docs.jsonl", `column "id" is of type true or false, which is not read as ids`},
+		"a first id null":   {fstest.MapFS{"docs.jsonl": text(`{"id": null, "v": [1]}` + "\n" + `{"id": "d0", "v": [1]}`)}, "docs.jsonl", "line 1: there is no id"},
+		"no first id":       {fstest.MapFS{"docs.jsonl": text(`{"v": [1]}` + "\n" + `{"id": "d0", "v": [1]}`)}, "docs.jsonl", `line 2: it has ids in column "id", and the rows before have none`},
+		"no ids in part 1":  {fstest.MapFS{"docs/1.jsonl": text(`{"v": [1]}`), "docs/2.jsonl": text(`{"id": "d0", "v": [1]}`)}, "docs/2.jsonl", `it has ids in column "id", and the rows before have none`},
 		"an id missing":     {fstest.MapFS{"docs.jsonl": text(`{"id": "d0", "v": [1]}` + "\n" + `{"id": "x", "v": [1]}`)}, "docs.jsonl", `no row has the id "d1" of corpus.jsonl`},
 	} {
 		t.Run(what, func(t *testing.T) {

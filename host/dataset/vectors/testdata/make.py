@@ -143,6 +143,36 @@ def codecs():
         pa.parquet.write_table(table, f / f"{codec}.parquet", compression=codec, use_dictionary=False)
 
 
+def id_types():
+    """Rows in another order, with ids of every type that is read, and of some that are not, in a column each."""
+    f = folder("ids")
+    vectors = columns()["half"].take(pa.array(other))
+    texts = pa.array([f"text of {i}" for i in ids]).dictionary_encode()
+    table = pa.table({"_id": pa.array(ids).dictionary_encode(), "text": texts}).take(other).append_column("embedding", vectors)
+    pa.feather.write_feather(table, f / "dictionary.feather", chunksize=2)
+    with pa.ipc.new_stream(f / "dictionary.arrows", table.schema) as w:
+        w.write_table(table, max_chunksize=2)
+    numbers = {}
+    for bits in (8, 16, 32, 64):
+        numbers[f"int{bits}"] = pa.array([i - 2 ** (bits - 1) for i in other], f"int{bits}")  # the least
+        numbers[f"uint{bits}"] = pa.array([2**bits - ROWS + i for i in other], f"uint{bits}")  # the greatest
+    others = {
+        "_id": pa.array([ids[i].encode() for i in other]).cast(pa.binary(2)),
+        "float": pa.array(other, pa.float64()),
+        "decimal": pa.array(other, pa.decimal128(5, 0)),
+        "date": pa.array(other, pa.date32()),
+        "struct": pa.array([{"id": ids[i]} for i in other]),
+        "bool": pa.array([i > 2 for i in other]),
+        "list": pa.array([[ids[i]] for i in other]),
+    }
+    table = pa.table({**others, **numbers, "embedding": vectors})
+    pa.parquet.write_table(table, f / "types.parquet", store_decimal_as_integer=True)
+    run_ends = pa.RunEndEncodedArray.from_arrays(pa.array(range(1, ROWS + 1), pa.int32()), pa.array([ids[i] for i in other]))
+    table = table.append_column("run-ends", run_ends).append_column("binary", pa.array([ids[i].encode() for i in other]))
+    with pa.ipc.new_file(f / "types.arrow", table.schema) as w:
+        w.write_table(table)
+
+
 def index():
     f = folder("faiss")
     for name, made in {"ip": faiss.IndexFlatIP(COLUMNS), "l2": faiss.IndexFlatL2(COLUMNS)}.items():
@@ -162,5 +192,5 @@ def parts():
 
 
 disable_progress_bar()
-for write in (npy, quantised, tensors, tables, codecs, index, parts):
+for write in (npy, quantised, tensors, tables, codecs, id_types, index, parts):
     write()
