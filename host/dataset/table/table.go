@@ -14,6 +14,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
@@ -200,7 +201,8 @@ func (x *texts) add(text func(memory []byte) []byte) {
 var errEnough = errors.New("the rows that were wanted have been read")
 
 // ReadRows reads columns of texts side by side, from the first row to the last, until f fails. The first is that of the ids,
-// which each row has; of the others, an empty name gives no text. The texts are valid only during the call.
+// which each row has; of the others, an empty name gives no text. A text that is not UTF-8 is an error. The texts are valid only
+// during the call.
 func ReadRows(t Table, path string, columns []string, f func(line int, texts [][]byte) error) error {
 	texts := make([][]byte, len(columns))
 	row := 0
@@ -209,9 +211,12 @@ func ReadRows(t Table, path string, columns []string, f func(line int, texts [][
 			if texts[i] = nil; len(list) > 0 {
 				texts[i] = list[0]
 			}
+			if !utf8.Valid(texts[i]) {
+				return rowError(path, line, row, "write the texts as UTF-8", "column %s: not UTF-8: %.80q", excerpt.Quote(columns[i]), texts[i])
+			}
 		}
 		if texts[0] == nil {
-			return noID(path, line, row)
+			return rowError(path, line, row, "give each row an id", "there is no id")
 		}
 		row++
 		return f(line, texts)
@@ -261,9 +266,9 @@ func each(t Table, column string, err *error) iter.Seq[[][]byte] {
 	}
 }
 
-// noID is the error of a row without an id.
-func noID(path string, line, row int) error {
-	e := dataset.FileError(path, "give each row an id", "there is no id")
+// rowError is an error about a row, or a line where the file has lines.
+func rowError(path string, line, row int, hint, format string, args ...any) error {
+	e := dataset.FileError(path, hint, format, args...)
 	if e.Line = line; line == 0 {
 		e.Row = row
 	}

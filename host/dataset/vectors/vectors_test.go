@@ -504,6 +504,7 @@ func TestFolderMessages(t *testing.T) {
 		"no such tensor":    {fstest.MapFS{"docs.safetensors": file("safetensors/two.safetensors"), "vectors.json": text(`{"docs": {"column": "c"}}`)}, "docs.safetensors", `no tensor "c"`},
 		"no vectors":        {fstest.MapFS{"docs.jsonl": text(`{"_id": "d0", "text": "x"}`)}, "docs.jsonl", "there is no column of vectors"},
 		"a null":            {fstest.MapFS{"docs.jsonl": text(`{"v": [1]}` + "\n" + `{"v": [null]}`)}, "docs.jsonl", `line 2: field "v" is not an array of numbers`},
+		"an id not UTF-8":   {fstest.MapFS{"docs.parquet": file("ids/not-utf-8.parquet")}, "docs.parquet", `row 1 (the first is 0): column "_id": not UTF-8: "\xff\xfe"`},
 		"ragged":            {fstest.MapFS{"docs.jsonl": text(`{"v": [1]}` + "\n" + `{"v": [1, 2]}`)}, "docs.jsonl", "line 2: more values; the first row has 1"},
 		"an id twice":       {fstest.MapFS{"docs.jsonl": text(`{"id": "d0", "v": [1]}` + "\n" + `{"id": "d0", "v": [1]}`)}, "docs.jsonl", `line 2: id "d0" is given twice, first in line 1`},
 		"an id of no type":  {fstest.MapFS{"docs.jsonl": text(`{"id": true, "v": [1]}`)}, "docs.jsonl", `column "id" is of type true or false, which is not read as ids`},
