@@ -2,6 +2,7 @@ package vectors
 
 import (
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"path"
 	"slices"
@@ -21,7 +22,10 @@ type Spec struct {
 }
 
 // specFile is the name of the file that says where vectors lie and what they are.
-const specFile = "vectors.json"
+const (
+	specFile = "vectors.json"
+	specHint = `as in {"docs": {"path": "docs", "format": "parquet", "column": "embedding", "id": "_id"}}`
+)
 
 // source is where vectors lie.
 type source struct {
@@ -80,7 +84,7 @@ func (f *Folder) locate(folder string) (*source, error) {
 		}
 	}
 	if s.format, s.why = spec.Format, specFile; spec.Format != "" {
-		return s, nil
+		return s, f.checkNames(folder, s)
 	}
 	for i, part := range s.parts {
 		format, why, err := f.tell(part)
@@ -92,15 +96,32 @@ func (f *Folder) locate(folder string) (*source, error) {
 		}
 		s.format, s.why = format, why
 	}
-	return s, nil
+	return s, f.checkNames(folder, s)
+}
+
+// checkNames fails where vectors.json names a column that files of the format cannot have.
+func (f *Folder) checkNames(folder string, s *source) error {
+	at := f.path(folder + "/" + specFile)
+	switch id := s.spec.ID; {
+	case s.isTable():
+	case id != nil && *id != "":
+		return dataset.FileError(at, "leave it out where the rows are in the order of the texts; else write vectors and ids as a table, such as Parquet",
+			`"id" is %s; files of format %s have no columns of ids`, excerpt.Quote(*id), excerpt.Text(s.format))
+	case s.spec.Column != "" && s.format != "npz" && s.format != "safetensors":
+		return dataset.FileError(at, "leave it out", `"column" is %s; files of format %s hold one array, without a name`, excerpt.Quote(s.spec.Column), excerpt.Text(s.format))
+	}
+	return nil
 }
 
 // readSpec reads what vectors.json in a folder says of the side.
 func (f *Folder) readSpec(folder string) (Spec, error) {
 	name := folder + "/" + specFile
 	text, err := fs.ReadFile(f.fsys, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Spec{}, nil
+	}
 	if err != nil {
-		return Spec{}, nil // there is none
+		return Spec{}, dataset.ReadError(f.path(name), err, specHint)
 	}
 	var both struct {
 		Docs    Spec `json:"docs"`
@@ -109,7 +130,7 @@ func (f *Folder) readSpec(folder string) (Spec, error) {
 	d := json.NewDecoder(strings.NewReader(string(text)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&both); err != nil {
-		return Spec{}, dataset.FileError(f.path(name), `as in {"docs": {"path": "docs", "format": "parquet", "column": "embedding", "id": "_id"}}`, "not what vectors.json is: %v", excerpt.Error(err))
+		return Spec{}, dataset.FileError(f.path(name), specHint, "not what vectors.json is: %v", excerpt.Error(err))
 	}
 	if f.side == "queries" {
 		return both.Queries, nil
