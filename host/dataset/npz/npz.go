@@ -1,8 +1,8 @@
 // Package npz reads an array of a .npz file, NumPy's format for several arrays, as vectors.
 //
 // Input: a file of numpy.savez or numpy.savez_compressed, and the name of an array where it has several; output: a
-// dataset.Matrix. An array that is not compressed is read where it lies. One that is compressed is uncompressed once, to a
-// temporary file. Package vectors calls it.
+// dataset.Matrix. An array that is not compressed is read where it lies, after its checksum was compared. One that is compressed is
+// uncompressed once, to a temporary file. Package vectors calls it.
 package npz
 
 import (
@@ -20,7 +20,7 @@ import (
 )
 
 // Open opens the array of that name, or the only one where name is empty. path is what messages call the file. w stops the
-// uncompressing and is told how far it is. Close the matrix after use.
+// uncompressing, or the comparing of the checksum, and is told how far it is. Close the matrix after use.
 func Open(fsys fs.FS, file, path, name string, w dataset.Watch) (_ dataset.Matrix, err error) {
 	f, err := flat.OpenFile(fsys, file, path)
 	if err != nil {
@@ -43,6 +43,9 @@ func Open(fsys fs.FS, file, path, name string, w dataset.Watch) (_ dataset.Matri
 		begin, err := array.DataOffset()
 		if err != nil || array.UncompressedSize64 > uint64(max(0, f.Bytes-begin)) {
 			return nil, dataset.FileError(path, "write it with numpy.savez, or copy it again", "%s is not all there", excerpt.Quote(array.Name))
+		}
+		if _, err := read(array, path, "check", io.Discard, w); err != nil {
+			return nil, err
 		}
 		size := int64(array.UncompressedSize64)
 		return npy.Read(io.NewSectionReader(f, begin, size), size, path, f, w, nil)
@@ -79,11 +82,6 @@ func (s *spooled) Close() error { return errors.Join(s.File.Close(), s.archive.C
 
 // uncompressed reads an array of a file that is compressed.
 func uncompressed(f *flat.File, array *zip.File, path string, w dataset.Watch) (_ dataset.Matrix, err error) {
-	from, err := array.Open()
-	if err != nil {
-		return nil, dataset.ReadError(path, err)
-	}
-	defer func() { err = errors.Join(err, from.Close()) }()
 	bytes, err := dataset.NewStoredBytes()
 	if err != nil {
 		return nil, err
@@ -93,27 +91,40 @@ func uncompressed(f *flat.File, array *zip.File, path string, w dataset.Watch) (
 			err = errors.Join(err, bytes.Close())
 		}
 	}()
-	buffer, done := make([]byte, 1<<20), int64(0)
-	for {
-		n, readErr := io.ReadFull(from, buffer)
-		if err := w.Err(); err != nil {
-			return nil, err
-		}
-		if _, err := bytes.Write(buffer[:n]); err != nil {
-			return nil, err
-		}
-		done += int64(n)
-		w.Progress.Report("uncompress "+path, done, int64(array.UncompressedSize64))
-		if readErr == io.EOF || errors.Is(readErr, io.ErrUnexpectedEOF) && uint64(done) == array.UncompressedSize64 {
-			break
-		}
-		if readErr != nil {
-			return nil, &dataset.Error{Path: path, Row: -1, Problem: "the array " + excerpt.Quote(array.Name) + " is not whole: " + readErr.Error(), Hint: "write it with numpy.savez, or copy it again", Err: readErr}
-		}
+	size, err := read(array, path, "uncompress", bytes, w)
+	if err != nil {
+		return nil, err
 	}
-	file, err := npy.Read(bytes, done, path, bytes, w, nil)
+	file, err := npy.Read(bytes, size, path, bytes, w, nil)
 	if err != nil {
 		return nil, err
 	}
 	return &spooled{file, f}, nil
+}
+
+// read writes the bytes of an array, of which there are size, and fails where they have not the checksum that the archive says.
+func read(array *zip.File, path, stage string, to io.Writer, w dataset.Watch) (size int64, err error) {
+	from, err := array.Open()
+	if err != nil {
+		return 0, dataset.ReadError(path, err)
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	buffer := make([]byte, 1<<20)
+	for {
+		n, readErr := io.ReadFull(from, buffer)
+		if err := w.Err(); err != nil {
+			return 0, err
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return 0, err
+		}
+		size += int64(n)
+		w.Progress.Report(stage+" "+path, size, int64(array.UncompressedSize64))
+		if readErr == io.EOF || errors.Is(readErr, io.ErrUnexpectedEOF) && uint64(size) == array.UncompressedSize64 {
+			return size, nil
+		}
+		if readErr != nil {
+			return 0, &dataset.Error{Path: path, Row: -1, Problem: "the array " + excerpt.Quote(array.Name) + " is not whole: " + readErr.Error(), Hint: "write it with numpy.savez, or copy it again", Err: readErr}
+		}
+	}
 }

@@ -347,6 +347,19 @@ func TestCodecs(t *testing.T) {
 	}
 }
 
+// TestChecksum has .npz files with a byte of their values changed, which their checksums tell.
+func TestChecksum(t *testing.T) {
+	for name, values := range map[string]string{"one.npz": "\x93NUMPY", "compressed.npz": "arr_0.npy"} {
+		folder := folderOf(t, "npy/"+name, "")
+		b := folder["vectors/a/x/"+name].Data
+		b[bytes.Index(b, []byte(values))+150] ^= 1
+		_, err := open(folder, nil)
+		if e := datasettest.AsError(t, err, "data/vectors/a/x/"+name); !strings.HasPrefix(e.Problem, `the array "arr_0.npy" is not whole: `) {
+			t.Error(err)
+		}
+	}
+}
+
 // TestArrowLengths has a compressed file that says of its values that they are a tebibyte.
 func TestArrowLengths(t *testing.T) {
 	folder := folderOf(t, "arrow/lz4.feather", "")
@@ -390,11 +403,11 @@ func TestQuantised(t *testing.T) {
 	}
 }
 
-// TestWatch converts a file of each format that is converted, and is told so; and stops where it is to.
+// TestWatch opens a file of each format that is converted or whose checksum is compared, and is told so; and stops where it is to.
 func TestWatch(t *testing.T) {
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	for _, file := range []string{"npy/fortran-f4.npy", "npy/compressed.npz", "parquet/list.parquet", "arrow/list.arrow", "jsonl/json.jsonl"} {
+	for _, file := range []string{"npy/fortran-f4.npy", "npy/compressed.npz", "npy/one.npz", "parquet/list.parquet", "arrow/list.arrow", "jsonl/json.jsonl"} {
 		f, told := New(folderOf(t, file, ""), "data", "docs", []string{"a"}), ""
 		x, err := f.OpenMatched("a", sideIDs(t, "d"), dataset.Watch{Progress: func(stage string, done, total int64) { told = fmt.Sprint(stage, " ", done == total) }})
 		if err != nil {
