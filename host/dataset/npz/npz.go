@@ -7,6 +7,7 @@ package npz
 
 import (
 	"archive/zip"
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -19,9 +20,9 @@ import (
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
-// Open opens the array of that name, or the only one where name is empty. path is what messages call the file. w stops the
+// Open opens the array of that name; where name is empty, that with the model's name, or the only one. path is what messages call the file. w stops the
 // uncompressing, or the comparing of the checksum, and is told how far it is. Close the matrix after use.
-func Open(fsys fs.FS, file, path, name string, w dataset.Watch) (_ dataset.Matrix, err error) {
+func Open(fsys fs.FS, file, path, name, model string, w dataset.Watch) (_ dataset.Matrix, err error) {
 	f, err := flat.OpenFile(fsys, file, path)
 	if err != nil {
 		return nil, err
@@ -35,7 +36,7 @@ func Open(fsys fs.FS, file, path, name string, w dataset.Watch) (_ dataset.Matri
 	if err != nil {
 		return nil, &dataset.Error{Path: path, Row: -1, Problem: "not a whole .npz file: " + excerpt.Text(err.Error()), Hint: "write it with numpy.savez, or copy it again", Err: err}
 	}
-	array, err := choose(path, archive.File, name)
+	array, err := choose(path, archive.File, name, model)
 	if err != nil {
 		return nil, err
 	}
@@ -54,12 +55,12 @@ func Open(fsys fs.FS, file, path, name string, w dataset.Watch) (_ dataset.Matri
 }
 
 // choose finds the array.
-func choose(path string, files []*zip.File, name string) (*zip.File, error) {
+func choose(path string, files []*zip.File, name, model string) (*zip.File, error) {
 	const hint = `name one of them as "column" in vectors.json`
 	var names []string
 	for _, f := range files {
 		n, ok := strings.CutSuffix(f.Name, ".npy")
-		if ok && (n == name || name == "" && len(files) == 1) {
+		if ok && (n == cmp.Or(name, model) || name == "" && len(files) == 1) {
 			return f, nil
 		}
 		names = append(names, n)
@@ -69,7 +70,7 @@ func choose(path string, files []*zip.File, name string) (*zip.File, error) {
 	if name != "" {
 		return nil, dataset.FileError(path, hint, "there is no array %s; there are: %s", excerpt.Quote(name), listed)
 	}
-	return nil, dataset.FileError(path, hint, "there are %d arrays: %s", len(names), listed)
+	return nil, dataset.FileError(path, hint, "there are %d arrays, and none has the model's name: %s", len(names), listed)
 }
 
 // spooled is a file that was uncompressed, and the archive that it was in.

@@ -6,6 +6,7 @@
 package tensors
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -30,9 +31,9 @@ type entry struct {
 	Offsets [2]int64 `json:"data_offsets"`
 }
 
-// Open opens the tensor of that name, or the only one that has two dimensions where name is empty. path is what messages
-// call the file. Integers need a scale beside the file, see npy.ScaleOf. Close the matrix after use.
-func Open(fsys fs.FS, file, path, name string) (_ dataset.Matrix, err error) {
+// Open opens the tensor of that name; where name is empty, that with the model's name, or the only one that has two dimensions. path
+// is what messages call the file. Integers need a scale beside the file, see npy.ScaleOf. Close the matrix after use.
+func Open(fsys fs.FS, file, path, name, model string) (_ dataset.Matrix, err error) {
 	f, err := flat.OpenFile(fsys, file, path)
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func Open(fsys fs.FS, file, path, name string) (_ dataset.Matrix, err error) {
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	l, err := layout(f, f.Bytes, path, name)
+	l, err := layout(f, f.Bytes, path, name, model)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func Open(fsys fs.FS, file, path, name string) (_ dataset.Matrix, err error) {
 }
 
 // layout reads the header of a file, and finds the tensor.
-func layout(at io.ReaderAt, size int64, path, name string) (l flat.Layout, err error) {
+func layout(at io.ReaderAt, size int64, path, name, model string) (l flat.Layout, err error) {
 	const again = "write the file again with safetensors.numpy.save_file"
 	bad := func(format string, args ...any) (flat.Layout, error) {
 		return l, dataset.FileError(path, again, "not a safetensors file: "+format, args...)
@@ -91,7 +92,7 @@ func layout(at io.ReaderAt, size int64, path, name string) (l flat.Layout, err e
 	if have := size - int64(length); have < end {
 		return l, dataset.FileError(path, "write or copy the file again", "cut off: %d bytes of data; the last tensor ends at %d", have, end)
 	}
-	name, err = choose(path, matrices, name)
+	name, err = choose(path, matrices, name, model)
 	if err != nil {
 		return l, err
 	}
@@ -111,14 +112,15 @@ func layout(at io.ReaderAt, size int64, path, name string) (l flat.Layout, err e
 }
 
 // choose finds the tensor.
-func choose(path string, matrices map[string]entry, name string) (string, error) {
+func choose(path string, matrices map[string]entry, name, model string) (string, error) {
 	var names []string
 	for n := range matrices {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	if _, ok := matrices[name]; ok {
-		return name, nil
+	wanted := cmp.Or(name, model)
+	if _, ok := matrices[wanted]; ok {
+		return wanted, nil
 	}
 	listed := excerpt.Text(strings.Join(names, ", "))
 	switch {
@@ -127,7 +129,7 @@ func choose(path string, matrices map[string]entry, name string) (string, error)
 	case len(names) == 0:
 		return "", dataset.FileError(path, "save one tensor with a row for each text", "there is no tensor of two dimensions")
 	case len(names) > 1:
-		return "", dataset.FileError(path, `name one of them as "column" in vectors.json`, "there are %d tensors of two dimensions: %s", len(names), listed)
+		return "", dataset.FileError(path, `name one of them as "column" in vectors.json`, "there are %d tensors of two dimensions, and none has the model's name: %s", len(names), listed)
 	}
 	return names[0], nil
 }

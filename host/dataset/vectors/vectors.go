@@ -168,9 +168,9 @@ func (f *Folder) openPart(s *source, name string, w dataset.Watch) (dataset.Matr
 		}
 		return x, nil
 	case "npz":
-		return npz.Open(f.fsys, name, at, s.spec.Column, w)
+		return npz.Open(f.fsys, name, at, s.spec.Column, s.model, w)
 	case "safetensors":
-		return tensors.Open(f.fsys, name, at, s.spec.Column)
+		return tensors.Open(f.fsys, name, at, s.spec.Column, s.model)
 	case "faiss":
 		return faiss.OpenIndex(f.fsys, name, at)
 	case "fvecs":

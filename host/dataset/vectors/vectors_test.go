@@ -347,6 +347,33 @@ func TestCodecs(t *testing.T) {
 	}
 }
 
+// TestNamedAsModel has files of several arrays or tensors: that with the model's name is read.
+func TestNamedAsModel(t *testing.T) {
+	for file, c := range map[string]struct{ model, says string }{
+		"npy/two.npz":                 {"docs", "there are 2 arrays, and none has the model's name: docs, queries"},
+		"safetensors/two.safetensors": {"b", "there are 2 tensors of two dimensions, and none has the model's name: a, b"},
+	} {
+		b, err := os.ReadFile("testdata/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder := fstest.MapFS{}
+		open := func(model string) (dataset.Matrix, error) {
+			folder["vectors/"+model+"/docs"+path.Ext(file)] = &fstest.MapFile{Data: b}
+			return New(folder, "data", "docs", []string{model}).Open(model)
+		}
+		x, err := open(c.model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkValues(t, x, safetensors.F64)
+		_, err = open("other")
+		if e := datasettest.AsError(t, err, "data/vectors/other/docs"+path.Ext(file)); e.Problem != c.says || e.Hint == "" {
+			t.Error(err)
+		}
+	}
+}
+
 // TestChecksum has .npz files with a byte of their values changed, which their checksums tell.
 func TestChecksum(t *testing.T) {
 	for name, values := range map[string]string{"one.npz": "\x93NUMPY", "compressed.npz": "arr_0.npy"} {
@@ -516,8 +543,7 @@ func TestFolderMessages(t *testing.T) {
 		"parts that differ": {fstest.MapFS{"docs/1.npy": file("npy/f4.npy"), "docs/2.npy": file("npy/f2.npy")}, "docs/2.npy", "4 columns of F16; data/vectors/a/docs/1.npy has 4 of F32"},
 		"mixed formats":     {fstest.MapFS{"docs/1.npy": file("npy/f4.npy"), "docs/2.faiss": file("faiss/ip.faiss")}, "docs/2.faiss", "it is of format faiss; 1.npy is of format npy"},
 		"another index":     {fstest.MapFS{"docs.faiss": file("faiss/hnsw.faiss")}, "docs.faiss", "flat indexes are read"},
-		"two arrays":        {fstest.MapFS{"docs.npz": file("npy/two.npz")}, "docs.npz", "there are 2 arrays: docs, queries"},
-		"two tensors":       {fstest.MapFS{"docs.safetensors": file("safetensors/two.safetensors")}, "docs.safetensors", "there are 2 tensors of two dimensions: a, b"},
+		"two arrays":        {fstest.MapFS{"docs.npz": file("npy/two.npz")}, "docs.npz", "there are 2 arrays, and none has the model's name: docs, queries"},
 		"no such tensor":    {fstest.MapFS{"docs.safetensors": file("safetensors/two.safetensors"), "vectors.json": text(`{"docs": {"column": "c"}}`)}, "docs.safetensors", `no tensor "c"`},
 		"no vectors":        {fstest.MapFS{"docs.jsonl": text(`{"_id": "d0", "text": "x"}`)}, "docs.jsonl", "there is no column of vectors"},
 		"a null":            {fstest.MapFS{"docs.jsonl": text(`{"v": [1]}` + "\n" + `{"v": [null]}`)}, "docs.jsonl", `line 2: field "v" is not an array of numbers`},
