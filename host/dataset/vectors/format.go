@@ -104,12 +104,12 @@ func (f *Folder) tell(name string) (format, why string, err error) {
 		return "", "", dataset.ReadError(f.path(name), err)
 	}
 	if format, why = Tell(start[:n], info.Size(), name); format == "" {
-		return "", "", dataset.FileError(f.path(name), formatHint(f.side, name), "neither its first bytes nor its name tell the format; known are %s", strings.Join(Formats(), ", "))
+		return "", "", dataset.FileError(f.path(name), formatHint(f.side), "neither its first bytes nor its name tell the format; known are %s", strings.Join(Formats(), ", "))
 	}
 	return format, why, nil
 }
 
-// formatHint says how to name a format.
-func formatHint(side, name string) string {
-	return fmt.Sprintf(`name the format in vectors.json beside it: {"%s": {"path": "%s", "format": "npy"}}`, side, name)
+// formatHint says how to name a format. The files are those that are found without it too.
+func formatHint(side string) string {
+	return fmt.Sprintf(`name the format in vectors.json in the model's folder, as {"%s": {"format": "npy"}}`, side)
 }

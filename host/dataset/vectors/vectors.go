@@ -10,7 +10,6 @@ package vectors
 import (
 	"errors"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
@@ -180,5 +179,5 @@ func (f *Folder) openPart(s *source, name string, w dataset.Watch) (dataset.Matr
 	case "ivecs":
 		return faiss.OpenVecs(f.fsys, name, at, flat.I32)
 	}
-	return nil, dataset.FileError(at, formatHint(f.side, path.Base(name)), "its format is %s; known are %s", excerpt.Quote(s.format), strings.Join(Formats(), ", "))
+	return nil, dataset.FileError(at, formatHint(f.side), "its format is %s; known are %s", excerpt.Quote(s.format), strings.Join(Formats(), ", "))
 }

@@ -347,6 +347,22 @@ func TestCodecs(t *testing.T) {
 	}
 }
 
+// TestFormatHint follows the hint for a file whose format nothing tells.
+func TestFormatHint(t *testing.T) {
+	folder := fstest.MapFS{"vectors/a/docs.bin": {Data: []byte("\x02\x00\x00\x00\x07\x08")}}
+	_, err := open(folder, nil)
+	e := datasettest.AsError(t, err, "data/vectors/a/docs.bin")
+	says := e.Hint[strings.Index(e.Hint, "{"):]
+	folder["vectors/a/vectors.json"] = &fstest.MapFile{Data: []byte(strings.Replace(says, "npy", "bvecs", 1))}
+	x, err := open(folder, nil)
+	if err != nil {
+		t.Fatalf("%v, after the hint %q", err, e.Hint)
+	}
+	if got := floats(t, x); !slices.Equal(got, []float64{7, 8}) {
+		t.Errorf("values %v", got)
+	}
+}
+
 // TestNamedAsModel has files of several arrays or tensors: that with the model's name is read.
 func TestNamedAsModel(t *testing.T) {
 	for file, c := range map[string]struct{ model, says string }{
