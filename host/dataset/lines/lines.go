@@ -81,7 +81,7 @@ func (l *Reader) next() ([]byte, error) {
 		l.Number++
 		line := bytes.TrimSuffix(l.scanner.Bytes(), []byte("\r"))
 		if l.Number == 1 {
-			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")) // a byte order mark
+			line = bytes.TrimPrefix(line, []byte(byteOrderMark))
 		}
 		if len(line) == 0 {
 			continue

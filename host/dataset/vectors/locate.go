@@ -1,7 +1,6 @@
 package vectors
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"path"
@@ -127,9 +126,7 @@ func (f *Folder) readSpec(folder string) (Spec, error) {
 		Docs    Spec `json:"docs"`
 		Queries Spec `json:"queries"`
 	}
-	d := json.NewDecoder(strings.NewReader(string(text)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&both); err != nil {
+	if err := lines.UnmarshalFile(text, &both); err != nil {
 		return Spec{}, dataset.FileError(f.path(name), specHint, "not what vectors.json is: %v", excerpt.Error(err))
 	}
 	if f.side == "queries" {
