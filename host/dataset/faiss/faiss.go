@@ -47,7 +47,10 @@ const (
 	metricOffset = 33
 )
 
-const indexHint = "write a flat index: faiss.write_index(faiss.IndexFlatIP(...), path); of another index, take index.reconstruct_n(0, index.ntotal) and numpy.save"
+const (
+	indexHint = "write a flat index: faiss.write_index(faiss.IndexFlatIP(...), path); of another index, take index.reconstruct_n(0, index.ntotal) and numpy.save"
+	idMapHint = "its rows are in the order in which they were added: write a table, such as Parquet, with a column id of faiss.vector_to_array(index.id_map), and a column of faiss.downcast_index(index.index).reconstruct_n(0, index.ntotal)"
+)
 
 func indexLayout(at io.ReaderAt, size int64, path string) (l flat.Layout, err error) {
 	h := make([]byte, min(size, indexHeader))
@@ -57,7 +60,11 @@ func indexLayout(at io.ReaderAt, size int64, path string) (l flat.Layout, err er
 	if len(h) < 4 || h[0] != 'I' {
 		return l, dataset.FileError(path, indexHint, "not an index of FAISS")
 	}
-	if kind := string(h[:4]); kind != "IxFI" && kind != "IxF2" && kind != "IxFl" {
+	switch kind := string(h[:4]); kind {
+	case "IxFI", "IxF2", "IxFl":
+	case "IxMp", "IxM2":
+		return l, dataset.FileError(path, idMapHint, "an index of FAISS with ids of its own (%s); flat indexes are read", kind)
+	default:
 		return l, dataset.FileError(path, indexHint, "an index of FAISS of type %s; flat indexes are read", excerpt.Quote(kind))
 	}
 	if len(h) < indexHeader {

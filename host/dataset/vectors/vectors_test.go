@@ -564,6 +564,7 @@ func TestFolderMessages(t *testing.T) {
 		"parts that differ": {fstest.MapFS{"docs/1.npy": file("npy/f4.npy"), "docs/2.npy": file("npy/f2.npy")}, "docs/2.npy", "4 columns of F16; data/vectors/a/docs/1.npy has 4 of F32"},
 		"mixed formats":     {fstest.MapFS{"docs/1.npy": file("npy/f4.npy"), "docs/2.faiss": file("faiss/ip.faiss")}, "docs/2.faiss", "it is of format faiss; 1.npy is of format npy"},
 		"another index":     {fstest.MapFS{"docs.faiss": file("faiss/hnsw.faiss")}, "docs.faiss", "flat indexes are read"},
+		"an index with ids": {fstest.MapFS{"docs.faiss": file("faiss/ids.faiss")}, "docs.faiss", "hint: its rows are in the order in which they were added"},
 		"two arrays":        {fstest.MapFS{"docs.npz": file("npy/two.npz")}, "docs.npz", "there are 2 arrays, and none has the model's name: docs, queries"},
 		"no such tensor":    {fstest.MapFS{"docs.safetensors": file("safetensors/two.safetensors"), "vectors.json": text(`{"docs": {"column": "c"}}`)}, "docs.safetensors", `no tensor "c"`},
 		"no vectors":        {fstest.MapFS{"docs.jsonl": text(`{"_id": "d0", "text": "x"}`)}, "docs.jsonl", "there is no column of vectors"},

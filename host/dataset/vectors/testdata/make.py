@@ -179,6 +179,9 @@ def index():
     for name, made in {"ip": faiss.IndexFlatIP(COLUMNS), "l2": faiss.IndexFlatL2(COLUMNS)}.items():
         made.add(x.astype(np.float32))
         faiss.write_index(made, str(f / f"{name}.faiss"))
+    with_ids = faiss.IndexIDMap2(faiss.IndexFlatIP(COLUMNS))
+    with_ids.add_with_ids(x.astype(np.float32), np.array(other))
+    faiss.write_index(with_ids, str(f / "ids.faiss"))
     hnsw = faiss.IndexHNSWFlat(COLUMNS, 4)
     hnsw.add(x.astype(np.float32))
     faiss.write_index(hnsw, str(f / "hnsw.faiss"))
