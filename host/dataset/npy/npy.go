@@ -42,7 +42,7 @@ func Open(fsys fs.FS, name, path string, w dataset.Watch, hints ...string) (*Fil
 }
 
 // Read is Open for a file of size bytes that is open. Closing the File closes closes, which may be nil. scale gives the
-// scale of integers; it is nil where there can be none.
+// scale of the values, as ScaleOf does; it is nil where there can be none.
 func Read(at io.ReaderAt, size int64, path string, closes io.Closer, w dataset.Watch, scale func(flat.Layout) (*flat.Scale, error), hints ...string) (*File, error) {
 	h, err := readHeader(at, size, path, hints)
 	if err != nil {
@@ -51,13 +51,12 @@ func Read(at io.ReaderAt, size int64, path string, closes io.Closer, w dataset.W
 	if err := h.CheckSize(path, size-h.Offset, "write the file again with numpy.save"); err != nil {
 		return nil, err
 	}
-	if h.Type.Scaled() {
-		if scale == nil {
+	if scale == nil {
+		if h.Type.Scaled() {
 			return nil, dataset.FileError(path, "save the array of integers by numpy.save, and its scale beside it", "values are %s, and there is no place for their scale", h.Type)
 		}
-		if h.Scale, err = scale(h.Layout); err != nil {
-			return nil, err
-		}
+	} else if h.Scale, err = scale(h.Layout); err != nil {
+		return nil, err
 	}
 	f := &File{Type: h.Type, Fortran: h.fortran}
 	if !h.fortran || h.Rows < 2 || h.Width < 2 { // of one row or column, both orders are the same

@@ -18,16 +18,18 @@ const (
 	RangesEnding = ".ranges.npy"
 )
 
-// ScaleOf reads the scale of a file of integers, of a file beside it. docs.scale.npy has one number, or one for each
+var scaleEndings = []string{ScaleEnding, RangesEnding}
+
+// ScaleOf reads the scale of a file of integers, of a file beside it; of other values it is nil, and such a file is an error. docs.scale.npy has one number, or one for each
 // column, or one for each row as a column of them: a value is the integer times that. docs.ranges.npy has two rows, the
 // least and the greatest value of each column, as sentence-transformers' quantize_embeddings was given them: the values
 // are what it cut into 255 steps.
 func ScaleOf(fsys fs.FS, name, path string, l flat.Layout) (*flat.Scale, error) {
-	base, pathBase := name, path
-	if dot := strings.LastIndexByte(name, '.'); dot > strings.LastIndexByte(name, '/') {
-		base, pathBase = name[:dot], path[:len(path)-(len(name)-dot)]
+	if !l.Type.Scaled() {
+		return nil, CheckNoScale(fsys, name, path)
 	}
-	for _, ending := range []string{ScaleEnding, RangesEnding} {
+	base, pathBase := withoutEnding(name, path)
+	for _, ending := range scaleEndings {
 		if _, err := fs.Stat(fsys, base+ending); err != nil {
 			continue
 		}
@@ -40,6 +42,25 @@ func ScaleOf(fsys fs.FS, name, path string, l flat.Layout) (*flat.Scale, error) 
 	return nil, dataset.FileError(path, "save "+pathBase+ScaleEnding+" (one number, or one for each column or row), or "+pathBase+RangesEnding+
 		" (the ranges that quantize_embeddings was given); numpy.float32(1) is the scale of values that are meant as they are",
 		"values are %s, and there is no scale beside the file", l.Type)
+}
+
+// CheckNoScale fails where a scale lies beside a file whose values have none.
+func CheckNoScale(fsys fs.FS, name, path string) error {
+	base, pathBase := withoutEnding(name, path)
+	for _, ending := range scaleEndings {
+		if _, err := fs.Stat(fsys, base+ending); err == nil {
+			return dataset.FileError(pathBase+ending, "remove it, or save the int8 or uint8 that it is for by numpy.save", "%s holds no integers that have a scale", path)
+		}
+	}
+	return nil
+}
+
+// withoutEnding is the name of a file without its ending, and what messages call it without that.
+func withoutEnding(name, path string) (base, pathBase string) {
+	if dot := strings.LastIndexByte(name, '.'); dot > strings.LastIndexByte(name, '/') {
+		return name[:dot], path[:len(path)-(len(name)-dot)]
+	}
+	return name, path
 }
 
 func readScale(fsys fs.FS, name, path string, l flat.Layout) (*flat.Scale, error) {

@@ -47,10 +47,8 @@ func Open(fsys fs.FS, file, path, name, model string) (_ dataset.Matrix, err err
 	if err != nil {
 		return nil, err
 	}
-	if l.Type.Scaled() {
-		if l.Scale, err = npy.ScaleOf(fsys, file, path, l); err != nil {
-			return nil, err
-		}
+	if l.Scale, err = npy.ScaleOf(fsys, file, path, l); err != nil {
+		return nil, err
 	}
 	return flat.New(path, f, f, l), nil
 }

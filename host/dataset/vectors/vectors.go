@@ -135,6 +135,13 @@ func (f *Folder) find(model string) (*source, error) {
 
 // open opens what lies at a place.
 func (f *Folder) open(s *source, ids dataset.IDs, w dataset.Watch) (_ dataset.Matrix, err error) {
+	if s.format != "npy" && s.format != "safetensors" { // which look for the scale of integers themselves
+		for _, name := range s.parts {
+			if err := npy.CheckNoScale(f.fsys, name, f.path(name)); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if s.isTable() {
 		return f.openTables(s, ids, w)
 	}

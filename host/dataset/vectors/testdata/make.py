@@ -168,6 +168,11 @@ def id_types():
     table = pa.table({**others, **numbers, "embedding": vectors})
     pa.parquet.write_table(table, f / "types.parquet", store_decimal_as_integer=True)
     pa.parquet.write_table(pa.table({"_id": [b"d0", b"\xff\xfe"], "embedding": vectors[:2]}), f / "not-utf-8.parquet")
+    pa.parquet.write_table(pa.table({
+        "bytes": pa.array([[b"ab"]], pa.list_(pa.binary(2))),
+        "decimals": pa.array([[1]], pa.list_(pa.decimal128(4, 1))),
+        "embedding": vectors[:1],
+    }), f / "two-bytes.parquet")
     run_ends = pa.RunEndEncodedArray.from_arrays(pa.array(range(1, ROWS + 1), pa.int32()), pa.array([ids[i] for i in other]))
     table = table.append_column("run-ends", run_ends).append_column("binary", pa.array([ids[i].encode() for i in other]))
     with pa.ipc.new_file(f / "types.arrow", table.schema) as w:
