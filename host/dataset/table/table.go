@@ -169,8 +169,17 @@ func (w *rowWriter) errorf(hint, format string, args ...any) error {
 	return e
 }
 
-// find finds a column that holds vectors, or what ReadTexts reads.
+// find finds a column that holds vectors, or what ReadTexts reads. Two columns of the name are an error: which one is meant, nothing says.
 func find(path string, columns []Column, name string, vectors bool) (Column, error) {
+	named := 0
+	for _, c := range columns {
+		if c.Name == name {
+			named++
+		}
+	}
+	if named > 1 {
+		return Column{}, dataset.FileError(path, "write the file again with names that differ", "%d columns have the name %s", named, excerpt.Quote(name))
+	}
 	i := slices.IndexFunc(columns, func(c Column) bool {
 		return c.Name == name && c.Kind != Other && (c.Kind == Vectors) == vectors
 	})

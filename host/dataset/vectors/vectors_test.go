@@ -572,6 +572,8 @@ func TestFolderMessages(t *testing.T) {
 		"a large number":     {fstest.MapFS{"docs.jsonl": text(`{"v": [1e39]}`)}, "docs.jsonl", `line 1: field "v" is not an array of numbers, all of which are finite as float32`},
 		"two bytes":          {fstest.MapFS{"docs.parquet": file("ids/two-bytes.parquet"), "vectors.json": text(`{"docs": {"column": "bytes"}}`)}, "docs.parquet", `no column "bytes" of vectors; there are: embedding`},
 		"decimals":           {fstest.MapFS{"docs.parquet": file("ids/two-bytes.parquet"), "vectors.json": text(`{"docs": {"column": "decimals"}}`)}, "docs.parquet", `no column "decimals" of vectors; there are: embedding`},
+		"one name, Parquet":  {fstest.MapFS{"docs.parquet": file("ids/same-name.parquet")}, "docs.parquet", `2 columns have the name "_id"`},
+		"one name, Arrow":    {fstest.MapFS{"docs.feather": file("ids/same-name.feather")}, "docs.feather", `2 columns have the name "_id"`},
 		"two arrays":         {fstest.MapFS{"docs.npz": file("npy/two.npz")}, "docs.npz", "there are 2 arrays, and none has the model's name: docs, queries"},
 		"no such tensor":     {fstest.MapFS{"docs.safetensors": file("safetensors/two.safetensors"), "vectors.json": text(`{"docs": {"column": "c"}}`)}, "docs.safetensors", `no tensor "c"`},
 		"no vectors":         {fstest.MapFS{"docs.jsonl": text(`{"_id": "d0", "text": "x"}`)}, "docs.jsonl", "there is no column of vectors"},

@@ -173,6 +173,9 @@ def id_types():
         "decimals": pa.array([[1]], pa.list_(pa.decimal128(4, 1))),
         "embedding": vectors[:1],
     }), f / "two-bytes.parquet")
+    same = pa.Table.from_arrays([pa.array(ids[:2]), pa.array(ids[1::-1]), vectors[:2]], names=["_id", "_id", "embedding"])
+    pa.parquet.write_table(same, f / "same-name.parquet")
+    pa.feather.write_feather(same, f / "same-name.feather")
     run_ends = pa.RunEndEncodedArray.from_arrays(pa.array(range(1, ROWS + 1), pa.int32()), pa.array([ids[i] for i in other]))
     table = table.append_column("run-ends", run_ends).append_column("binary", pa.array([ids[i].encode() for i in other]))
     with pa.ipc.new_file(f / "types.arrow", table.schema) as w:
