@@ -20,10 +20,10 @@ const (
 
 var scaleEndings = []string{ScaleEnding, RangesEnding}
 
-// ScaleOf reads the scale of a file of integers, of a file beside it; of other values it is nil, and such a file is an error. docs.scale.npy has one number, or one for each
-// column, or one for each row as a column of them: a value is the integer times that. docs.ranges.npy has two rows, the
-// least and the greatest value of each column, as sentence-transformers' quantize_embeddings was given them: the values
-// are what it cut into 255 steps.
+// ScaleOf reads the scale of a file of integers, of a file beside it; of other values it is nil, and such a file is an error.
+// docs.scale.npy has one number, or one for each column, or one for each row as a column of them: a value is the integer times
+// that. docs.ranges.npy has two rows, the least and the greatest value of each column, as sentence-transformers'
+// quantize_embeddings was given them: the values are what it cut into 255 steps.
 func ScaleOf(fsys fs.FS, name, path string, l flat.Layout) (*flat.Scale, error) {
 	if !l.Type.Scaled() {
 		return nil, CheckNoScale(fsys, name, path)

@@ -20,8 +20,8 @@ import (
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
-// Open opens the array of that name; where name is empty, that with the model's name, or the only one. path is what messages call the file. w stops the
-// uncompressing, or the comparing of the checksum, and is told how far it is. Close the matrix after use.
+// Open opens the array of that name; where name is empty, that with the model's name, or the only one. path is what messages call
+// the file. w stops the uncompressing, or the comparing of the checksum, and is told how far it is. Close the matrix after use.
 func Open(fsys fs.FS, file, path, name, model string, w dataset.Watch) (_ dataset.Matrix, err error) {
 	f, err := flat.OpenFile(fsys, file, path)
 	if err != nil {

@@ -142,8 +142,8 @@ func (p *parquetFile) unsound(leaf *parquet.Column, err error) error {
 	return asError(p.path, "column "+strconv.Quote(leaf.Path()[0]), err)
 }
 
-// codecs are the compressions that are read. LZ4 is not: parquet-go 0.32 gives other values where a page is not a third of its size
-// compressed, since it drops what was uncompressed into memory of another size (its issue 608).
+// codecs are the compressions that are read. LZ4 is not: parquet-go 0.32 uncompresses a page into new memory where three times its
+// compressed size is more than there is, and then keeps the memory from before, which has other values (its issue 608).
 var codecs = []format.CompressionCodec{format.Uncompressed, format.Snappy, format.Gzip, format.Brotli, format.Zstd}
 
 // checkCodecs fails where a piece of a column is compressed as none is that is read.
