@@ -23,7 +23,7 @@ type database struct {
 
 // What errors advise.
 const (
-	urlHint   = "the URL is as postgres://user@host:5432/database; the password may be in PGPASSWORD or ~/.pgpass. In a URL its / ? # @ and : are written %2F %3F %23 %40 and %3A"
+	urlHint   = "the URL is as postgres://user@host:5432/database; the password may be in PGPASSWORD or ~/.pgpass. In a URL / ? # @ and : of a password are written %2F %3F %23 %40 and %3A"
 	tableHint = "a table is named as table or schema.table, in upper and lower case as psql's \\d shows it; or give a query, which begins with select"
 	queryHint = "try the query in psql"
 )

@@ -18,7 +18,6 @@ var judgementColumns = []string{"query_id", "document_id", "score", "split"}
 // judgements are those of all splits.
 type judgements struct {
 	*relation
-	i                      *importer
 	query, document, score column
 	split                  column // without a name where all are of train
 	rows                   int
@@ -29,7 +28,7 @@ func (i *importer) judgements(ctx context.Context, s Source) (*judgements, error
 	if err != nil {
 		return nil, err
 	}
-	j := &judgements{relation: r, i: i}
+	j := &judgements{relation: r}
 	for k, to := range []*column{&j.query, &j.document, &j.score} {
 		if *to, err = r.need(judgementColumns[k]); err != nil {
 			return nil, err
@@ -76,7 +75,7 @@ func (j *judgements) copy(ctx context.Context) (splits map[string]int, err error
 	}
 	find := fmt.Sprintf("select %s, %s::text, %s::text, %s::text from %s%s", split, j.query.sql(), j.document.sql(), j.score.sql(), j.sql, inOrder(order...))
 	splits = map[string]int{}
-	done := j.i.progress.Count("read qrels", j.rows)
+	done := j.progress.Count("read qrels", j.rows)
 	var file *atomicfile.File
 	err = j.each(ctx, j.name, find, func(row [][]byte) error {
 		if err := j.checkRow(row); err != nil {
@@ -89,7 +88,7 @@ func (j *judgements) copy(ctx context.Context) (splits map[string]int, err error
 					return err
 				}
 			}
-			if file, err = j.i.out.Create("qrels/" + name + ".tsv"); err != nil {
+			if file, err = j.out.Create("qrels/" + name + ".tsv"); err != nil {
 				return err
 			}
 			if _, err := io.WriteString(file, "query-id\tcorpus-id\tscore\n"); err != nil {

@@ -15,7 +15,7 @@ import (
 // relation is a table or a query of the database.
 type relation struct {
 	Source
-	*database
+	*importer
 	flag    string   // of the command line, that names it
 	name    string   // what messages call it
 	sql     string   // what stands after from
@@ -45,8 +45,8 @@ func identifier(name string) string { return `"` + strings.ReplaceAll(name, `"`,
 var isQuery = regexp.MustCompile(`(?i)^\s*(select|with|values|table)\s`).MatchString
 
 // relation finds out which columns a source has.
-func (d *database) relation(ctx context.Context, flag string, s Source) (*relation, error) {
-	r := &relation{Source: s, database: d, flag: flag}
+func (i *importer) relation(ctx context.Context, flag string, s Source) (*relation, error) {
+	r := &relation{Source: s, importer: i, flag: flag}
 	if isQuery(s.From) {
 		r.name = "the query of --" + flag
 		r.sql = "(" + strings.TrimRight(s.From, "; \t\r\n") + "\n) as rows" // on a line of its own, since the query may end with a comment
@@ -57,12 +57,12 @@ func (d *database) relation(ctx context.Context, flag string, s Source) (*relati
 		}
 		r.name, r.sql = "table "+excerpt.Text(s.From), strings.Join(parts, ".")+" as rows"
 	}
-	description, err := d.conn.Prepare(ctx, "", "select * from "+r.sql, nil)
+	description, err := i.conn.Prepare(ctx, "", "select * from "+r.sql, nil)
 	if err != nil {
 		return nil, failure(r.name, err)
 	}
 	for _, field := range description.Fields {
-		r.columns = append(r.columns, column{field.Name, d.types[field.DataTypeOID]})
+		r.columns = append(r.columns, column{field.Name, i.types[field.DataTypeOID]})
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Columns)) {
 		if _, ok := r.find(name); !ok {

@@ -79,8 +79,12 @@ func (ts tables) session(conn net.Conn) {
 			return
 		}
 		switch m := message.(type) {
-		case *pgproto3.Query: // begin
-			b.Send(&pgproto3.CommandComplete{CommandTag: []byte(strings.ToUpper(m.String))})
+		case *pgproto3.Query:
+			if m.String == "begin isolation level repeatable read read only" {
+				b.Send(&pgproto3.CommandComplete{CommandTag: []byte("BEGIN")})
+			} else {
+				b.Send(refusal("42601 this is not how an import begins"))
+			}
 			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'T'})
 		case *pgproto3.Parse:
 			statement = m.Query
@@ -178,6 +182,9 @@ func (ts tables) answer(statement string) (rows [][]any) {
 		return one(t.twice)
 	case strings.HasPrefix(statement, "select count(*)"):
 		return one([]any{strconv.Itoa(len(t.rows) + t.counted)})
+	}
+	if !strings.Contains(statement, ` order by "`) || !strings.HasSuffix(statement, `collate "C"`) {
+		return nil // in no order
 	}
 	return t.rows
 }

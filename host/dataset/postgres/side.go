@@ -20,7 +20,6 @@ var textColumns = []string{"id", "title", "text"}
 // side is the documents or the queries.
 type side struct {
 	*relation
-	i      *importer
 	id     column
 	texts  []column // title and text, of which one may have no name; empty where there is neither
 	file   string   // of the texts
@@ -34,12 +33,10 @@ func (i *importer) side(ctx context.Context, flag, file string, s Source, models
 	if err != nil {
 		return nil, err
 	}
-	x := &side{relation: r, i: i, file: flag + ".ids"}
-	id, err := r.need("id")
-	if err != nil {
+	x := &side{relation: r, file: flag + ".ids"}
+	if x.id, err = r.need("id"); err != nil {
 		return nil, err
 	}
-	x.id = id
 	title, hasTitle := r.find("title")
 	text, hasText := r.find("text")
 	if hasTitle || hasText {
@@ -56,20 +53,20 @@ func (s *side) hasTexts() bool { return s.texts != nil }
 
 // copy writes the texts and the vectors.
 func (s *side) copy(ctx context.Context) error {
-	texts, err := s.i.out.Create(s.file)
+	texts, err := s.out.Create(s.file)
 	if err != nil {
 		return err
 	}
 	files := []*atomicfile.File{texts}
 	for _, m := range s.models {
-		if m.file, err = s.i.out.Create("vectors/" + m.name + "/" + s.flag + ".npy"); err != nil {
+		if m.file, err = s.out.Create("vectors/" + m.name + "/" + s.flag + ".npy"); err != nil {
 			return err
 		}
 		files = append(files, m.file)
 	}
 	to := textWriter{texts, json.NewEncoder(texts)}
 	to.json.SetEscapeHTML(false)
-	done := s.i.progress.Count("read "+s.flag, s.rows)
+	done := s.progress.Count("read "+s.flag, s.rows)
 	var last []byte
 	n := 0
 	err = s.each(ctx, s.name, s.query(), func(row [][]byte) error {

@@ -92,7 +92,8 @@ func (f *File) Close() error {
 }
 
 // Commit gives the folder its name. Without force it never replaces a folder, even one that appeared since CreateFolder.
-// With force, a folder that was there is moved aside, and removed once the new one has its name.
+// With force, a folder that was there is moved aside, and removed once the new one has its name. A process that is killed
+// between leaves it beside, under the temporary name and .old.
 func (f *Folder) Commit() error {
 	if err := f.commit(); err != nil {
 		return errors.Join(err, f.Discard())
