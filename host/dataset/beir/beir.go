@@ -36,19 +36,13 @@ func Open(dir string) (*dataset.Dataset, error) {
 	if !info.IsDir() {
 		return nil, dataset.FileError(dir, folderHint, "not a folder")
 	}
-	return onDisk(dir).open()
+	return OpenFS(os.DirFS(dir), dir)
 }
-
-// onDisk is a folder on disk.
-func onDisk(dir string) *folder { return &folder{fsys: os.DirFS(dir), root: dir} }
 
 // OpenFS opens the folder that a file system is. Its files can be read at an offset, as those of os.DirFS and embed.FS
 // can, and several at once. root is what messages call the folder.
-func OpenFS(fsys fs.FS, root string) (*dataset.Dataset, error) {
-	return (&folder{fsys: fsys, root: root}).open()
-}
-
-func (f *folder) open() (_ *dataset.Dataset, err error) {
+func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
+	f := &folder{fsys: fsys, root: root}
 	var documents, queries dataset.Side
 	defer func() {
 		if err != nil {
