@@ -58,7 +58,11 @@ func (i *Inspection) problem(format string, args ...any) {
 // File tells what a file or a folder on disk holds that quarry reads or writes, and what of it is not sound. One that it cannot make
 // out is an error.
 func File(ctx context.Context, path string) (*Inspection, error) {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, dataset.ReadError(path, err)
+	}
+	if info.IsDir() {
 		return In(ctx, os.DirFS(path), path, ".")
 	}
 	folder, name := filepath.Split(path)
