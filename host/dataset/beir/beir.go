@@ -4,9 +4,9 @@
 // vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file, or vectors of another format
 // that package vectors reads. Where there are no texts, docs.ids and queries.ids give one id a line. The texts may be those
 // of MS MARCO too: collection.tsv and queries.tsv, with id and text separated by a tab, and judgements in
-// qrels.<split>.tsv. A folder of pairs has neither: its .jsonl, .parquet and .arrow files are a split each, or a part of one, see
-// package pairs. Where the names of files or of members are others, texts.json says which. Output: a dataset.Dataset, or a *dataset.Error that names file and
-// line. The commands and the tests call it.
+// qrels.<split>.tsv. A folder of pairs has neither: its .jsonl, .parquet and .arrow files are a split each, or a part of
+// one, see package pairs. Where the names of files or of members are others, texts.json says which. Output: a
+// dataset.Dataset, or a *dataset.Error that names file and line. The commands and the tests call it.
 package beir
 
 import (

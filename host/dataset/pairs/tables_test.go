@@ -163,6 +163,8 @@ func TestTablesThatAreNotSound(t *testing.T) {
 		"several.arrow":       `column "query" is of type list<item: utf8, nullable>; it holds a text in each row`,
 		"groups.parquet":      `column "positive" is of type a group of columns; it holds a text or a list of texts in each row`,
 		"groups.arrow":        `column "positive" is of type struct<text: utf8 nullable, score: float64 nullable>; it holds`,
+		"objects.parquet":     `column "positive" is of type a group of columns; it holds a text or a list of texts in each row`,
+		"objects.arrow":       `column "positive" is of type list<item: struct<text: utf8 nullable>, nullable>; it holds`,
 		"vectors.parquet":     `column "negative" is of type lists of DOUBLE; it holds`,
 		"vectors.arrow":       `column "negative" is of type list<item: float64, nullable>; it holds`,
 		"other.parquet":       `there is no column query or anchor; there are: question, positive`,

@@ -80,6 +80,7 @@ def unsound():
         "numbers": {"query": [1, 2], "positive": ["a", "b"]},
         "several": {"query": [["q"], ["r"]], "positive": ["a", "b"]},
         "groups": {"query": ["q"], "positive": [{"text": "a", "score": 1.0}]},
+        "objects": {"query": ["q"], "positive": [[{"text": "a"}]]},
         "vectors": {"query": ["q"], "positive": ["a"], "negative": [[1.0, 2.0]]},
         "other": {"question": ["q"], "positive": ["a"]},
         "no-positive": {"query": ["q"], "document": ["a"]},
