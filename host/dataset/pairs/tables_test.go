@@ -1,6 +1,7 @@
 package pairs
 
 import (
+	"bytes"
 	"os"
 	"path"
 	"path/filepath"
@@ -181,6 +182,20 @@ func TestTablesThatAreNotSound(t *testing.T) {
 		if e := datasettest.AsError(t, err, "dir/"+name); !strings.Contains(e.Error(), says) || !strings.Contains(e.Hint, "texts.json") {
 			t.Errorf("%s: %v; expected %q", name, err, says)
 		}
+	}
+}
+
+// TestRowsOfParquet has a file that is said to have more rows than its columns.
+func TestRowsOfParquet(t *testing.T) {
+	t.Parallel()
+	whole := testdata(t, "texts/plain.parquet")
+	const rows, sixRows = "\x16\x0a\x19", "\x16\x0c\x19" // in Thrift, between the schema and the row groups
+	if bytes.Count(whole, []byte(rows)) != 1 {
+		t.Fatalf("%d fields look like the number of rows", bytes.Count(whole, []byte(rows)))
+	}
+	_, err := contentsOf(split("x", "parquet", bytes.Replace(whole, []byte(rows), []byte(sixRows), 1), nil))
+	if e := datasettest.AsError(t, err, "dir/x"); !strings.HasSuffix(e.Problem, "the file is said to have 6") {
+		t.Error(err)
 	}
 }
 
