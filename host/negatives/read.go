@@ -113,6 +113,11 @@ func LoadManifest(path string) (*Manifest, error) {
 	if err != nil {
 		return nil, dataset.ReadError(path, err)
 	}
+	return ParseManifest(file, path)
+}
+
+// ParseManifest reads the bytes of a manifest. path is what messages call it.
+func ParseManifest(file []byte, path string) (*Manifest, error) {
 	var m Manifest
 	d := json.NewDecoder(bytes.NewReader(file))
 	d.DisallowUnknownFields()

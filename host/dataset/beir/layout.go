@@ -54,12 +54,12 @@ type textsChoice struct {
 	Text   string `json:"text"`
 }
 
-// pairChoice is a file of pairs, and the names of its members.
+// pairChoice is the pairs of a split, and the names of their members or columns.
 type pairChoice struct {
-	Path     string `json:"path"`
-	Query    string `json:"query"`
-	Positive string `json:"positive"`
-	Negative string `json:"negative"`
+	Path     lines.Texts `json:"path"` // as vectors.Parts takes it
+	Query    string      `json:"query"`
+	Positive string      `json:"positive"`
+	Negative string      `json:"negative"`
 }
 
 // readChoices reads the file of choices, where there is one.
@@ -101,7 +101,9 @@ func (c choices) paths() (paths []string) {
 	}
 	paths = slices.AppendSeq(paths, maps.Values(c.Qrels))
 	for _, p := range c.Pairs {
-		paths = append(paths, p.Path)
+		if paths = append(paths, p.Path...); p.Path == nil {
+			paths = append(paths, "") // which is not valid
+		}
 	}
 	slices.Sort(paths) // so that the error is the same each time
 	return paths
@@ -113,8 +115,8 @@ func (f *folder) sources() (s sources, err error) {
 	if err != nil {
 		return s, err
 	}
-	if s.pairs = f.pairs(c); s.pairs != nil {
-		return s, nil
+	if s.pairs, err = f.pairs(c); s.pairs != nil || err != nil {
+		return s, err
 	}
 	if s.documents, err = f.texts(c.Docs, "corpus.jsonl", "collection.tsv"); err != nil {
 		return s, err
@@ -136,7 +138,7 @@ func (f *folder) texts(c textsChoice, names ...string) (t textsFile, err error) 
 		}
 		found := f.existing(both...)
 		if len(found) > 1 {
-			return t, dataset.FileError(f.path(found[0]), "remove one of them, or name the other in "+choicesFile, "there is %s too", path.Base(found[1]))
+			return t, dataset.FileError(f.path(found[0]), chooseHint, "there is %s too", path.Base(found[1]))
 		}
 		if len(found) == 1 {
 			t.name = found[0]
@@ -175,29 +177,6 @@ func (f *folder) qrelsFiles(chosen map[string]string) (splits []split, err error
 		return nil, dataset.FileError(f.path("qrels"), qrelsHint, "there is no .tsv file")
 	}
 	return splits, nil
-}
-
-// elsewhere are the files that a folder of pairs has none of.
-var elsewhere = []string{"corpus.jsonl", "corpus.jsonl.gz", "collection.tsv", "collection.tsv.gz", "docs.ids",
-	"queries.jsonl", "queries.jsonl.gz", "queries.tsv", "queries.tsv.gz", "queries.ids", "qrels"}
-
-// pairs are the files of pairs that were chosen, or, of a folder that has no texts or ids of documents and no judgements,
-// its .jsonl files: a split each, train first and then by name. It is nil for every other folder.
-func (f *folder) pairs(c choices) (splits []pairs.Split) {
-	for name, chosen := range c.Pairs {
-		members := lines.Names{}.Rename(chosen.Query, "query", "anchor").Rename(chosen.Positive, "positive", "answer", "pos").Rename(chosen.Negative, "negative", "neg")
-		splits = append(splits, pairs.Split{Name: name, File: f.file(chosen.Path), Members: members})
-	}
-	if splits == nil && c.isZero() && f.existing(elsewhere...) == nil {
-		for _, pattern := range []string{"*.jsonl", "*.jsonl.gz"} {
-			names, _ := fs.Glob(f.fsys, pattern)
-			for _, name := range names {
-				splits = append(splits, pairs.Split{Name: strings.TrimSuffix(name, pattern[1:]), File: f.file(name)})
-			}
-		}
-	}
-	slices.SortFunc(splits, func(a, b pairs.Split) int { return dataset.CompareSplits(a.Name, b.Name) })
-	return splits
 }
 
 func (c choices) isZero() bool {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 )
 
 // Unmarshal decodes a line that is JSON as Python's json module writes it. Where it writes NaN, Infinity or -Infinity,
@@ -146,4 +147,19 @@ func (id *ID) Problem(name string) string {
 		return "no " + name
 	}
 	return ""
+}
+
+// Texts are a text in JSON, or an array of texts. Empty ones are left out.
+type Texts []string
+
+// UnmarshalJSON decodes texts.
+func (x *Texts) UnmarshalJSON(value []byte) error {
+	some := make([]string, 1)
+	to := any(&some[0])
+	if value[0] == '[' {
+		to = &some
+	}
+	err := json.Unmarshal(value, to)
+	*x = slices.DeleteFunc(some, func(text string) bool { return text == "" })
+	return err
 }

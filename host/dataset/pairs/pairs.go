@@ -1,15 +1,15 @@
 // Package pairs reads training pairs without ids, as sentence-transformers and FlagEmbedding keep them, as documents,
 // queries and judgements.
 //
-// Input: files of JSON, an object a line, a split each. Output: both sides without vectors, and the judgements. Package
-// beir calls it where a folder has no corpus.
+// Input: files of a split each, or of a part of one: JSON, an object a line, or a table of Parquet or Arrow. Output: both
+// sides without vectors, and the judgements, which are the same for the same pairs in any of these. Package beir calls it
+// where a folder has no corpus.
 package pairs
 
 import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"hash"
 	"slices"
@@ -22,37 +22,64 @@ import (
 // Hint says what a line is.
 const Hint = `one object a line: {"query":"...","positive":"..."}, with anchor for query and answer for positive; or {"query":"...","pos":["..."],"neg":["..."]}; texts.json beside it names other members (docs/FORMATS.md)`
 
-// Split is a file of pairs.
+// Split is the pairs of a split.
 type Split struct {
 	Name    string
-	File    lines.File
-	Members lines.Names // what the file calls query, positive and negative, where they have other names
+	File    string // its file in the folder, or what its parts are called together
+	Path    string // what messages call it
+	Files   []File // in order
+	Members lines.Names
+}
+
+// File is a file of pairs.
+type File struct {
+	lines.File
+	Format string // "jsonl", "parquet" or "arrow"
+}
+
+// IsFormat tells whether pairs are read of a format.
+func IsFormat(name string) bool { return name == "jsonl" || isTable(name) }
+
+func isTable(format string) bool { return format == "parquet" || format == "arrow" }
+
+// pair is what a line or a row has: queries, of which the first is meant, positives and negatives. No text is empty.
+type pair [3][]string
+
+const (
+	queryTexts = iota
+	positiveTexts
+	negativeTexts
+)
+
+// names are those of members and columns, by what of a pair they hold, in the order in which they are read.
+var names = [3][]string{{"query", "anchor"}, {"positive", "answer", "pos"}, {"negative", "neg"}}
+
+// Members are the names of a split's members or columns that are read as query, positive and negative. An empty one stands for
+// the usual names.
+func Members(query, positive, negative string) lines.Names {
+	return lines.Names{}.Rename(query, names[queryTexts]...).Rename(positive, names[positiveTexts]...).Rename(negative, names[negativeTexts]...)
+}
+
+// problem says what a pair lacks; it is empty where nothing is missing.
+func (p pair) problem() string {
+	switch {
+	case len(p[queryTexts]) == 0:
+		return "no query"
+	case len(p[positiveTexts]) == 0:
+		return "no positive"
+	}
+	return ""
 }
 
 // record is a line.
 type record struct {
-	Query    string `json:"query"`
-	Anchor   string `json:"anchor"`
-	Positive texts  `json:"positive"`
-	Answer   texts  `json:"answer"`
-	Pos      texts  `json:"pos"`
-	Negative texts  `json:"negative"`
-	Neg      texts  `json:"neg"`
-}
-
-// texts are a text in JSON, or an array of texts. Empty ones are left out.
-type texts []string
-
-// UnmarshalJSON decodes texts.
-func (x *texts) UnmarshalJSON(value []byte) error {
-	some := make([]string, 1)
-	to := any(&some[0])
-	if value[0] == '[' {
-		to = &some
-	}
-	err := json.Unmarshal(value, to)
-	*x = slices.DeleteFunc(some, func(text string) bool { return text == "" })
-	return err
+	Query    string      `json:"query"`
+	Anchor   string      `json:"anchor"`
+	Positive lines.Texts `json:"positive"`
+	Answer   lines.Texts `json:"answer"`
+	Pos      lines.Texts `json:"pos"`
+	Negative lines.Texts `json:"negative"`
+	Neg      lines.Texts `json:"neg"`
 }
 
 // side collects different texts in the order of their first appearance. The n-th, from 0, has the id prefix + n, and is
@@ -74,29 +101,25 @@ func (s *side) add(text string) (id string) {
 }
 
 // Read reads pairs. Each different query and each different document has one id: q0, q1 and so on in the order in which
-// queries first appear, and d0, d1 and so on for documents: of each line the positives first, then the negatives. Splits
+// queries first appear, and d0, d1 and so on for documents: of each pair the positives first, then the negatives. Splits
 // are read in their order. Every positive is judged 1; a negative is a document that nobody judged. All texts are held
 // in memory. The sides have no vectors yet.
 func Read(name string, splits []Split) (documents, queries dataset.Side, qrels []*dataset.Qrels, err error) {
 	docs, asked := &side{prefix: "d", rows: map[string]int{}}, &side{prefix: "q", rows: map[string]int{}}
 	var judged dataset.JudgedPairs
 	for _, split := range splits {
-		q := &dataset.Qrels{Split: split.Name, Path: split.File.Path}
+		q := &dataset.Qrels{Split: split.Name, Path: split.Path}
 		sum := sha256.New()
-		err := split.File.Each(nil, func(l *lines.Reader, line []byte) error {
-			query, positives, negatives, err := split.parse(l, line)
-			if err != nil {
-				return err
-			}
-			id := asked.add(query)
-			for _, text := range positives {
-				j := dataset.Judgement{Query: id, Document: docs.add(text), Score: 1, Line: l.Number}
+		err := split.each(func(line int, p pair) error {
+			id := asked.add(p[queryTexts][0])
+			for _, text := range p[positiveTexts] {
+				j := dataset.Judgement{Query: id, Document: docs.add(text), Score: 1, Line: line}
 				fmt.Fprintf(sum, "%s\t%s\n", j.Query, j.Document)
 				if err := judged.Add(q, j); err != nil {
 					return err
 				}
 			}
-			for _, text := range negatives {
+			for _, text := range p[negativeTexts] {
 				docs.add(text)
 			}
 			return nil
@@ -130,20 +153,42 @@ func (s *side) side(name string) (dataset.Side, error) {
 
 func addText(to hash.Hash, text string) { fmt.Fprintf(to, "%d\n%s\n", len(text), text) }
 
+// each calls do for each pair. line is 0 where the file has no lines.
+func (s Split) each(do func(line int, p pair) error) error {
+	for _, file := range s.Files {
+		read := s.eachLine
+		if isTable(file.Format) {
+			read = s.eachRow
+		}
+		if err := read(file, do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Split) eachLine(file File, do func(line int, p pair) error) error {
+	return file.Each(nil, func(l *lines.Reader, line []byte) error {
+		p, err := s.parse(line)
+		if err != nil {
+			return l.Errorf(Hint, "not a JSON object of a pair: %v", excerpt.Error(err))
+		}
+		if problem := p.problem(); problem != "" {
+			return l.Errorf(Hint, "%s", problem)
+		}
+		return do(l.Number, p)
+	})
+}
+
 // parse reads a line.
-func (s Split) parse(l *lines.Reader, line []byte) (query string, positives, negatives []string, err error) {
+func (s Split) parse(line []byte) (p pair, err error) {
 	var r record
 	if line, err = s.Members.Apply(line); err == nil {
 		err = lines.Unmarshal(line, &r)
 	}
-	query, positives, negatives = cmp.Or(r.Query, r.Anchor), slices.Concat(r.Positive, r.Answer, r.Pos), slices.Concat(r.Negative, r.Neg)
-	switch {
-	case err != nil:
-		err = l.Errorf(Hint, "not a JSON object of a pair: %v", excerpt.Error(err))
-	case query == "":
-		err = l.Errorf(Hint, "no query")
-	case len(positives) == 0:
-		err = l.Errorf(Hint, "no positive")
+	if query := cmp.Or(r.Query, r.Anchor); query != "" {
+		p[queryTexts] = []string{query}
 	}
-	return query, positives, negatives, err
+	p[positiveTexts], p[negativeTexts] = slices.Concat(r.Positive, r.Answer, r.Pos), slices.Concat(r.Negative, r.Neg)
+	return p, err
 }

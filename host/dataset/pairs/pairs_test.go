@@ -13,7 +13,13 @@ import (
 )
 
 func read(data []byte, members lines.Names) (documents, queries dataset.Side, qrels []*dataset.Qrels, err error) {
-	return Read("dir", []Split{{"train", lines.File{FS: fstest.MapFS{"train.jsonl": {Data: data}}, Name: "train.jsonl", Path: "dir/train.jsonl"}, members}})
+	return Read("dir", []Split{split("train.jsonl", "jsonl", data, members)})
+}
+
+// split is a split of one file.
+func split(name, format string, data []byte, members lines.Names) Split {
+	file := File{lines.File{FS: fstest.MapFS{name: {Data: data}}, Name: name, Path: "dir/" + name}, format}
+	return Split{Name: "train", File: name, Path: file.Path, Files: []File{file}, Members: members}
 }
 
 const some = `{"query":"q","positive":"a","negative":"n"}
@@ -48,7 +54,7 @@ func TestRead(t *testing.T) {
 // TestNames reads members that the file calls otherwise. A member of the usual name is not read then.
 func TestNames(t *testing.T) {
 	t.Parallel()
-	members := lines.Names{}.Rename("question", "query", "anchor").Rename("contexts", "positive", "answer", "pos")
+	members := Members("question", "contexts", "")
 	documents, queries, _, err := read([]byte(`{"question":"q","query":"no","answer":"no","contexts":["a","","b"],"negative":"n","score":NaN}`), members)
 	if err != nil {
 		t.Fatal(err)

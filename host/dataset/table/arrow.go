@@ -15,6 +15,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/flat"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
@@ -54,9 +55,7 @@ func openArrow(fsys fs.FS, name, path string) (_ Table, err error) {
 	}
 	err = a.open(func(schema *arrow.Schema, _ func() (arrow.RecordBatch, error)) error {
 		for _, f := range schema.Fields() {
-			if c, ok := columnOf(f); ok {
-				a.columns = append(a.columns, c)
-			}
+			a.columns = append(a.columns, columnOf(f))
 		}
 		return nil
 	})
@@ -70,13 +69,17 @@ func notEOF(err error) error {
 	return err
 }
 
-// columnOf tells what a field holds, and whether it can be read.
-func columnOf(f arrow.Field) (c Column, ok bool) {
-	c.Name = f.Name
+// columnOf tells what a field holds.
+func columnOf(f arrow.Field) Column {
+	c := Column{Name: f.Name, Type: f.Type.String()}
 	var elements arrow.DataType
 	switch t := f.Type.(type) {
-	case *arrow.StringType, *arrow.LargeStringType, *arrow.StringViewType, *arrow.Int32Type, *arrow.Int64Type:
-		return c, true
+	case *arrow.StringType, *arrow.LargeStringType, *arrow.StringViewType, *arrow.NullType:
+		c.Kind = Texts
+		return c
+	case *arrow.Int32Type, *arrow.Int64Type:
+		c.Kind = Numbers
+		return c
 	case *arrow.FixedSizeListType:
 		elements = t.Elem()
 	case *arrow.ListType:
@@ -84,18 +87,19 @@ func columnOf(f arrow.Field) (c Column, ok bool) {
 	case *arrow.LargeListType:
 		elements = t.Elem()
 	default:
-		return c, false
+		return c
 	}
-	c.Vector = true
 	switch elements.ID() {
 	case arrow.FLOAT16:
-		c.DType = safetensors.F16
+		c.Kind, c.DType = Vectors, safetensors.F16
 	case arrow.FLOAT32:
-		c.DType = safetensors.F32
+		c.Kind, c.DType = Vectors, safetensors.F32
 	case arrow.FLOAT64:
-		c.DType = safetensors.F64
+		c.Kind, c.DType = Vectors, safetensors.F64
+	case arrow.STRING, arrow.LARGE_STRING, arrow.STRING_VIEW, arrow.NULL:
+		c.Kind = Lists
 	}
-	return c, c.DType != ""
+	return c
 }
 
 // open calls f with the file's schema, and with what gives its batches, until io.EOF.
@@ -172,37 +176,33 @@ func (a *arrowFile) Columns() []Column { return a.columns }
 func (a *arrowFile) Close() error      { return a.file.Close() }
 
 func (a *arrowFile) ReadVectors(column string, to To) error {
-	if err := find(a.path, a.columns, column, true); err != nil {
+	c, err := find(a.path, a.columns, column, true)
+	if err != nil {
 		return err
 	}
-	w := &rowWriter{path: a.path, to: to}
-	for _, c := range a.columns {
-		if c.Name == column {
-			w.dtype = c.DType
-		}
-	}
-	err := a.eachBatch(column, func(lists arrow.Array) error { return addLists(w, lists) })
+	w := &rowWriter{path: a.path, dtype: c.DType, to: to}
+	err = a.eachBatch(column, func(lists arrow.Array) error { return addLists(w, lists) })
 	if err != nil {
 		return err
 	}
 	return w.flush()
 }
 
+// valuesIn are the values of a column, one after the other, and which of them a row has: one, or, of lists, those from begin to
+// end, which may be any numbers.
+func valuesIn(column arrow.Array) (values arrow.Array, bounds func(row int) (begin, end int64)) {
+	if lists, ok := column.(array.ListLike); ok {
+		return lists.ListValues(), lists.ValueOffsets
+	}
+	return column, func(row int) (int64, int64) { return int64(row), int64(row) + 1 }
+}
+
 // addLists adds the rows of a column of lists. The lengths that a file gives are checked before they are used.
 func addLists(w *rowWriter, lists arrow.Array) error {
-	var values arrow.Array
-	var bounds func(i int) (begin, end int64)
+	values, bounds := valuesIn(lists)
 	fixed := 0
-	switch x := lists.(type) {
-	case *array.FixedSizeList:
-		values, fixed = x.ListValues(), int(x.DataType().(*arrow.FixedSizeListType).Len())
-		bounds = x.ValueOffsets
-	case *array.List:
-		values, bounds = x.ListValues(), x.ValueOffsets
-	case *array.LargeList:
-		values, bounds = x.ListValues(), x.ValueOffsets
-	default:
-		return dataset.FileError(w.path, "", "a column of type %s", lists.DataType())
+	if t, ok := lists.DataType().(*arrow.FixedSizeListType); ok {
+		fixed = int(t.Len())
 	}
 	size := int64(w.dtype.Size())
 	begin := int64(values.Data().Offset()) * size
@@ -237,31 +237,44 @@ func addLists(w *rowWriter, lists arrow.Array) error {
 	return nil
 }
 
-func (a *arrowFile) ReadTexts(column string, f func(line int, text []byte) error) error {
-	if err := find(a.path, a.columns, column, false); err != nil {
+func (a *arrowFile) ReadTexts(column string, f func(line int, texts [][]byte) error) error {
+	if _, err := find(a.path, a.columns, column, false); err != nil {
 		return err
 	}
-	text := []byte{}
-	return a.eachBatch(column, func(texts arrow.Array) error {
-		for i := range texts.Len() {
-			if texts.IsNull(i) {
-				if err := f(0, nil); err != nil {
-					return err
+	var row texts
+	return a.eachBatch(column, func(of arrow.Array) error {
+		values, bounds := valuesIn(of)
+		for i := range of.Len() {
+			row = row[:0]
+			begin, end := bounds(i)
+			if of.IsNull(i) || values.DataType().ID() == arrow.NULL { // of that type, no length need be true
+				end = begin
+			}
+			if begin < 0 || end < begin || end > int64(values.Len()) {
+				return dataset.FileError(a.path, "write or copy the file again", "a row of column %s has values %d to %d; the batch has %d", excerpt.Quote(column), begin, end, values.Len())
+			}
+			for v := int(begin); v < int(end); v++ {
+				if !values.IsNull(v) {
+					row.add(func(memory []byte) []byte { return appendAt(memory, values, v) })
 				}
-				continue
 			}
-			switch x := texts.(type) {
-			case *array.Int32:
-				text = strconv.AppendInt(text[:0], int64(x.Value(i)), 10)
-			case *array.Int64:
-				text = strconv.AppendInt(text[:0], x.Value(i), 10)
-			case interface{ Value(i int) string }:
-				text = append(text[:0], x.Value(i)...)
-			}
-			if err := f(0, text); err != nil {
+			if err := f(0, row); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// appendAt appends a text of a column, or a number in decimal.
+func appendAt(text []byte, values arrow.Array, i int) []byte {
+	switch x := values.(type) {
+	case *array.Int32:
+		return strconv.AppendInt(text, int64(x.Value(i)), 10)
+	case *array.Int64:
+		return strconv.AppendInt(text, x.Value(i), 10)
+	case interface{ Value(i int) string }:
+		return append(text, x.Value(i)...)
+	}
+	return text
 }

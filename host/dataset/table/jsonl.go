@@ -28,14 +28,18 @@ func openJSONL(fsys fs.FS, name, path string) (Table, error) {
 	j := &jsonlFile{path: path, file: lines.File{FS: fsys, Name: name, Path: path}}
 	err := j.eachLine(func(line int, object map[string]json.RawMessage) error {
 		for field, value := range object {
+			c := Column{Name: field}
 			switch value[0] {
-			case '"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-				j.columns = append(j.columns, Column{Name: field})
+			case '"':
+				c.Kind = Texts
+			case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+				c.Kind = Numbers
 			case '[':
 				if _, err := vectorOf(value, nil); err == nil {
-					j.columns = append(j.columns, Column{Name: field, Vector: true, DType: safetensors.F32})
+					c.Kind, c.DType = Vectors, safetensors.F32
 				}
 			}
+			j.columns = append(j.columns, c)
 		}
 		return lines.ErrEnough
 	})
@@ -79,7 +83,7 @@ func vectorOf(value json.RawMessage, b []byte) ([]byte, error) {
 }
 
 func (j *jsonlFile) ReadVectors(column string, to To) error {
-	if err := find(j.path, j.columns, column, true); err != nil {
+	if _, err := find(j.path, j.columns, column, true); err != nil {
 		return err
 	}
 	w := &rowWriter{path: j.path, dtype: safetensors.F32, to: to}
@@ -104,8 +108,8 @@ func (j *jsonlFile) ReadVectors(column string, to To) error {
 	return w.flush()
 }
 
-func (j *jsonlFile) ReadTexts(column string, f func(line int, text []byte) error) error {
-	if err := find(j.path, j.columns, column, false); err != nil {
+func (j *jsonlFile) ReadTexts(column string, f func(line int, texts [][]byte) error) error {
+	if _, err := find(j.path, j.columns, column, false); err != nil {
 		return err
 	}
 	return j.eachLine(func(line int, object map[string]json.RawMessage) error {
@@ -117,7 +121,7 @@ func (j *jsonlFile) ReadTexts(column string, f func(line int, text []byte) error
 			if err := json.Unmarshal(value, &text); err != nil {
 				return err // eachLine has read the line
 			}
-			return f(line, []byte(text))
+			return f(line, [][]byte{[]byte(text)})
 		}
 		var number json.Number
 		if err := json.Unmarshal(value, &number); err != nil || number == "" {
@@ -125,6 +129,6 @@ func (j *jsonlFile) ReadTexts(column string, f func(line int, text []byte) error
 			e.Line = line
 			return e
 		}
-		return f(line, []byte(number))
+		return f(line, [][]byte{[]byte(number)})
 	})
 }

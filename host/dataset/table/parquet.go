@@ -12,6 +12,7 @@ import (
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/flat"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
@@ -47,39 +48,41 @@ func openParquet(fsys fs.FS, name, path string) (_ Table, err error) {
 		for !leaf.Leaf() && len(leaf.Columns()) == 1 {
 			leaf = leaf.Columns()[0]
 		}
-		if !leaf.Leaf() {
-			continue
-		}
-		column := Column{Name: c.Name()}
-		switch {
-		case leaf.MaxRepetitionLevel() == 1:
-			column.Vector = true
-			switch leaf.Type().Kind() {
-			case parquet.Float:
-				column.DType = safetensors.F32
-			case parquet.Double:
-				column.DType = safetensors.F64
-			case parquet.FixedLenByteArray:
-				if leaf.Type().Length() == 2 {
-					column.DType = safetensors.F16
-				}
-			}
-			if column.DType == "" {
-				continue
-			}
-		case leaf.MaxRepetitionLevel() == 0 && leaf == c:
-			switch leaf.Type().Kind() {
-			case parquet.ByteArray, parquet.Int32, parquet.Int64:
-			default:
-				continue
-			}
-		default:
-			continue
+		column := Column{Name: c.Name(), Type: "a group of columns"}
+		const listDepth = 3 // of the values of a list: the column, its rows' lists, their elements
+		if leaf.Leaf() && len(leaf.Path()) <= listDepth {
+			column.setKind(leaf, leaf == c)
 		}
 		p.columns = append(p.columns, column)
 		p.leaves[c.Name()] = leaf
 	}
 	return p, nil
+}
+
+// setKind tells what a column holds whose values lie in a leaf. flat says that the column is the leaf.
+func (c *Column) setKind(leaf *parquet.Column, flat bool) {
+	of := leaf.Type()
+	c.Type = of.String()
+	if leaf.MaxRepetitionLevel() > 0 {
+		c.Type = "lists of " + c.Type
+	}
+	kind := of.Kind()
+	isText := kind == parquet.ByteArray || kind == parquet.NullType.Kind()
+	switch levels := leaf.MaxRepetitionLevel(); {
+	case levels == 0 && flat && isText:
+		c.Kind = Texts
+	case levels == 0 && flat && (kind == parquet.Int32 || kind == parquet.Int64):
+		c.Kind = Numbers
+	case levels != 1:
+	case isText:
+		c.Kind = Lists
+	case kind == parquet.Float:
+		c.Kind, c.DType = Vectors, safetensors.F32
+	case kind == parquet.Double:
+		c.Kind, c.DType = Vectors, safetensors.F64
+	case kind == parquet.FixedLenByteArray && of.Length() == 2:
+		c.Kind, c.DType = Vectors, safetensors.F16
+	}
 }
 
 // checkFooter fails where a file does not end as Parquet does, or its footer is longer than the file.
@@ -133,16 +136,12 @@ func (p *parquetFile) eachPage(leaf *parquet.Column, f func(parquet.Page) error)
 
 func (p *parquetFile) ReadVectors(column string, to To) (err error) {
 	defer guard(p.path, &err)
-	if err := find(p.path, p.columns, column, true); err != nil {
+	c, err := find(p.path, p.columns, column, true)
+	if err != nil {
 		return err
 	}
 	leaf := p.leaves[column]
-	w := &rowWriter{path: p.path, to: to}
-	for _, c := range p.columns {
-		if c.Name == column {
-			w.dtype = c.DType
-		}
-	}
+	w := &rowWriter{path: p.path, dtype: c.DType, to: to}
 	begun := false // a row
 	var found []byte
 	err = p.eachPage(leaf, func(page parquet.Page) error {
@@ -183,10 +182,18 @@ func (p *parquetFile) ReadVectors(column string, to To) (err error) {
 			return err
 		}
 	}
-	if int64(w.rows) != p.parquet.NumRows() {
-		return dataset.FileError(p.path, "write or copy the file again", "%d rows of column %s; the file is said to have %d", w.rows, strconv.Quote(column), p.parquet.NumRows())
+	if err := p.checkRows(column, w.rows); err != nil {
+		return err
 	}
 	return w.flush()
+}
+
+// checkRows fails where a column has not the rows that the file is said to have.
+func (p *parquetFile) checkRows(column string, rows int) error {
+	if int64(rows) != p.parquet.NumRows() {
+		return dataset.FileError(p.path, "write or copy the file again", "%d rows of column %s; the file is said to have %d", rows, excerpt.Quote(column), p.parquet.NumRows())
+	}
+	return nil
 }
 
 // checkNulls fails where a vector, or a value of one, is not there.
@@ -226,40 +233,56 @@ func valuesOf(page parquet.Page, size int, found *[]byte) []byte {
 	return *found
 }
 
-func (p *parquetFile) ReadTexts(column string, f func(line int, text []byte) error) (err error) {
+func (p *parquetFile) ReadTexts(column string, f func(line int, texts [][]byte) error) (err error) {
 	defer guard(p.path, &err)
-	if err := find(p.path, p.columns, column, false); err != nil {
+	if _, err := find(p.path, p.columns, column, false); err != nil {
 		return err
 	}
+	leaf := p.leaves[column]
 	values := make([]parquet.Value, 512)
-	text := []byte{}
-	return p.eachPage(p.leaves[column], func(page parquet.Page) error {
+	var row texts // the last that was begun
+	rows := 0
+	err = p.eachPage(leaf, func(page parquet.Page) error {
 		for from := page.Values(); ; {
 			n, err := from.ReadValues(values)
 			for _, v := range values[:n] {
-				switch {
-				case v.IsNull():
-					if err := f(0, nil); err != nil {
-						return err
+				if v.RepetitionLevel() == 0 || rows == 0 {
+					if rows > 0 {
+						if err := f(0, row); err != nil {
+							return err
+						}
 					}
-					continue
-				case v.Kind() == parquet.ByteArray:
-					text = append(text[:0], v.ByteArray()...)
-				case v.Kind() == parquet.Int32:
-					text = strconv.AppendInt(text[:0], int64(v.Int32()), 10)
-				default:
-					text = strconv.AppendInt(text[:0], v.Int64(), 10)
+					rows++
+					row = row[:0]
 				}
-				if err := f(0, text); err != nil {
-					return err
+				if !v.IsNull() {
+					row.add(func(memory []byte) []byte { return appendValue(memory, v) })
 				}
 			}
 			if err == io.EOF {
 				return nil
 			}
 			if err != nil {
-				return p.unsound(p.leaves[column], err)
+				return p.unsound(leaf, err)
 			}
 		}
 	})
+	if err == nil {
+		err = p.checkRows(column, rows)
+	}
+	if err != nil || rows == 0 {
+		return err
+	}
+	return f(0, row)
+}
+
+// appendValue appends a text, or a number in decimal.
+func appendValue(text []byte, v parquet.Value) []byte {
+	switch v.Kind() {
+	case parquet.ByteArray:
+		return append(text, v.ByteArray()...)
+	case parquet.Int32:
+		return strconv.AppendInt(text, int64(v.Int32()), 10)
+	}
+	return strconv.AppendInt(text, v.Int64(), 10)
 }

@@ -2,8 +2,8 @@
 // Face's datasets too) and jsonl.
 //
 // Input: a file. Output: its columns; the rows of one that holds vectors, in order, to be stored where they can be read at
-// an offset; and the ids and texts of others. Package vectors calls it. Parquet is read by parquet-go, Arrow by arrow-go. Neither
-// holds more than a piece of the file in memory: a page of Parquet, a batch of Arrow, a line of jsonl.
+// an offset; and the ids and texts of others. Packages vectors and pairs call it. Parquet is read by parquet-go, Arrow by
+// arrow-go. Neither holds more than a piece of the file in memory: a page of Parquet, a batch of Arrow, a line of jsonl.
 package table
 
 import (
@@ -22,22 +22,39 @@ import (
 
 // Table is an open file with columns. It is read by one goroutine at a time.
 type Table interface {
-	// Columns are those that can be read, in the file's order.
+	// Columns are all of the file's, in its order.
 	Columns() []Column
 	// ReadVectors reads the vectors of a column, from the first row to the last.
 	ReadVectors(column string, to To) error
-	// ReadTexts reads a column of texts or whole numbers, from the first row to the last, until f fails. line is 0 where the
-	// file has no lines. A text is valid only during the call; it is nil where the row has none.
-	ReadTexts(column string, f func(line int, text []byte) error) error
+	// ReadTexts reads a column of texts, whole numbers or lists of texts, from the first row to the last, until f fails. line
+	// is 0 where the file has no lines. The texts are valid only during the call: one, those of a list, or none where the row
+	// has none. A text of a list that is null is left out.
+	ReadTexts(column string, f func(line int, texts [][]byte) error) error
 	Close() error
 }
 
-// Column is a column of vectors, or of texts.
+// Column is a column of a file.
 type Column struct {
-	Name   string
-	Vector bool              // lists of numbers; otherwise texts or whole numbers
-	DType  safetensors.DType // of vectors
+	Name  string
+	Kind  Kind
+	Type  string            // as the file has it, for messages; empty for jsonl
+	DType safetensors.DType // of vectors
 }
+
+// Kind is what a column holds.
+type Kind int
+
+// The kinds. A column of any other type is not read.
+const (
+	Other   Kind = iota
+	Vectors      // lists of numbers
+	Texts        // or nulls alone, of no other type
+	Lists        // of texts
+	Numbers      // whole ones
+)
+
+// IsID tells whether the values of a column can be ids.
+func (c Column) IsID() bool { return c.Kind == Texts || c.Kind == Numbers }
 
 // Open opens a file of a format: "parquet", "arrow" or "jsonl". path is what messages call it. Close it after use.
 func Open(format string, fsys fs.FS, name, path string) (t Table, err error) {
@@ -150,16 +167,32 @@ func (w *rowWriter) errorf(hint, format string, args ...any) error {
 	return e
 }
 
-// find finds a column.
-func find(path string, columns []Column, name string, vector bool) error {
-	if slices.ContainsFunc(columns, func(c Column) bool { return c.Name == name && c.Vector == vector }) {
-		return nil
+// find finds a column that holds vectors, or what ReadTexts reads.
+func find(path string, columns []Column, name string, vectors bool) (Column, error) {
+	i := slices.IndexFunc(columns, func(c Column) bool {
+		return c.Name == name && c.Kind != Other && (c.Kind == Vectors) == vectors
+	})
+	if i >= 0 {
+		return columns[i], nil
 	}
 	what := "texts"
-	if vector {
+	if vectors {
 		what = "vectors"
 	}
-	return dataset.FileError(path, "name another in vectors.json", "there is no column %s of %s", excerpt.Quote(name), what)
+	return Column{}, dataset.FileError(path, "name another in vectors.json", "there is no column %s of %s", excerpt.Quote(name), what)
+}
+
+// texts are those of a row of a column. Their memory is used again for the next row.
+type texts [][]byte
+
+// add adds a text, which appendTo appends to the memory that it is given.
+func (x *texts) add(appendTo func(memory []byte) []byte) {
+	n := len(*x)
+	if n == cap(*x) {
+		*x = append(*x, []byte{})
+	}
+	*x = (*x)[:n+1]
+	(*x)[n] = appendTo((*x)[n][:0])
 }
 
 // errEnough ends ReadTexts before the last row.
@@ -169,8 +202,27 @@ var errEnough = errors.New("the rows that were wanted have been read")
 // which each row has; of the others, an empty name gives no text. The texts are valid only during the call.
 func ReadRows(t Table, path string, columns []string, f func(line int, texts [][]byte) error) error {
 	texts := make([][]byte, len(columns))
+	row := 0
+	return ReadLists(t, path, columns, func(line int, lists [][][]byte) error {
+		for i, list := range lists {
+			if texts[i] = nil; len(list) > 0 {
+				texts[i] = list[0]
+			}
+		}
+		if texts[0] == nil {
+			return noID(path, line, row)
+		}
+		row++
+		return f(line, texts)
+	})
+}
+
+// ReadLists reads what ReadTexts gives of columns side by side, from the first row to the last, until f fails. But for the
+// first, an empty name gives no texts. The texts are valid only during the call.
+func ReadLists(t Table, path string, columns []string, f func(line int, lists [][][]byte) error) error {
+	lists := make([][][]byte, len(columns))
 	errs := make([]error, len(columns))
-	next := make([]func() ([]byte, bool), len(columns))
+	next := make([]func() ([][]byte, bool), len(columns))
 	for i, column := range columns[1:] {
 		if column != "" {
 			pull, stop := iter.Pull(each(t, column, &errs[i+1]))
@@ -179,30 +231,28 @@ func ReadRows(t Table, path string, columns []string, f func(line int, texts [][
 		}
 	}
 	row := 0
-	return t.ReadTexts(columns[0], func(line int, id []byte) error {
-		if texts[0] = id; id == nil {
-			return noID(path, line, row)
-		}
+	return t.ReadTexts(columns[0], func(line int, first [][]byte) error {
+		lists[0] = first
 		for i := range columns {
 			if next[i] == nil {
 				continue
 			}
-			text, ok := next[i]()
+			list, ok := next[i]()
 			if !ok {
 				return cmp.Or(errs[i], error(dataset.FileError(path, "write or copy the file again", "column %s has %d rows; column %s has more", excerpt.Quote(columns[i]), row, excerpt.Quote(columns[0]))))
 			}
-			texts[i] = text
+			lists[i] = list
 		}
 		row++
-		return f(line, texts)
+		return f(line, lists)
 	})
 }
 
 // each is a column of texts. *err is set where it cannot be read to the end.
-func each(t Table, column string, err *error) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		*err = t.ReadTexts(column, func(_ int, text []byte) error {
-			if !yield(text) {
+func each(t Table, column string, err *error) iter.Seq[[][]byte] {
+	return func(yield func([][]byte) bool) {
+		*err = t.ReadTexts(column, func(_ int, texts [][]byte) error {
+			if !yield(texts) {
 				return errEnough
 			}
 			return nil

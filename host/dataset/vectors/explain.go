@@ -62,7 +62,7 @@ func OpenFile(fsys fs.FS, root, name string, w dataset.Watch) (dataset.Matrix, R
 	f := New(fsys, root, "docs", nil)
 	s := &source{name: name}
 	var err error
-	if s.parts, err = f.listParts(name); err != nil {
+	if s.parts, err = Parts(fsys, root, []string{name}, Hint); err != nil {
 		return nil, Report{}, err
 	}
 	if s.format, s.why, err = f.tell(s.parts[0]); err != nil {

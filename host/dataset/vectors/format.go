@@ -53,7 +53,7 @@ func Tell(start []byte, size int64, name string) (format, why string) {
 			return f.name, "its first bytes"
 		}
 	}
-	if format := byName(name); format != "" {
+	if format, _ := ByName(name); format != "" {
 		return format, "its name"
 	}
 	switch {
@@ -65,16 +65,16 @@ func Tell(start []byte, size int64, name string) (format, why string) {
 	return "", ""
 }
 
-// byName is the format that a name's ending means.
-func byName(name string) string {
+// ByName is the format that a name's ending means, and that ending. They are empty for a name of none.
+func ByName(name string) (format, ending string) {
 	for _, f := range formats {
 		for _, ending := range f.endings {
 			if strings.HasSuffix(strings.ToLower(name), ending) {
-				return f.name
+				return f.name, name[len(name)-len(ending):]
 			}
 		}
 	}
-	return ""
+	return "", ""
 }
 
 func isTable(name string) bool {
@@ -95,7 +95,8 @@ func (f *Folder) tell(name string) (format, why string, err error) {
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil || info.IsDir() {
-		return byName(name), "its name", nil
+		format, _ = ByName(name)
+		return format, "its name", nil
 	}
 	start := make([]byte, 64)
 	n, err := io.ReadFull(file, start)

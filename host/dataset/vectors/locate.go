@@ -1,7 +1,6 @@
 package vectors
 
 import (
-	"cmp"
 	"encoding/json"
 	"io/fs"
 	"path"
@@ -9,16 +8,16 @@ import (
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
-	"github.com/quarry-hn/quarry/host/dataset/npy"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
 // Spec is what vectors.json says of a side. What it does not say is found out.
 type Spec struct {
-	Path   string  `json:"path"`   // of the file, the folder of parts, or a pattern of parts such as part-*.npy; from the folder that vectors.json is in
-	Format string  `json:"format"` // a name of Formats
-	Column string  `json:"column"` // of the vectors: a column, tensor or array
-	ID     *string `json:"id"`     // the column of the ids; empty where the rows are in the order of the texts
+	Path   lines.Texts `json:"path"`   // of the files, as Parts takes it; from the folder that vectors.json is in
+	Format string      `json:"format"` // a name of Formats
+	Column string      `json:"column"` // of the vectors: a column, tensor or array
+	ID     *string     `json:"id"`     // the column of the ids; empty where the rows are in the order of the texts
 }
 
 // specFile is the name of the file that says where vectors lie and what they are.
@@ -26,7 +25,7 @@ const specFile = "vectors.json"
 
 // source is where vectors lie.
 type source struct {
-	name   string   // of the file or folder, or the pattern
+	name   string   // of the file or folder, or the pattern; of several, what messages call them
 	parts  []string // its files, in order
 	format string
 	why    string // how the format was told
@@ -62,16 +61,21 @@ func (f *Folder) locate(folder string) (*source, error) {
 		return nil, err
 	}
 	s := &source{spec: spec}
-	if spec.Path != "" {
-		s.name = path.Join(folder, spec.Path)
-		if !fs.ValidPath(s.name) {
-			return nil, dataset.FileError(f.path(folder+"/"+specFile), "make a link in the folder to what lies elsewhere", "path %s leads out of the data folder", excerpt.Quote(spec.Path))
+	var names []string
+	for _, name := range spec.Path {
+		if !fs.ValidPath(path.Join(folder, name)) {
+			return nil, dataset.FileError(f.path(folder+"/"+specFile), "make a link in the folder to what lies elsewhere", "path %s leads out of the data folder", excerpt.Quote(name))
 		}
-	} else if s.name, s.parts, err = f.candidate(folder); err != nil || s.name == "" {
-		return nil, err
+		names = append(names, path.Join(folder, name))
+	}
+	if s.name = path.Join(folder, strings.Join(spec.Path, ", ")); names == nil {
+		if s.name, s.parts, err = f.candidate(folder); err != nil || s.name == "" {
+			return nil, err
+		}
+		names = []string{s.name}
 	}
 	if s.parts == nil {
-		if s.parts, err = f.listParts(s.name); err != nil {
+		if s.parts, err = Parts(f.fsys, f.root, names, Hint); err != nil {
 			return nil, err
 		}
 	}
@@ -122,17 +126,18 @@ func (f *Folder) candidate(folder string) (name string, parts []string, err erro
 	var known, others, pieces []string
 	for _, e := range entries {
 		n := e.Name()
+		format, _ := ByName(n)
 		info, err := fs.Stat(f.fsys, folder+"/"+n) // Stat follows a link
 		switch {
 		case err != nil:
 		case n == f.side && info.IsDir():
 			known = append(known, n)
 		case info.IsDir() || !isData(n):
-		case strings.HasPrefix(n, f.side+".") && byName(n) != "":
+		case strings.HasPrefix(n, f.side+".") && format != "":
 			known = append(known, n)
 		case strings.HasPrefix(n, f.side+"."):
 			others = append(others, n)
-		case strings.HasPrefix(n, f.side+"-") && byName(n) != "":
+		case strings.HasPrefix(n, f.side+"-") && format != "":
 			pieces = append(pieces, folder+"/"+n)
 		}
 	}
@@ -151,107 +156,4 @@ func (f *Folder) candidate(folder string) (name string, parts []string, err erro
 		return folder + "/" + known[0], pieces, nil
 	}
 	return folder + "/" + known[0], nil, nil
-}
-
-// isData tells whether a file can hold vectors, by its name: the others lie beside those.
-func isData(name string) bool {
-	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
-		return false
-	}
-	for _, ending := range []string{".ids", ".json", npy.ScaleEnding, npy.RangesEnding} {
-		if strings.HasSuffix(name, ending) {
-			return false
-		}
-	}
-	return true
-}
-
-// listParts lists the files of a name: one, those of a folder, or those that match a pattern.
-func (f *Folder) listParts(name string) (parts []string, err error) {
-	info, err := fs.Stat(f.fsys, name)
-	switch {
-	case err != nil && strings.ContainsAny(name, "*?["):
-		if parts, err = fs.Glob(f.fsys, name); err != nil || len(parts) == 0 {
-			return nil, dataset.FileError(f.path(name), "write it anew", "no file matches the pattern")
-		}
-	case err != nil:
-		return nil, dataset.ReadError(f.path(name), err, Hint)
-	case !info.IsDir():
-		return []string{name}, nil
-	default:
-		return f.listFolder(name)
-	}
-	slices.SortFunc(parts, inOrder)
-	return parts, nil
-}
-
-// listFolder lists the parts of a folder, in the order of their names; those of a data set that datasets saved, in the order
-// that it says.
-func (f *Folder) listFolder(name string) (parts []string, err error) {
-	if _, err := fs.Stat(f.fsys, name+"/dataset_dict.json"); err == nil {
-		return nil, dataset.FileError(f.path(name), `name the folder of one split as "path" in vectors.json`, "it holds several splits")
-	}
-	if text, err := fs.ReadFile(f.fsys, name+"/state.json"); err == nil {
-		var state struct {
-			Files []struct {
-				Name string `json:"filename"`
-			} `json:"_data_files"`
-		}
-		if json.Unmarshal(text, &state) == nil && len(state.Files) > 0 {
-			for _, file := range state.Files {
-				part := path.Join(name, file.Name)
-				if !fs.ValidPath(part) {
-					return nil, dataset.FileError(f.path(name+"/state.json"), "save the data set again", "file %s is not in the folder", excerpt.Quote(file.Name))
-				}
-				parts = append(parts, part)
-			}
-			return parts, nil
-		}
-	}
-	entries, err := fs.ReadDir(f.fsys, name)
-	if err != nil {
-		return nil, dataset.ReadError(f.path(name), err)
-	}
-	for _, e := range entries {
-		if info, err := fs.Stat(f.fsys, name+"/"+e.Name()); err == nil && !info.IsDir() && isData(e.Name()) {
-			parts = append(parts, name+"/"+e.Name())
-		}
-	}
-	if len(parts) == 0 {
-		return nil, dataset.FileError(f.path(name), "put the parts there", "the folder has no file of vectors")
-	}
-	slices.SortFunc(parts, inOrder)
-	return parts, nil
-}
-
-// inOrder compares names. Numbers in them are compared as numbers, so that part-10 comes after part-9.
-func inOrder(a, b string) int {
-	all := a
-	for whole := b; a != "" && b != ""; {
-		x, y := digits(a), digits(b)
-		if x == "" || y == "" {
-			if a[0] != b[0] {
-				return cmp.Compare(a[0], b[0])
-			}
-			a, b = a[1:], b[1:]
-			continue
-		}
-		n, m := strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
-		if c := cmp.Or(cmp.Compare(len(n), len(m)), strings.Compare(n, m)); c != 0 {
-			return c
-		}
-		if a, b = a[len(x):], b[len(y):]; a == "" && b == "" {
-			return strings.Compare(all, whole)
-		}
-	}
-	return cmp.Compare(len(a), len(b))
-}
-
-// digits are the digits that a text begins with.
-func digits(s string) string {
-	n := 0
-	for n < len(s) && '0' <= s[n] && s[n] <= '9' {
-		n++
-	}
-	return s[:n]
 }

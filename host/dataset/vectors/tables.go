@@ -41,9 +41,9 @@ func (f *Folder) choose(s *source) (vector, id string, err error) {
 	}
 	var vectors, others []string
 	for _, c := range columns {
-		if c.Vector {
+		if c.Kind == table.Vectors {
 			vectors = append(vectors, c.Name)
-		} else {
+		} else if c.IsID() {
 			others = append(others, c.Name)
 		}
 	}

@@ -36,7 +36,7 @@ func (f *Folder) Texts() (ids *dataset.StoredIDs, _ dataset.Texts, err error) {
 	x := &texts{folder: f, source: s, columns: make([]string, 3)}
 	for _, c := range columns {
 		switch {
-		case c.Vector:
+		case !c.IsID():
 		case s.spec.ID != nil && c.Name == *s.spec.ID, s.spec.ID == nil && slices.Contains(idColumns, c.Name) && x.columns[0] != idColumns[0]:
 			x.columns[0] = c.Name
 		case c.Name == "title":

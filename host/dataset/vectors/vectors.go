@@ -19,6 +19,7 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset/flat"
 	"github.com/quarry-hn/quarry/host/dataset/npy"
 	"github.com/quarry-hn/quarry/host/dataset/npz"
+	"github.com/quarry-hn/quarry/host/dataset/table"
 	"github.com/quarry-hn/quarry/host/dataset/tensors"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
@@ -73,7 +74,7 @@ func Models(fsys fs.FS, root string) (names []string, err error) {
 			return nil, err
 		}
 		for _, c := range columns {
-			if c.Vector && !slices.Contains(names, c.Name) {
+			if c.Kind == table.Vectors && !slices.Contains(names, c.Name) {
 				names = append(names, c.Name)
 			}
 		}

@@ -368,6 +368,36 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// TestListedParts reads parts in the order in which vectors.json names them.
+func TestListedParts(t *testing.T) {
+	folder := fstest.MapFS{}
+	for name, part := range map[string]string{"z.npy": "9", "run/a-9.npy": "10", "run/a-10.npy": "11"} {
+		b, err := os.ReadFile("testdata/parts/part-" + part + ".npy")
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder["vectors/a/"+name] = &fstest.MapFile{Data: b}
+	}
+	listed := func(paths string) (dataset.Matrix, error) {
+		folder["vectors/a/vectors.json"] = &fstest.MapFile{Data: []byte(`{"docs": {"path": ` + paths + `}}`)}
+		return open(folder, nil)
+	}
+	x, err := listed(`["z.npy", "run/a-*.npy"]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.Name() != "data/vectors/a/z.npy, run/a-*.npy" {
+		t.Errorf("messages call it %q", x.Name())
+	}
+	checkValues(t, x, safetensors.F32)
+	for paths, at := range map[string]string{`["z.npy", "*.npy"]`: "z.npy", `["z.npy", "y.npy"]`: "y.npy", `["z.npy", "../../../z.npy"]`: "vectors.json", `["z.npy", 1]`: "vectors.json"} {
+		_, err := listed(paths)
+		if e := datasettest.AsError(t, err, "data/vectors/a/"+at); e.Hint == "" {
+			t.Errorf("%s: %v", paths, err)
+		}
+	}
+}
+
 // TestFolderMessages opens folders that are not sound.
 func TestFolderMessages(t *testing.T) {
 	file := func(name string) *fstest.MapFile {
@@ -390,7 +420,7 @@ func TestFolderMessages(t *testing.T) {
 		"an unknown key":    {fstest.MapFS{"docs.npy": file("npy/f4.npy"), "vectors.json": text(`{"docs": {"file": "docs.npy"}}`)}, "vectors.json", `unknown field "file"`},
 		"out of the folder": {fstest.MapFS{"vectors.json": text(`{"docs": {"path": "../../../x"}}`)}, "vectors.json", "leads out of the data folder"},
 		"no match":          {fstest.MapFS{"vectors.json": text(`{"docs": {"path": "x-*.npy"}}`)}, "x-*.npy", "no file matches"},
-		"an empty folder":   {fstest.MapFS{"docs/.x": text("")}, "docs", "the folder has no file of vectors"},
+		"an empty folder":   {fstest.MapFS{"docs/.x": text("")}, "docs", "there are no parts in the folder"},
 		"several splits":    {fstest.MapFS{"docs/dataset_dict.json": text("{}")}, "docs", "several splits"},
 		"parts that differ": {fstest.MapFS{"docs/1.npy": file("npy/f4.npy"), "docs/2.npy": file("npy/f2.npy")}, "docs/2.npy", "4 columns of F16; data/vectors/a/docs/1.npy has 4 of F32"},
 		"mixed formats":     {fstest.MapFS{"docs/1.npy": file("npy/f4.npy"), "docs/2.faiss": file("faiss/ip.faiss")}, "docs/2.faiss", "it is of format faiss; 1.npy is of format npy"},

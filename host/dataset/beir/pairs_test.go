@@ -1,0 +1,103 @@
+package beir
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/datasettest"
+)
+
+// ofPairs is a file of the testdata of package pairs.
+func ofPairs(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile("../pairs/testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestPairLayouts finds the same pairs in every layout: as a file, as parts that Hugging Face's repositories have, as what datasets
+// saved, and as what texts.json names.
+func TestPairLayouts(t *testing.T) {
+	t.Parallel()
+	const judged, columns = ": 5 judgements, 5 of them relevant", `columns "anchor", "positive", "answer", "negative", "neg"`
+	first, second := ofPairs(t, "parts/train-00000-of-00002.parquet"), ofPairs(t, "parts/train-00001-of-00002.parquet")
+	parquet := map[string]string{"train.parquet": ofPairs(t, "texts/plain.parquet")}
+	saved := map[string]string{}
+	for _, name := range []string{"state.json", "dataset_info.json", "data-00000-of-00002.arrow", "data-00001-of-00002.arrow"} {
+		saved["train/"+name] = ofPairs(t, "parts/saved/"+name)
+	}
+	var want *dataset.Dataset
+	for _, row := range []struct {
+		files map[string]string
+		file  File
+	}{
+		{map[string]string{"train.jsonl": ofPairs(t, "texts/rows.jsonl")}, File{"train.jsonl", "pairs of split train" + judged}},
+		{parquet, File{"train.parquet", "pairs of split train, parquet, " + columns + judged}},
+		{map[string]string{"train.arrow": ofPairs(t, "texts/large.arrows")}, File{"train.arrow", "pairs of split train, arrow, " + columns + judged}},
+		{map[string]string{"train-00000-of-00002.parquet": first, "train-00001-of-00002.parquet": second, "README.md": "-", ".train.jsonl": "-"},
+			File{"train-*.parquet", "pairs of split train, 2 parts, parquet, " + columns + judged}},
+		{map[string]string{"data/train-00000-of-00002-0123456789abcdef.parquet": first, "data/train-00001-of-00002-fedcba9876543210.parquet": second},
+			File{"data/train-*.parquet", "pairs of split train, 2 parts, parquet, " + columns + judged}},
+		{map[string]string{"train.parquet/part-9.parquet": first, "train.parquet/part-10.parquet": second, "train.parquet/_SUCCESS": ""},
+			File{"train.parquet", "pairs of split train, 2 parts, parquet, " + columns + judged}},
+		{saved, File{"train", "pairs of split train, 2 parts, arrow, " + columns + judged}},
+		{map[string]string{"texts.json": `{"pairs":{"train":{"path":["z.parquet","triplet/train-*.parquet"],"query":"anchor"}}}`, "z.parquet": first, "triplet/train-1.parquet": second, "corpus.jsonl": "-"},
+			File{"z.parquet, triplet/train-*.parquet", "pairs of split train, 2 parts, parquet, " + columns + judged}},
+	} {
+		dir := onDiskOf(t, 5, 3, row.files)
+		got, err := Explain(os.DirFS(dir), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got[0].Name == choicesFile {
+			got = got[1:]
+		}
+		if all := []File{row.file, {"all pairs", "5 different documents, 3 different queries"}}; !reflect.DeepEqual(got, all) {
+			t.Errorf("%q; expected %q", got, all)
+		}
+		d, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if want == nil {
+			want = d
+		}
+		if !reflect.DeepEqual(d.Documents.Texts, want.Documents.Texts) || !reflect.DeepEqual(d.Queries.Texts, want.Queries.Texts) || d.Qrels[0].SHA256 != want.Qrels[0].SHA256 {
+			t.Errorf("%s: other documents, queries or judgements than of train.jsonl", row.file.Name)
+		}
+	}
+}
+
+// TestPairsThatAreNotSound has folders of which nothing says which pairs are meant, and parts that are missing.
+func TestPairsThatAreNotSound(t *testing.T) {
+	t.Parallel()
+	const pair = `{"query":"q","positive":"a"}`
+	parquet := ofPairs(t, "texts/plain.parquet")
+	for _, row := range []struct {
+		files    map[string]string
+		at, says string
+	}{
+		{map[string]string{"train.jsonl": pair, "train.parquet": parquet}, "train.jsonl", "there is train.parquet too"},
+		{map[string]string{"train.jsonl": pair, "train.jsonl.gz": ""}, "train.jsonl", "there is train.jsonl.gz too"},
+		{map[string]string{"train.jsonl": pair, "train/state.json": "{}"}, "train", "there is train.jsonl too"},
+		{map[string]string{"dev.jsonl": pair, "data/train.parquet": parquet}, "dev.jsonl", "there is data/train.parquet too"},
+		{map[string]string{"train-00000-of-00002.parquet": parquet, "train-00000-of-00003.parquet": parquet}, "train-00000-of-00002.parquet", "there is train-00000-of-00003.parquet too"},
+		{map[string]string{"train-00001-of-00003.parquet": parquet, "train-00002-of-00003.parquet": parquet}, "train-00001-of-00003.parquet", "there are 2 parts; by its name there are 3"},
+		{map[string]string{"train.parquet/_SUCCESS": ""}, "train.parquet", "there are no parts in the folder"},
+		{map[string]string{"train.parquet": parquet[:len(parquet)-1]}, "train.parquet", "cut off"},
+		{map[string]string{"texts.json": `{"pairs":{"train":{"path":"train.parquet","query":"question"}}}`, "train.parquet": parquet}, "train.parquet", `there is no column "question"`},
+	} {
+		dir := onDiskOf(t, 1, 1, row.files)
+		_, err := Open(dir)
+		if e := datasettest.AsError(t, err, filepath.Join(dir, row.at)); !strings.Contains(e.Problem, row.says) || e.Hint == "" {
+			t.Errorf("%v; expected %q and a hint", err, row.says)
+		}
+	}
+}
