@@ -46,8 +46,12 @@ func ReadError(path string, err error, hint ...string) error {
 	return &Error{Path: path, Row: -1, Problem: problem, Hint: strings.Join(hint, "; "), Err: err}
 }
 
-// PathIn is what messages call a file of a folder: its path, or its URL where the folder has one. name has slashes.
+// PathIn is what messages call a file of a folder: its path, or its URL where the folder has one. name has slashes; "." is the
+// folder itself.
 func PathIn(folder, name string) string {
+	if name == "." {
+		return folder
+	}
 	if strings.Contains(folder, "://") {
 		return strings.TrimSuffix(folder, "/") + "/" + name
 	}

@@ -86,6 +86,9 @@ func Write(data *dataset.Dataset, pairs []negatives.Pair, o Options, w io.Writer
 	if err != nil {
 		return nil, err
 	}
+	if i := slices.IndexFunc(pairs, func(p negatives.Pair) bool { return p.Unmeasured }); o.Scores && i >= 0 {
+		return nil, fmt.Errorf("%w: line %d of the negatives has no d_q_pd, or a negative without d_q_d, and scores are made of them\n  hint: leave --scores out", option.ErrOption, i+1)
+	}
 	texts := &negatives.Texts{}
 	if !o.IDs {
 		if texts, err = negatives.TextsOf(data, pairs); err != nil {

@@ -161,6 +161,30 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestRefusedPairs has pairs that do not have what the options ask for.
+func TestRefusedPairs(t *testing.T) {
+	for _, c := range []struct {
+		file string
+		o    export.Options
+		says string // of the error; empty where there is none
+	}{
+		{`{"query_id":"q","positive_id":"a","d_q_pd":0,"negatives":[{"id":"n","rank":1,"d_q_d":0}]}`, export.Options{IDs: true, Scores: true}, ""},
+		{`{"query_id":"q","positive_id":"a","negatives":[{"id":"n","rank":1,"d_q_d":0}]}`, export.Options{IDs: true, Scores: true}, "line 1 of the negatives has no d_q_pd"},
+		{`{"query_id":"q","positive_id":"a","d_q_pd":0,"negatives":[{"id":"n","rank":1}]}`, export.Options{IDs: true, Scores: true}, "a negative without d_q_d"},
+		{`{"query_id":"q","positive_id":"a","negatives":[{"id":"n","rank":1}]}`, export.Options{IDs: true}, ""},
+		{`{"query_id":"q","positive_id":"a\tb","d_q_pd":0,"negatives":[{"id":"n","rank":1,"d_q_d":0}]}`, export.Options{Format: "tsv", IDs: true}, `id "a\tb" has what separates`},
+	} {
+		pairs, err := negatives.Read(strings.NewReader(c.file), "negatives.jsonl")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = export.Write(nil, pairs, c.o, &bytes.Buffer{})
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v; expected %q", c.file, err, c.says)
+		}
+	}
+}
+
 // TestReaders has the libraries that train with the files load them, where QUARRY_TRAINERS names a Python that has them.
 func TestReaders(t *testing.T) {
 	python := os.Getenv("QUARRY_TRAINERS")

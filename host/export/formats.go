@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/option"
 )
 
 // Format is a format of training data.
@@ -225,6 +227,11 @@ var noTabs = strings.NewReplacer("\t", " ", "\n", " ", "\r", " ")
 
 func (e *encoder) tsv(r *row, line int) {
 	positive, negative := r.positives[0], r.negatives[line]
+	for _, id := range []string{r.query, positive.id, negative.id} {
+		if e.IDs && noTabs.Replace(id) != id && e.err == nil {
+			e.err = fmt.Errorf("%w: id %s has what separates columns or lines of tsv\n  hint: choose another format", option.ErrOption, excerpt.Quote(id))
+		}
+	}
 	e.write(noTabs.Replace(e.query(r)) + "\t" + noTabs.Replace(e.document(positive)) + "\t" + noTabs.Replace(e.document(negative)))
 	if e.Scores {
 		e.write(fmt.Sprintf("\t%v\t%v", positive.score, negative.score))

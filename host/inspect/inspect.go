@@ -1,10 +1,11 @@
 // Package inspect says what a file that quarry reads or writes holds, and whether it is sound.
 //
-// Input: a path; output: fields to show, and what is wrong. The command line's quarry inspect calls it.
+// Input: a path, or a name in a file system; output: fields to show, and what is wrong. The command line's quarry inspect calls it.
 package inspect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -54,16 +55,32 @@ func (i *Inspection) problem(format string, args ...any) {
 	i.Problems = append(i.Problems, fmt.Sprintf(format, args...))
 }
 
-// File tells what a file that quarry reads or writes holds, and what of it is not sound. A file that it cannot make out is an error.
-func File(ctx context.Context, path string) (i *Inspection, err error) {
-	f, err := os.Open(path)
+// File tells what a file or a folder on disk holds that quarry reads or writes, and what of it is not sound. One that it cannot make
+// out is an error.
+func File(ctx context.Context, path string) (*Inspection, error) {
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, dataset.ReadError(path, err)
+	}
+	if info.IsDir() {
+		return In(ctx, os.DirFS(path), path, ".")
+	}
+	folder, name := filepath.Split(path)
+	return In(ctx, os.DirFS(cmp.Or(folder, ".")), folder, name)
+}
+
+// In is File of a name in a file system; "." is all of it. Its files can be read at an offset, as those of os.DirFS can. root is
+// what messages call the file system's folder.
+func In(ctx context.Context, fsys fs.FS, root, name string) (i *Inspection, err error) {
+	at := place{fsys, root, name}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, dataset.ReadError(at.path(), err)
 	}
 	info, err := f.Stat()
 	if err == nil && info.IsDir() {
 		i = &Inspection{Problems: []string{}}
-		return i, errors.Join(f.Close(), i.folder(ctx, path))
+		return i, errors.Join(f.Close(), i.folder(ctx, at))
 	}
 	start := make([]byte, 64)
 	n, err := io.ReadFull(f, start)
@@ -71,36 +88,50 @@ func File(ctx context.Context, path string) (i *Inspection, err error) {
 		err = nil
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, dataset.ReadError(path, err)
+		return nil, dataset.ReadError(at.path(), err)
 	}
 	start = start[:n]
 	i = &Inspection{Problems: []string{}}
 	switch {
 	case bytes.HasPrefix(start, []byte("\x00asm")):
-		return i, i.plugin(ctx, path)
+		return i, i.plugin(ctx, at)
 	case len(start) > 8 && start[8] == '{':
-		return i, i.safetensors(ctx, path)
+		return i, i.safetensors(ctx, at)
 	case bytes.HasPrefix(start, []byte(`{"query_id"`)):
-		return i, i.negatives(path)
-	case bytes.HasPrefix(bytes.TrimSpace(start), []byte("{")) && !strings.HasSuffix(path, ".jsonl"):
-		return i, i.manifest(path)
-	case vectors.IsVectors(start, info.Size(), path):
-		return i, i.vectors(ctx, path)
+		return i, i.negatives(at)
+	case bytes.HasPrefix(bytes.TrimSpace(start), []byte("{")) && !strings.HasSuffix(name, ".jsonl"):
+		return i, i.manifest(at)
+	case vectors.IsVectors(start, info.Size(), name):
+		return i, i.vectors(ctx, at)
 	}
-	return nil, &dataset.Error{Path: path, Row: -1, Problem: "not a projection, part, negatives, manifest, .npy or plugin file"}
+	return nil, &dataset.Error{Path: at.path(), Row: -1, Problem: "not a projection, part, negatives, manifest, .npy or plugin file"}
 }
 
-func fileSHA256(path string) (file []byte, sum string, err error) {
-	file, err = os.ReadFile(path)
+// place is where a file or a folder lies.
+type place struct {
+	fsys fs.FS
+	root string // what messages call the file system's folder
+	name string // in it
+}
+
+// path is what messages call the place.
+func (p place) path() string { return dataset.PathIn(p.root, p.name) }
+
+// beside is the place of another name.
+func (p place) beside(name string) place { return place{p.fsys, p.root, name} }
+
+// read reads a file.
+func (p place) read() (file []byte, sum string, err error) {
+	file, err = fs.ReadFile(p.fsys, p.name)
 	if err != nil {
-		return nil, "", dataset.ReadError(path, err)
+		return nil, "", dataset.ReadError(p.path(), err)
 	}
 	s := sha256.Sum256(file)
 	return file, hex.EncodeToString(s[:]), nil
 }
 
-func (i *Inspection) safetensors(ctx context.Context, path string) error {
-	file, sum, err := fileSHA256(path)
+func (i *Inspection) safetensors(ctx context.Context, at place) error {
+	file, sum, err := at.read()
 	if err != nil {
 		return err
 	}
@@ -108,14 +139,14 @@ func (i *Inspection) safetensors(ctx context.Context, path string) error {
 	f, err := safetensors.Parse(file, abi.MaxHeader)
 	if err != nil {
 		i.Fields = nil
-		if i.vectors(ctx, path) == nil { // of a type that the plugin has not
+		if i.vectors(ctx, at) == nil { // of a type that the plugin has not
 			return nil
 		}
-		return &dataset.Error{Path: path, Row: -1, Problem: excerpt.Text(err.Error()), Err: err}
+		return &dataset.Error{Path: at.path(), Row: -1, Problem: excerpt.Text(err.Error()), Err: err}
 	}
 	switch format := f.Metadata["format"]; format {
 	case pca.Format:
-		return i.projection(path, file)
+		return i.projection(file)
 	case mine.PartFormat:
 		i.Kind = "part"
 		p, err := mine.ParsePart(file)
@@ -133,13 +164,13 @@ func (i *Inspection) safetensors(ctx context.Context, path string) error {
 	default:
 		if slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool { return len(t.Shape) == 2 }) {
 			i.Fields = nil
-			return i.vectors(ctx, path)
+			return i.vectors(ctx, at)
 		}
-		return &dataset.Error{Path: path, Row: -1, Problem: fmt.Sprintf("a safetensors file of format %s; projections are %q, parts %q", excerpt.Quote(format), pca.Format, mine.PartFormat)}
+		return &dataset.Error{Path: at.path(), Row: -1, Problem: fmt.Sprintf("a safetensors file of format %s; projections are %q, parts %q", excerpt.Quote(format), pca.Format, mine.PartFormat)}
 	}
 }
 
-func (i *Inspection) projection(path string, file []byte) error {
+func (i *Inspection) projection(file []byte) error {
 	i.Kind = "projection"
 	p, err := projection.Parse(file)
 	if err != nil {
@@ -189,9 +220,9 @@ func (i *Inspection) projection(path string, file []byte) error {
 	return nil
 }
 
-func (i *Inspection) vectors(ctx context.Context, path string) error {
+func (i *Inspection) vectors(ctx context.Context, at place) error {
 	i.Kind = "vectors"
-	x, report, err := vectors.OpenFile(os.DirFS(filepath.Dir(path)), filepath.Dir(path), filepath.Base(path), dataset.Watch{Context: ctx})
+	x, report, err := vectors.OpenFile(at.fsys, at.root, at.name, dataset.Watch{Context: ctx})
 	if err != nil {
 		return err
 	}
@@ -250,26 +281,29 @@ func (i *Inspection) vectors(ctx context.Context, path string) error {
 }
 
 // folder tells how the texts, ids, judgements and vectors of a data folder are read, or what a folder of parts holds.
-func (i *Inspection) folder(ctx context.Context, path string) error {
-	fsys := os.DirFS(path)
+func (i *Inspection) folder(ctx context.Context, at place) error {
+	fsys, err := fs.Sub(at.fsys, at.name)
+	if err != nil {
+		return dataset.ReadError(at.path(), err)
+	}
 	if _, err := fs.Stat(fsys, "vectors"); err != nil {
-		return i.vectors(ctx, path)
+		return i.vectors(ctx, at)
 	}
 	i.Kind = "data"
-	texts, err := beir.Explain(path)
+	texts, err := beir.Explain(fsys, at.path())
 	if err != nil {
 		return err
 	}
 	for _, f := range texts {
 		i.add(f.Name, f.Is)
 	}
-	models, err := vectors.Models(fsys, path)
+	models, err := vectors.Models(fsys, at.path())
 	if err != nil {
 		return err
 	}
 	for _, model := range models {
 		for _, side := range []string{"docs", "queries"} {
-			report, err := vectors.New(fsys, path, side, models).Explain(model)
+			report, err := vectors.New(fsys, at.path(), side, models).Explain(model)
 			if err != nil {
 				i.problem("%v", err)
 				continue
@@ -280,14 +314,14 @@ func (i *Inspection) folder(ctx context.Context, path string) error {
 	return nil
 }
 
-func (i *Inspection) negatives(path string) error {
+func (i *Inspection) negatives(at place) error {
 	i.Kind = "negatives"
-	_, sum, err := fileSHA256(path)
+	file, sum, err := at.read()
 	if err != nil {
 		return err
 	}
 	i.add("sha256", sum)
-	pairs, err := negatives.Load(path)
+	pairs, err := negatives.Read(bytes.NewReader(file), at.path())
 	if err != nil {
 		i.problem("%v", err)
 		return nil
@@ -302,12 +336,12 @@ func (i *Inspection) negatives(path string) error {
 	i.add("pairs", len(pairs))
 	i.add("pairs_with_negatives", with)
 	i.add("negatives", total)
-	manifest := run.OutputsBeside(path, false, false).Manifest
-	switch m, err := negatives.LoadManifest(manifest); {
+	manifest := at.beside(run.OutputsBeside(at.name, false, false).Manifest)
+	switch m, err := manifest.readManifest(); {
 	case err == nil:
-		i.add("manifest", filepath.Base(manifest))
+		i.add("manifest", manifest.name)
 		if m.Negatives != sum {
-			i.problem("%s names other negatives: %s", filepath.Base(manifest), excerpt.Text(m.Negatives))
+			i.problem("%s names other negatives: %s", manifest.name, excerpt.Text(m.Negatives))
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		i.problem("%v", err)
@@ -315,9 +349,17 @@ func (i *Inspection) negatives(path string) error {
 	return nil
 }
 
-func (i *Inspection) manifest(path string) error {
+func (p place) readManifest() (*negatives.Manifest, error) {
+	file, _, err := p.read()
+	if err != nil {
+		return nil, err
+	}
+	return negatives.ParseManifest(file, p.path())
+}
+
+func (i *Inspection) manifest(at place) error {
 	i.Kind = "manifest"
-	m, err := negatives.LoadManifest(path)
+	m, err := at.readManifest()
 	if err != nil {
 		return err
 	}
@@ -330,11 +372,11 @@ func (i *Inspection) manifest(path string) error {
 	i.add("negatives", m.Tallies.Negatives)
 	i.add("negatives_sha256", m.Negatives)
 	// Where the name of the negatives does not end in .jsonl, the manifest's name has all of it.
-	base := strings.TrimSuffix(path, ".manifest.json")
+	base := strings.TrimSuffix(at.name, ".manifest.json")
 	for _, beside := range []string{base + ".jsonl", base} {
-		if _, sum, err := fileSHA256(beside); err == nil && beside != path {
+		if _, sum, err := at.beside(beside).read(); err == nil && beside != at.name {
 			if sum != m.Negatives {
-				i.problem("%s is not what the manifest names: %s", filepath.Base(beside), sum)
+				i.problem("%s is not what the manifest names: %s", beside, sum)
 			}
 			break
 		}
@@ -342,9 +384,9 @@ func (i *Inspection) manifest(path string) error {
 	return nil
 }
 
-func (i *Inspection) plugin(ctx context.Context, path string) error {
+func (i *Inspection) plugin(ctx context.Context, at place) error {
 	i.Kind = "plugin"
-	module, sum, err := fileSHA256(path)
+	module, sum, err := at.read()
 	if err != nil {
 		return err
 	}

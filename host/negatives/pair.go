@@ -21,6 +21,7 @@ type Pair struct {
 	Batch      int        `json:"batch,omitempty"`      // of in-batch negatives: the number, from 1, of the batch that the pair is in
 	InWindow   *int64     `json:"in_window,omitempty"`  // with Counts: documents in the rule's window
 	Candidates *int64     `json:"candidates,omitempty"` // with Counts: those that meet Eq. 6 too, where the rule has it
+	Unmeasured bool       `json:"-"`                    // of a pair that was read: distances to the query are missing, and are 0 here
 }
 
 // Why a pair has no negatives.

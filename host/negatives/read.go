@@ -22,7 +22,7 @@ func Read(r io.Reader, name string) ([]Pair, error) {
 	scanner := bufio.NewScanner(r)
 	scanner.Buffer(nil, 64<<20)
 	for line := 1; scanner.Scan(); line++ {
-		var p Pair
+		var p pairRead
 		d := json.NewDecoder(strings.NewReader(scanner.Text()))
 		d.DisallowUnknownFields()
 		bad := func(format string, args ...any) error {
@@ -34,15 +34,46 @@ func Read(r io.Reader, name string) ([]Pair, error) {
 		if _, err := d.Token(); !errors.Is(err, io.EOF) {
 			return nil, bad("the line goes on after the object")
 		}
-		if problem := p.unsound(); problem != "" {
+		pair := p.pair()
+		if problem := pair.unsound(); problem != "" {
 			return nil, bad("%s", problem)
 		}
-		pairs = append(pairs, p)
+		pairs = append(pairs, pair)
 	}
 	if err := scanner.Err(); err != nil {
 		return nil, &dataset.Error{Path: name, Line: len(pairs) + 1, Row: -1, Problem: err.Error(), Err: err}
 	}
 	return pairs, nil
+}
+
+// pairRead is a Pair that may lack distances.
+type pairRead struct {
+	Pair
+	DQPD      *float64       `json:"d_q_pd"`
+	Negatives []negativeRead `json:"negatives"`
+}
+
+type negativeRead struct {
+	Negative
+	DQD *float64 `json:"d_q_d"`
+}
+
+func (p *pairRead) pair() Pair {
+	pair := p.Pair
+	pair.Negatives = []Negative{}
+	distance := func(d *float64) float64 {
+		if d == nil {
+			pair.Unmeasured = true
+			return 0
+		}
+		return *d
+	}
+	pair.DQPD = distance(p.DQPD)
+	for _, n := range p.Negatives {
+		n.Negative.DQD = distance(n.DQD)
+		pair.Negatives = append(pair.Negatives, n.Negative)
+	}
+	return pair
 }
 
 // unsound says what is wrong with a pair that was read; it is empty where nothing is.
@@ -82,6 +113,11 @@ func LoadManifest(path string) (*Manifest, error) {
 	if err != nil {
 		return nil, dataset.ReadError(path, err)
 	}
+	return ParseManifest(file, path)
+}
+
+// ParseManifest reads the bytes of a manifest. path is what messages call it.
+func ParseManifest(file []byte, path string) (*Manifest, error) {
 	var m Manifest
 	d := json.NewDecoder(bytes.NewReader(file))
 	d.DisallowUnknownFields()

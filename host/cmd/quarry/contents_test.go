@@ -99,9 +99,9 @@ func TestExport(t *testing.T) {
 			t.Errorf("export%s gave %d triplets that are not the %d expected", row.flags, len(got), len(want))
 		}
 	}
-	w.mustRun(t, "export ./d/negatives.jsonl ./d/data -o ./t.parquet")
-	if file := w.tree(t)["t.parquet"]; !strings.HasPrefix(file, "PAR1") {
-		t.Errorf("t.parquet begins with %.20q", file)
+	w.mustRun(t, "export ./d/negatives.jsonl ./d/data -o ./t.PARQUET")
+	if file := w.tree(t)["t.PARQUET"]; !strings.HasPrefix(file, "PAR1") {
+		t.Errorf("t.PARQUET begins with %.20q", file)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -71,7 +72,7 @@ func (c *exportCommand) check(flags *pflag.FlagSet, args []string) error {
 			return usageError{fmt.Errorf("--ranks is %s; it is a range of ranks from 1, as 2-5", excerpt.Quote(c.ranks))}
 		}
 	}
-	o.Parquet = strings.HasSuffix(c.output, ".parquet")
+	o.Parquet = strings.EqualFold(filepath.Ext(c.output), ".parquet")
 	if flags.Changed("seed") {
 		o.Seed = &c.seed
 	}

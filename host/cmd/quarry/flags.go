@@ -109,7 +109,7 @@ func fitAsMined(o *projection.FitOptions, m *mining.Options) {
 // openData opens the data set that a name on the command line means: a folder in BEIR layout, on disk or as the objects of S3 below a
 // prefix. w watches what is fetched and converted.
 func openData(name string, w dataset.Watch) (data *dataset.Dataset, err error) {
-	if strings.HasPrefix(name, "s3://") {
+	if strings.HasPrefix(name, inS3) {
 		data, err = openBucket(name, w)
 	} else {
 		data, err = beir.Open(name)
@@ -120,13 +120,16 @@ func openData(name string, w dataset.Watch) (data *dataset.Dataset, err error) {
 	return data, err
 }
 
+// inS3 is how the names of what lies in S3 begin.
+const inS3 = "s3://"
+
 // openBucket opens the data set that lies at a URL of S3. Its objects are fetched to temporary files when they are first read.
 func openBucket(url string, w dataset.Watch) (_ *dataset.Dataset, err error) {
 	store, err := objstore.Open(w.Context, url)
 	if err != nil {
 		return nil, usageError{err}
 	}
-	objects, err := objfs.New(w.Context, store, w.Progress)
+	objects, err := objfs.New(w.Context, store, "", w.Progress)
 	if err != nil {
 		return nil, err
 	}

@@ -116,7 +116,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the summary as JSON")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no summary and no progress")
 	root.AddCommand(a.mineCommand(), a.fitCommand(), a.transformCommand(), a.exportCommand(), a.reportCommand(), a.inspectCommand(), a.compareCommand(), a.auditCommand(),
-		a.evalCommand(), a.demoCommand(), a.jobCommand(), a.versionCommand())
+		a.evalCommand(), a.demoCommand(), a.importCommand(), a.jobCommand(), a.versionCommand())
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "help" { // Cobra's own check prints a line about an unknown topic, and succeeds

@@ -33,6 +33,15 @@ var mistakes = []usageRow{
 	{"inspect", []string{"1 arg", "0"}},
 	{"inspect ./data ./data", []string{"1 arg", "2"}},
 	{"demo ./data", []string{"data"}},
+	{"import -o ./out", []string{"1 arg", "0"}},
+	{"import postgres:///shop", []string{"--output"}},
+	{"import ./data -o ./out/d", []string{"postgres://"}},
+	{"import postgres:///shop -o s3://bucket/d", []string{"s3://bucket/d", "this machine"}},
+	{"import postgres:///shop -o ./out/d --docs=", []string{"--docs", "empty"}},
+	{"import postgres:///shop -o ./out/d --docs-columns id", []string{"--docs-columns", "key=value"}},
+	{"import postgres:///shop -o ./out/d --docs-columns id=a,text=a", []string{"--docs-columns", "twice"}},
+	{"import postgres:///shop -o ./out/d --qrels-columns grade=x", []string{"--qrels-columns", `"grade"`, "query_id, document_id, score, split"}},
+	{"import postgres:///shop -o ./out/d --models a,,b", []string{"--models", "empty"}},
 	{"version data", []string{"data"}},
 	{"mine ./data -o", []string{"-o"}},
 	{"mine ./data --top", []string{"--top"}},
@@ -171,7 +180,7 @@ func TestUsageThatTheFolderTells(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	w := newWorkspace(t)
-	for _, command := range []string{"", "mine", "fit", "transform", "export", "compare", "eval", "audit", "report", "inspect", "demo", "version", "job", "job init", "job status", "job run", "job sweep", "job cancel", "job fetch"} {
+	for _, command := range []string{"", "mine", "fit", "transform", "export", "compare", "eval", "audit", "report", "inspect", "demo", "import", "version", "job", "job init", "job status", "job run", "job sweep", "job cancel", "job fetch"} {
 		for _, line := range []string{command + " --help", command + " -h", "help " + command} {
 			out := w.mustRun(t, line)
 			examples, flags, ok := strings.Cut(out, "Examples:\n")

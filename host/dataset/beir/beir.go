@@ -4,9 +4,9 @@
 // vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file, or vectors of another format
 // that package vectors reads. Where there are no texts, docs.ids and queries.ids give one id a line. The texts may be those
 // of MS MARCO too: collection.tsv and queries.tsv, with id and text separated by a tab, and judgements in
-// qrels.<split>.tsv. A folder of pairs has neither: its .jsonl, .parquet and .arrow files are a split each, or a part of one, see
-// package pairs. Where the names of files or of members are others, texts.json says which. Output: a dataset.Dataset, or a *dataset.Error that names file and
-// line. The commands and the tests call it.
+// qrels.<split>.tsv. A folder of pairs has neither: its .jsonl, .parquet and .arrow files are a split each, or a part of
+// one, see package pairs. Where the names of files or of members are others, texts.json says which. Output: a
+// dataset.Dataset, or a *dataset.Error that names file and line. The commands and the tests call it.
 package beir
 
 import (
@@ -36,19 +36,13 @@ func Open(dir string) (*dataset.Dataset, error) {
 	if !info.IsDir() {
 		return nil, dataset.FileError(dir, folderHint, "not a folder")
 	}
-	return onDisk(dir).open()
+	return OpenFS(os.DirFS(dir), dir)
 }
-
-// onDisk is a folder on disk.
-func onDisk(dir string) *folder { return &folder{fsys: os.DirFS(dir), root: dir} }
 
 // OpenFS opens the folder that a file system is. Its files can be read at an offset, as those of os.DirFS and embed.FS
 // can, and several at once. root is what messages call the folder.
-func OpenFS(fsys fs.FS, root string) (*dataset.Dataset, error) {
-	return (&folder{fsys: fsys, root: root}).open()
-}
-
-func (f *folder) open() (_ *dataset.Dataset, err error) {
+func OpenFS(fsys fs.FS, root string) (_ *dataset.Dataset, err error) {
+	f := &folder{fsys: fsys, root: root}
 	var documents, queries dataset.Side
 	defer func() {
 		if err != nil {

@@ -3,6 +3,7 @@ package beir
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 
@@ -16,14 +17,15 @@ type File struct {
 	Is   string // its format, and how much of what it holds
 }
 
-// Explain opens a folder on disk and says of its texts, ids and judgements how it reads them. An error is one of Open.
-func Explain(dir string) (files []File, err error) {
-	data, err := Open(dir)
+// Explain opens a folder and says of its texts, ids and judgements how it reads them. An error is one of OpenFS, which it takes the
+// arguments of.
+func Explain(fsys fs.FS, root string) (files []File, err error) {
+	data, err := OpenFS(fsys, root)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, data.Close()) }()
-	f := onDisk(dir)
+	f := &folder{fsys, root}
 	from, err := f.sources()
 	if err != nil {
 		return nil, err

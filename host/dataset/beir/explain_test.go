@@ -2,6 +2,7 @@ package beir
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -56,7 +57,7 @@ func TestExplain(t *testing.T) {
 			{"x.jsonl", "pairs of split train: 1 judgements, 1 of them relevant"}, {"all pairs", "1 different documents, 1 different queries"}}},
 	} {
 		dir := onDiskOf(t, row.documents, row.queries, row.files)
-		got, err := Explain(dir)
+		got, err := Explain(os.DirFS(dir), dir)
 		if err != nil || !reflect.DeepEqual(got, row.want) {
 			t.Errorf("%s: %q, %v; expected %q", name, got, err, row.want)
 		}

@@ -68,7 +68,7 @@ const chooseHint = "remove one of them, or name the other in " + choicesFile
 
 // partName is the name of a split, without its ending, or of a part of it, as Hugging Face names them: train-00000-of-00002, or
 // with 16 hexadecimal digits after that.
-var partName = regexp.MustCompile(`^(.+?)(?:-[0-9]{5}-of-([0-9]{5})(?:-[0-9a-f]{16})?)?$`)
+var partName = regexp.MustCompile(`(?s)^(.+?)(?:-[0-9]{5}-of-([0-9]{5})(?:-[0-9a-f]{16})?)?$`)
 
 // found is the pairs of a split that were found.
 type found struct {

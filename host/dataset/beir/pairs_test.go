@@ -51,7 +51,7 @@ func TestPairLayouts(t *testing.T) {
 			File{"z.parquet, triplet/train-*.parquet", "pairs of split train, 2 parts, parquet, " + columns + judged}},
 	} {
 		dir := onDiskOf(t, 5, 3, row.files)
-		got, err := Explain(dir)
+		got, err := Explain(os.DirFS(dir), dir)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset/flat"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 	"github.com/quarry-hn/quarry/plugin/abi"
+	"github.com/quarry-hn/quarry/plugin/safetensors"
 )
 
 // descriptions are the values that are read, by NumPy's names without the byte order. ml_dtypes saves bfloat16 as V2,
@@ -21,8 +22,11 @@ var descriptions = map[string]flat.Type{"f2": flat.F16, "f4": flat.F32, "f8": fl
 
 // Header is the start of a .npy file, format version 1.0, of float32 in C order: the rows follow it, each value little
 // endian.
-func Header(rows, columns int) []byte {
-	text := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", rows, columns)
+func Header(rows, columns int) []byte { return HeaderOf(safetensors.F32, rows, columns) }
+
+// HeaderOf is Header for values of float16, float32 or float64.
+func HeaderOf(t safetensors.DType, rows, columns int) []byte {
+	text := fmt.Sprintf("{'descr': '<f%d', 'fortran_order': False, 'shape': (%d, %d), }", t.Size(), rows, columns)
 	for (10+len(text)+1)%64 != 0 { // so that the rows begin at a multiple of 64 bytes
 		text += " "
 	}

@@ -266,22 +266,27 @@ func TestNpyThatShrinks(t *testing.T) {
 	}
 }
 
-// TestHeader writes a file by Header, and reads it.
+// TestHeader writes files by HeaderOf, and reads them.
 func TestHeader(t *testing.T) {
-	for _, shape := range [][2]int{{0, 1}, {3, 2}, {10, 1}, {1, 12345}, {123456, 1}} {
-		data := counting(shape[0] * shape[1] * 4)
-		b := append(Header(shape[0], shape[1]), data...)
-		if (len(b)-len(data))%64 != 0 {
-			t.Errorf("%v: the rows begin at byte %d", shape, len(b)-len(data))
+	for _, dtype := range []safetensors.DType{safetensors.F16, safetensors.F32, safetensors.F64} {
+		for _, shape := range [][2]int{{0, 1}, {3, 2}, {10, 1}, {1, 12345}, {123456, 1}} {
+			data := counting(shape[0] * shape[1] * dtype.Size())
+			b := append(HeaderOf(dtype, shape[0], shape[1]), data...)
+			if (len(b)-len(data))%64 != 0 {
+				t.Errorf("%v: the rows begin at byte %d", shape, len(b)-len(data))
+			}
+			n, err := openNpy(t, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n.Rows() != shape[0] || n.Width() != shape[1] || n.DType() != dtype {
+				t.Errorf("%v of %s: %d rows of %d %s", shape, dtype, n.Rows(), n.Width(), n.DType())
+			}
+			checkNpy(t, n, b)
 		}
-		n, err := openNpy(t, b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n.Rows() != shape[0] || n.Width() != shape[1] || n.DType() != safetensors.F32 {
-			t.Errorf("%v: %d rows of %d %s", shape, n.Rows(), n.Width(), n.DType())
-		}
-		checkNpy(t, n, b)
+	}
+	if !bytes.Equal(Header(3, 2), HeaderOf(safetensors.F32, 3, 2)) {
+		t.Error("Header is not that of float32")
 	}
 }
 

@@ -34,7 +34,7 @@ func (s Split) columns(t table.Table, path string) (read []column, err error) {
 	for to, usual := range names {
 		for _, name := range usual {
 			chosen, renamed := s.Members[name]
-			at := slices.IndexFunc(all, func(c string) bool { return !renamed && strings.EqualFold(c, name) || renamed && c == chosen })
+			at := slices.IndexFunc(all, func(c string) bool { return chosen != "" && c == chosen || !renamed && strings.EqualFold(c, name) })
 			switch {
 			case at >= 0:
 				c := t.Columns()[at]

@@ -1,6 +1,7 @@
 package pairs
 
 import (
+	"bytes"
 	"os"
 	"path"
 	"path/filepath"
@@ -163,6 +164,8 @@ func TestTablesThatAreNotSound(t *testing.T) {
 		"several.arrow":       `column "query" is of type list<item: utf8, nullable>; it holds a text in each row`,
 		"groups.parquet":      `column "positive" is of type a group of columns; it holds a text or a list of texts in each row`,
 		"groups.arrow":        `column "positive" is of type struct<text: utf8 nullable, score: float64 nullable>; it holds`,
+		"objects.parquet":     `column "positive" is of type a group of columns; it holds a text or a list of texts in each row`,
+		"objects.arrow":       `column "positive" is of type list<item: struct<text: utf8 nullable>, nullable>; it holds`,
 		"vectors.parquet":     `column "negative" is of type lists of DOUBLE; it holds`,
 		"vectors.arrow":       `column "negative" is of type list<item: float64, nullable>; it holds`,
 		"other.parquet":       `there is no column query or anchor; there are: question, positive`,
@@ -179,6 +182,20 @@ func TestTablesThatAreNotSound(t *testing.T) {
 		if e := datasettest.AsError(t, err, "dir/"+name); !strings.Contains(e.Error(), says) || !strings.Contains(e.Hint, "texts.json") {
 			t.Errorf("%s: %v; expected %q", name, err, says)
 		}
+	}
+}
+
+// TestRowsOfParquet has a file that is said to have more rows than its columns.
+func TestRowsOfParquet(t *testing.T) {
+	t.Parallel()
+	whole := testdata(t, "texts/plain.parquet")
+	const rows, sixRows = "\x16\x0a\x19", "\x16\x0c\x19" // in Thrift, between the schema and the row groups
+	if bytes.Count(whole, []byte(rows)) != 1 {
+		t.Fatalf("%d fields look like the number of rows", bytes.Count(whole, []byte(rows)))
+	}
+	_, err := contentsOf(split("x", "parquet", bytes.Replace(whole, []byte(rows), []byte(sixRows), 1), nil))
+	if e := datasettest.AsError(t, err, "dir/x"); !strings.HasSuffix(e.Problem, "the file is said to have 6") {
+		t.Error(err)
 	}
 }
 

@@ -252,7 +252,7 @@ func (a *arrowFile) ReadTexts(column string, f func(line int, texts [][]byte) er
 		for i := range of.Len() {
 			row = row[:0]
 			begin, end := bounds(i)
-			if of.IsNull(i) {
+			if of.IsNull(i) || values.DataType().ID() == arrow.NULL { // of that type, no length need be true
 				end = begin
 			}
 			if begin < 0 || end < begin || end > int64(values.Len()) {

@@ -51,7 +51,8 @@ func openParquet(fsys fs.FS, name, path string) (_ Table, err error) {
 			leaf = leaf.Columns()[0]
 		}
 		column := Column{Name: c.Name(), Type: "a group of columns"}
-		if leaf.Leaf() {
+		const listDepth = 3 // of the values of a list: the column, its rows' lists, their elements
+		if leaf.Leaf() && len(leaf.Path()) <= listDepth {
 			column.setKind(leaf, leaf == c, p.isHalf(leaf))
 		}
 		p.columns = append(p.columns, column)

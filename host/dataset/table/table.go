@@ -2,8 +2,8 @@
 // Face's datasets too) and jsonl.
 //
 // Input: a file. Output: its columns; the rows of one that holds vectors, in order, to be stored where they can be read at
-// an offset; and the ids and texts of others. Packages vectors and pairs call it. Parquet is read by parquet-go, Arrow by arrow-go. Neither
-// holds more than a piece of the file in memory: a page of Parquet, a batch of Arrow, a line of jsonl.
+// an offset; and the ids and texts of others. Packages vectors and pairs call it. Parquet is read by parquet-go, Arrow by
+// arrow-go. Neither holds more than a piece of the file in memory: a page of Parquet, a batch of Arrow, a line of jsonl.
 package table
 
 import (
@@ -23,7 +23,7 @@ import (
 
 // Table is an open file with columns. It is read by one goroutine at a time.
 type Table interface {
-	// Columns are all, in the file's order. Those of jsonl are the fields of the lines that were read: of the first, until more are.
+	// Columns are all of the file's, in its order. Those of jsonl are the fields of the lines that were read: of the first, until more are.
 	Columns() []Column
 	// ReadVectors reads the vectors of a column, from the first row to the last.
 	ReadVectors(column string, to To) error
@@ -196,14 +196,14 @@ func find(path string, columns []Column, name string, vectors bool) (Column, err
 // texts are those of a row of a column. Their memory is used again for the next row.
 type texts [][]byte
 
-// add adds a text, which append makes of the memory that it is given.
-func (x *texts) add(text func(memory []byte) []byte) {
+// add adds a text, which appendTo appends to the memory that it is given.
+func (x *texts) add(appendTo func(memory []byte) []byte) {
 	n := len(*x)
 	if n == cap(*x) {
 		*x = append(*x, []byte{})
 	}
 	*x = (*x)[:n+1]
-	(*x)[n] = text((*x)[n][:0])
+	(*x)[n] = appendTo((*x)[n][:0])
 }
 
 // errEnough ends ReadTexts before the last row.

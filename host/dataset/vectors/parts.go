@@ -56,10 +56,10 @@ func listParts(fsys fs.FS, root, name, hint string) (parts []string, err error) 
 // listFolder lists the parts of a folder, in the order of their names; those of a data set that datasets saved, in the order
 // that it says.
 func listFolder(fsys fs.FS, root, name string) (parts []string, err error) {
-	if _, err := fs.Stat(fsys, name+"/dataset_dict.json"); err == nil {
+	if _, err := fs.Stat(fsys, path.Join(name, "dataset_dict.json")); err == nil {
 		return nil, dataset.FileError(dataset.PathIn(root, name), "name the folder of one split", "it holds several splits")
 	}
-	if text, err := fs.ReadFile(fsys, name+"/state.json"); err == nil {
+	if text, err := fs.ReadFile(fsys, path.Join(name, "state.json")); err == nil {
 		var state struct {
 			Files []struct {
 				Name string `json:"filename"`
@@ -81,8 +81,9 @@ func listFolder(fsys fs.FS, root, name string) (parts []string, err error) {
 		return nil, dataset.ReadError(dataset.PathIn(root, name), err)
 	}
 	for _, e := range entries {
-		if info, err := fs.Stat(fsys, name+"/"+e.Name()); err == nil && !info.IsDir() && isData(e.Name()) {
-			parts = append(parts, name+"/"+e.Name())
+		part := path.Join(name, e.Name())
+		if info, err := fs.Stat(fsys, part); err == nil && !info.IsDir() && isData(e.Name()) {
+			parts = append(parts, part)
 		}
 	}
 	if len(parts) == 0 {

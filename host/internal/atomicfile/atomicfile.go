@@ -1,4 +1,4 @@
-// Package atomicfile writes files that appear whole or not at all.
+// Package atomicfile writes files, and folders of files, that appear whole or not at all.
 //
 // Input: a path and a function that writes. Output: the file, complete and on disk, or an error and no file. All
 // that quarry writes to files goes through it.

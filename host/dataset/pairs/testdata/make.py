@@ -54,6 +54,7 @@ def write(name, table):
     }.items():
         pa.parquet.write_table(table, f / f"{kind}.parquet", **options)
     pa.parquet.write_table(large(table), f / "large.parquet")
+    pa.parquet.write_table(table.rename_columns([name.upper() for name in table.column_names]), f / "upper.parquet")
     with pa.ipc.new_file(f / "file.arrow", table.schema) as w:
         w.write_table(table, max_chunksize=2)
     with pa.ipc.new_stream(f / "large.arrows", table.schema) as w:
@@ -80,6 +81,7 @@ def unsound():
         "numbers": {"query": [1, 2], "positive": ["a", "b"]},
         "several": {"query": [["q"], ["r"]], "positive": ["a", "b"]},
         "groups": {"query": ["q"], "positive": [{"text": "a", "score": 1.0}]},
+        "objects": {"query": ["q"], "positive": [[{"text": "a"}]]},
         "vectors": {"query": ["q"], "positive": ["a"], "negative": [[1.0, 2.0]]},
         "other": {"question": ["q"], "positive": ["a"]},
         "no-positive": {"query": ["q"], "document": ["a"]},
