@@ -24,7 +24,9 @@ func (a *app) inspectCommand() *cobra.Command {
 		Long: `Say what a projection, part, negatives, manifest, .npy or plugin file holds, and whether it is sound: values are finite, components
 are orthonormal, ranks are in order, fingerprints are right. Vectors may be of any format that quarry reads, as a file or a folder of
 parts. Of a data folder it says as what each file of texts, ids, pairs, judgements and vectors is read; texts.json and vectors.json in the
-folder say otherwise (docs/FORMATS.md). Files and folders may lie in S3. The exit code is 3 where something is not sound.`,
+folder say otherwise (docs/FORMATS.md). It finds what quarry mine would refuse of the folder before it computes anything: vectors that
+cannot be read, are not as many as the ids, or have other columns for queries than for documents; ids that are given twice; judgements of
+unknown ids. Tables of vectors are read to their end for that. Files and folders may lie in S3. The exit code is 3 where something is not sound.`,
 		Example: `  quarry inspect projection.safetensors
   quarry inspect negatives.jsonl
   quarry inspect mydata
