@@ -31,8 +31,8 @@ type Dataset struct {
 type Watch struct {
 	Context  context.Context // may be nil
 	Progress option.Progress
-	// Dry says that only the shape of a Matrix is asked for. What would be converted is read as far as that takes, and kept nowhere: the
-	// rows of such a Matrix cannot be read.
+	// Dry says that only the shape of a Matrix is asked for. What would be converted is read as far as that takes, and not kept: the rows
+	// of such a Matrix cannot be read.
 	Dry bool
 }
 
