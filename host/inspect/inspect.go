@@ -298,7 +298,8 @@ func (i *Inspection) folder(watch dataset.Watch, at place) (err error) {
 	if err != nil {
 		return dataset.ReadError(at.path(), err)
 	}
-	if _, err := fs.Stat(fsys, "vectors"); err != nil {
+	_, noVectors := fs.Stat(fsys, "vectors")
+	if _, noQrels := fs.Stat(fsys, "qrels"); noVectors != nil && noQrels != nil {
 		return i.vectors(watch, at)
 	}
 	i.Kind = "data"

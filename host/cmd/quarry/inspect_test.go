@@ -166,6 +166,7 @@ func TestInspectDataThatIsNotSound(t *testing.T) {
 		says   string
 	}{
 		{"no vectors", func(f files) { f.drop(docs) }, docs + ": no such file"},
+		{"no folder of vectors", func(f files) { f.drop(docs, queries, "vectors/b/docs.npy", "vectors/b/queries.npy") }, "vectors: no such file"},
 		{"no vectors of queries", func(f files) { f.drop(queries) }, queries + ": no such file"},
 		{"empty vectors", func(f files) { f[docs] = "" }, docs + ": not a .npy file: it is empty"},
 		{"vectors that are cut off", func(f files) { f[docs] = f[docs][:len(f[docs])-1] }, docs + ", row 7 (the first is 0): cut off"},
