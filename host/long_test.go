@@ -213,7 +213,7 @@ func (l *longInputs) inspect(file string) string {
 	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 		l.t.Fatal(err)
 	}
-	i, err := inspect.File(l.t.Context(), path)
+	i, err := inspect.File(l.t.Context(), path, nil)
 	if l.check("inspected", err); i != nil {
 		for _, problem := range i.Problems {
 			l.check("a problem", errors.New(problem))

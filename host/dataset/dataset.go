@@ -31,6 +31,9 @@ type Dataset struct {
 type Watch struct {
 	Context  context.Context // may be nil
 	Progress option.Progress
+	// Dry says that only the shape of a Matrix is asked for. What would be converted is read as far as that takes, and not kept: the rows
+	// of such a Matrix cannot be read.
+	Dry bool
 }
 
 // Err is why the work is to stop, or nil.
@@ -137,35 +140,52 @@ func (d *Dataset) Vectors(name string) (Model, error) {
 		return m, nil
 	}
 	m := Model{Name: name}
-	if err := d.open(&m); err != nil {
+	var err error
+	if m.Documents, err = d.Documents.openVectors(name, d.watched); err != nil {
+		return Model{Name: name}, err
+	}
+	if m.Queries, err = d.Queries.openVectors(name, d.watched); err == nil {
+		err = m.checkWidths()
+	}
+	if err != nil {
 		return Model{Name: name}, errors.Join(err, CloseSource(m.Documents), CloseSource(m.Queries))
 	}
 	d.opened[name] = m
 	return m, nil
 }
 
-// openVectors opens one encoder's vectors, by what their format needs.
-func (s Side) openVectors(model string, w Watch) (Matrix, error) {
-	if v, ok := s.Vectors.(Matched); ok {
-		return v.OpenMatched(model, s.IDs, w)
+// CheckVectors finds all that Vectors refuses of a model, of both sides. It keeps no rows, see Watch.Dry.
+func (d *Dataset) CheckVectors(name string, w Watch) (problems []error) {
+	w.Dry = true
+	documents, ofDocuments := d.Documents.openVectors(name, w)
+	queries, ofQueries := d.Queries.openVectors(name, w)
+	problems = append(problems, ofDocuments, ofQueries)
+	if ofDocuments == nil && ofQueries == nil {
+		problems = append(problems, Model{name, documents, queries}.checkWidths())
 	}
-	return s.Vectors.Open(model)
+	problems = append(problems, CloseSource(documents), CloseSource(queries))
+	return slices.DeleteFunc(problems, func(err error) bool { return err == nil })
 }
 
-func (d *Dataset) open(m *Model) (err error) {
-	for _, side := range []struct {
-		from Side
-		to   *Matrix
-	}{{d.Documents, &m.Documents}, {d.Queries, &m.Queries}} {
-		x, err := side.from.openVectors(m.Name, d.watched)
-		if err != nil {
-			return err
-		}
-		*side.to = x
-		if x.Rows() != side.from.Len() {
-			return FileError(x.Name(), "one row per line, in the file's order: make the vectors again", "%d rows; %s has %d ids", x.Rows(), side.from.Name(), side.from.Len())
-		}
+// openVectors opens one encoder's vectors, by what their format needs, and checks that there is one for each id.
+func (s Side) openVectors(model string, w Watch) (x Matrix, err error) {
+	if v, ok := s.Vectors.(Matched); ok {
+		x, err = v.OpenMatched(model, s.IDs, w)
+	} else {
+		x, err = s.Vectors.Open(model)
 	}
+	if err != nil {
+		return nil, err
+	}
+	if x.Rows() != s.Len() {
+		err = FileError(x.Name(), "one row per line, in the file's order: make the vectors again", "%d rows; %s has %d ids", x.Rows(), s.Name(), s.Len())
+		return nil, errors.Join(err, CloseSource(x))
+	}
+	return x, nil
+}
+
+// checkWidths fails where the two sides have not as many columns.
+func (m Model) checkWidths() error {
 	if documents, queries := m.Documents.Width(), m.Queries.Width(); documents != queries {
 		return FileError(m.Queries.Name(), "one model encodes both: make the vectors again", "%d columns; %s has %d", queries, filepath.Base(m.Documents.Name()), documents)
 	}

@@ -15,7 +15,7 @@ type StoredRows struct {
 	width  int
 	dtype  safetensors.DType
 	rows   int
-	file   *scratch
+	file   *scratch // nil where the rows are only counted
 	sha256 func() (string, error)
 }
 
@@ -32,9 +32,24 @@ func NewStoredRows(name string, dtype safetensors.DType, width int) (*StoredRows
 	return s, nil
 }
 
+// CountedRows are so many rows that are not kept: Write counts more of them, and none can be read. See Watch.Dry.
+func CountedRows(name string, dtype safetensors.DType, width, rows int) *StoredRows {
+	s := &StoredRows{name: name, width: width, dtype: dtype, rows: rows}
+	s.sha256 = func() (string, error) { return "", s.notKept() }
+	return s
+}
+
+func (s *StoredRows) notKept() error {
+	return FileError(s.name, "", "its rows were counted, and not kept")
+}
+
 // Write appends whole rows, each value little endian.
 func (s *StoredRows) Write(rows []byte) error {
 	stride := s.width * s.dtype.Size()
+	if s.file == nil {
+		s.rows += len(rows) / stride
+		return nil
+	}
 	if _, err := s.file.file.WriteAt(rows, int64(s.rows)*int64(stride)); err != nil {
 		return ReadError(s.file.file.Name(), err, scratchHint)
 	}
@@ -64,6 +79,9 @@ func (s *StoredRows) Close() error { return s.file.close() }
 func (s *StoredRows) ReadRows(dst []byte, first, n int) error {
 	if err := CheckRows(s, dst, first, n); err != nil {
 		return err
+	}
+	if s.file == nil {
+		return s.notKept()
 	}
 	if read, err := s.file.file.ReadAt(dst, int64(first)*int64(s.width*s.dtype.Size())); read < len(dst) {
 		if errors.Is(err, io.EOF) {

@@ -25,7 +25,9 @@ import (
 	"github.com/quarry-hn/quarry/host/dataset/vectors"
 	"github.com/quarry-hn/quarry/host/engine"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
+	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
 	"github.com/quarry-hn/quarry/plugin"
@@ -55,24 +57,33 @@ func (i *Inspection) problem(format string, args ...any) {
 	i.Problems = append(i.Problems, fmt.Sprintf(format, args...))
 }
 
+// found adds an error about an input to the problems. Any other comes back.
+func (i *Inspection) found(err error) error {
+	if e := (*dataset.Error)(nil); !errors.As(err, &e) {
+		return err
+	}
+	i.problem("%v", err)
+	return nil
+}
+
 // File tells what a file or a folder on disk holds that quarry reads or writes, and what of it is not sound. One that it cannot make
-// out is an error.
-func File(ctx context.Context, path string) (*Inspection, error) {
+// out is an error. progress, which may be nil, is told how far the reading is of vectors that cannot be read in place.
+func File(ctx context.Context, path string, progress option.Progress) (*Inspection, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, dataset.ReadError(path, err)
 	}
 	if info.IsDir() {
-		return In(ctx, os.DirFS(path), path, ".")
+		return In(ctx, os.DirFS(path), path, ".", progress)
 	}
 	folder, name := filepath.Split(path)
-	return In(ctx, os.DirFS(cmp.Or(folder, ".")), folder, name)
+	return In(ctx, os.DirFS(cmp.Or(folder, ".")), folder, name, progress)
 }
 
 // In is File of a name in a file system; "." is all of it. Its files can be read at an offset, as those of os.DirFS can. root is
 // what messages call the file system's folder.
-func In(ctx context.Context, fsys fs.FS, root, name string) (i *Inspection, err error) {
-	at := place{fsys, root, name}
+func In(ctx context.Context, fsys fs.FS, root, name string, progress option.Progress) (i *Inspection, err error) {
+	at, watch := place{fsys, root, name}, dataset.Watch{Context: ctx, Progress: progress}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, dataset.ReadError(at.path(), err)
@@ -80,7 +91,7 @@ func In(ctx context.Context, fsys fs.FS, root, name string) (i *Inspection, err 
 	info, err := f.Stat()
 	if err == nil && info.IsDir() {
 		i = &Inspection{Problems: []string{}}
-		return i, errors.Join(f.Close(), i.folder(ctx, at))
+		return i, errors.Join(f.Close(), i.folder(watch, at))
 	}
 	start := make([]byte, 64)
 	n, err := io.ReadFull(f, start)
@@ -96,13 +107,13 @@ func In(ctx context.Context, fsys fs.FS, root, name string) (i *Inspection, err 
 	case bytes.HasPrefix(start, []byte("\x00asm")):
 		return i, i.plugin(ctx, at)
 	case len(start) > 8 && start[8] == '{':
-		return i, i.safetensors(ctx, at)
+		return i, i.safetensors(watch, at)
 	case bytes.HasPrefix(start, []byte(`{"query_id"`)):
 		return i, i.negatives(at)
 	case bytes.HasPrefix(bytes.TrimSpace(start), []byte("{")) && !strings.HasSuffix(name, ".jsonl"):
 		return i, i.manifest(at)
 	case vectors.IsVectors(start, info.Size(), name):
-		return i, i.vectors(ctx, at)
+		return i, i.vectors(watch, at)
 	}
 	return nil, &dataset.Error{Path: at.path(), Row: -1, Problem: "not a projection, part, negatives, manifest, .npy or plugin file"}
 }
@@ -130,7 +141,7 @@ func (p place) read() (file []byte, sum string, err error) {
 	return file, hex.EncodeToString(s[:]), nil
 }
 
-func (i *Inspection) safetensors(ctx context.Context, at place) error {
+func (i *Inspection) safetensors(watch dataset.Watch, at place) error {
 	file, sum, err := at.read()
 	if err != nil {
 		return err
@@ -139,7 +150,7 @@ func (i *Inspection) safetensors(ctx context.Context, at place) error {
 	f, err := safetensors.Parse(file, abi.MaxHeader)
 	if err != nil {
 		i.Fields = nil
-		if i.vectors(ctx, at) == nil { // of a type that the plugin has not
+		if i.vectors(watch, at) == nil { // of a type that the plugin has not
 			return nil
 		}
 		return &dataset.Error{Path: at.path(), Row: -1, Problem: excerpt.Text(err.Error()), Err: err}
@@ -164,7 +175,7 @@ func (i *Inspection) safetensors(ctx context.Context, at place) error {
 	default:
 		if slices.ContainsFunc(f.Tensors, func(t safetensors.Tensor) bool { return len(t.Shape) == 2 }) {
 			i.Fields = nil
-			return i.vectors(ctx, at)
+			return i.vectors(watch, at)
 		}
 		return &dataset.Error{Path: at.path(), Row: -1, Problem: fmt.Sprintf("a safetensors file of format %s; projections are %q, parts %q", excerpt.Quote(format), pca.Format, mine.PartFormat)}
 	}
@@ -220,9 +231,9 @@ func (i *Inspection) projection(file []byte) error {
 	return nil
 }
 
-func (i *Inspection) vectors(ctx context.Context, at place) error {
+func (i *Inspection) vectors(watch dataset.Watch, at place) error {
 	i.Kind = "vectors"
-	x, report, err := vectors.OpenFile(at.fsys, at.root, at.name, dataset.Watch{Context: ctx})
+	x, report, err := vectors.OpenFile(at.fsys, at.root, at.name, watch)
 	if err != nil {
 		return err
 	}
@@ -247,7 +258,7 @@ func (i *Inspection) vectors(ctx context.Context, at place) error {
 	zero, bad := 0, 0
 	least, most := math.Inf(1), 0.0
 	for r := range x.Rows() {
-		if err := ctx.Err(); err != nil {
+		if err := watch.Err(); err != nil {
 			return err
 		}
 		raw, err := projection.ReadRaw([]dataset.Matrix{x}, r, 1)
@@ -280,35 +291,42 @@ func (i *Inspection) vectors(ctx context.Context, at place) error {
 	return nil
 }
 
-// folder tells how the texts, ids, judgements and vectors of a data folder are read, or what a folder of parts holds.
-func (i *Inspection) folder(ctx context.Context, at place) error {
+// folder tells how the texts, ids, judgements and vectors of a data folder are read, and what of them mining would refuse before it
+// computes anything; or it tells what a folder of parts holds.
+func (i *Inspection) folder(watch dataset.Watch, at place) (err error) {
 	fsys, err := fs.Sub(at.fsys, at.name)
 	if err != nil {
 		return dataset.ReadError(at.path(), err)
 	}
-	if _, err := fs.Stat(fsys, "vectors"); err != nil {
-		return i.vectors(ctx, at)
+	_, noVectors := fs.Stat(fsys, "vectors")
+	if _, noQrels := fs.Stat(fsys, "qrels"); noVectors != nil && noQrels != nil {
+		return i.vectors(watch, at)
 	}
 	i.Kind = "data"
-	texts, err := beir.Explain(fsys, at.path())
+	data, err := beir.OpenFS(fsys, at.path())
+	if err != nil {
+		return i.found(err)
+	}
+	defer func() { err = errors.Join(err, data.Close()) }()
+	texts, err := beir.Explain(fsys, data)
 	if err != nil {
 		return err
 	}
 	for _, f := range texts {
 		i.add(f.Name, f.Is)
 	}
-	models, err := vectors.Models(fsys, at.path())
-	if err != nil {
-		return err
-	}
-	for _, model := range models {
+	var problems []error
+	for _, model := range data.Models {
 		for _, side := range []string{"docs", "queries"} {
-			report, err := vectors.New(fsys, at.path(), side, models).Explain(model)
-			if err != nil {
-				i.problem("%v", err)
-				continue
+			if report, err := vectors.New(fsys, at.path(), side, data.Models).Explain(model); err == nil { // else CheckVectors fails too
+				i.add(model+" "+side, report.String())
 			}
-			i.add(model+" "+side, report.String())
+		}
+		problems = append(problems, data.CheckVectors(model, watch)...)
+	}
+	for _, err := range append(problems, mining.CheckJudgements(data)...) {
+		if err := i.found(err); err != nil {
+			return err
 		}
 	}
 	return nil

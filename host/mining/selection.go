@@ -62,8 +62,10 @@ func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 			positivesOf[j.Query] = append(positivesOf[j.Query], row)
 		}
 	}
-	if err := checkJudged(data, o, queries, documents); err != nil {
-		return nil, err
+	if o.Missing == MissingError {
+		if err := checkKnown(data, data.Judged, queries, documents); err != nil {
+			return nil, err
+		}
 	}
 	s := &selection{path: splits[0].Path, exclude: map[int][]int64{}, positives: map[int][]int{}}
 	if o.Positives == PositivesAll {
@@ -91,19 +93,37 @@ func selectPairs(data *dataset.Dataset, o Options) (*selection, error) {
 		}
 	}
 	if len(s.pairs) == 0 {
-		return nil, &dataset.Error{Path: s.path, Row: -1, Problem: fmt.Sprintf("split %s has no pair with a score above 0 (%d were skipped as missing)", excerpt.Quote(o.Split), s.missing),
-			Hint: "add judgements, or choose another --split"}
+		return nil, noPairs(s.path, o.Split, s.missing)
 	}
 	s.queries = len(s.exclude)
 	return s, nil
 }
 
-// checkJudged fails where judgements beside the splits name what the data set lacks, unless such pairs are left out.
-func checkJudged(data *dataset.Dataset, o Options, queries, documents map[string]int) error {
-	if o.Missing != MissingError {
-		return nil
+// CheckJudgements finds all that mining would refuse of the judgements, whatever the split: of each split the first pair whose query or
+// positive is missing, and that there is no pair in any.
+func CheckJudgements(data *dataset.Dataset) (problems []error) {
+	queries, documents, err := judgedRows(data)
+	if err != nil {
+		return []error{err}
 	}
-	for q, j := range dataset.Relevant(data.Judged) {
+	for _, q := range data.Qrels {
+		if err := checkKnown(data, []*dataset.Qrels{q}, queries, documents); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	for range dataset.Relevant(data.Qrels) {
+		return problems
+	}
+	return append(problems, noPairs(data.Qrels[0].Path, "all", 0))
+}
+
+func noPairs(path, split string, missing int) error {
+	return dataset.FileError(path, "add judgements, or choose another --split", "split %s has no pair with a score above 0 (%d were skipped as missing)", excerpt.Quote(split), missing)
+}
+
+// checkKnown fails where judgements name what the data set lacks.
+func checkKnown(data *dataset.Dataset, judgements []*dataset.Qrels, queries, documents map[string]int) error {
+	for q, j := range dataset.Relevant(judgements) {
 		_, okQuery := queries[j.Query]
 		if _, okDocument := documents[j.Document]; !okQuery || !okDocument {
 			return missingError(data, q, j, okQuery)

@@ -94,6 +94,9 @@ func TestInspectOnS3(t *testing.T) {
 	}
 	put("data/vectors/a/docs.npy", w.read(t, "data/vectors/a/docs.npy")[:150])
 	w.fails(t, "inspect "+bucket+"/data/vectors/a/docs.npy", exitInput, bucket+"/data/vectors/a/docs.npy, row 2 (the first is 0): cut off")
+	if o := w.quarry(t.Context(), "inspect "+bucket+"/data"); o.code != exitInput || !strings.HasSuffix(o.stdout, " no\n") || !strings.Contains(o.stderr, ": not sound: "+bucket+"/data/vectors/a/docs.npy, row 2 ") {
+		t.Errorf("exit %d, %q, %q", o.code, o.stdout, o.stderr)
+	}
 	w.fails(t, "inspect "+bucket+"/out/none", exitInput, bucket+"/out/none: there is no such object", "hint: ")
 	w.fails(t, "inspect "+bucket+"/out/n.none", exitInput, bucket+"/out/n.none: file does not exist") // the names of others begin alike
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
 	"strings"
 	"testing"
 
@@ -152,6 +153,72 @@ func (w workspace) checkUnsound(t *testing.T, path, says string) {
 	}
 	if !strings.HasPrefix(o.stderr, "quarry: "+path+": not sound: ") || !strings.Contains(o.stderr, says) {
 		t.Errorf("stderr %q, expected %q", o.stderr, says)
+	}
+}
+
+// TestInspectDataThatIsNotSound: what is wrong with a data folder is what mine says, and mine is the judge of it.
+func TestInspectDataThatIsNotSound(t *testing.T) {
+	t.Parallel()
+	const docs, queries, test = "vectors/a/docs.npy", "vectors/a/queries.npy", "qrels/test.tsv"
+	for _, row := range []struct {
+		name   string
+		change func(files)
+		says   string
+	}{
+		{"no vectors", func(f files) { f.drop(docs) }, docs + ": no such file"},
+		{"no folder of vectors", func(f files) { f.drop(docs, queries, "vectors/b/docs.npy", "vectors/b/queries.npy") }, "vectors: no such file"},
+		{"no vectors of queries", func(f files) { f.drop(queries) }, queries + ": no such file"},
+		{"empty vectors", func(f files) { f[docs] = "" }, docs + ": not a .npy file: it is empty"},
+		{"vectors that are cut off", func(f files) { f[docs] = f[docs][:len(f[docs])-1] }, docs + ", row 7 (the first is 0): cut off"},
+		{"too few rows", func(f files) { f[docs] = f4(planar(documentDegrees[1:])...) }, docs + ": 7 rows; data/corpus.jsonl has 8 ids"},
+		{"other columns", func(f files) { f[queries] = f4(spread(len(queryDegrees), 0)...) }, queries + ": 3 columns; docs.npy has 2"},
+		{"an unknown document", func(f files) { f.edit(test, "d5", "d9") }, test + `, line 2: document "d9" is not in data/corpus.jsonl`},
+		{"an unknown query", func(f files) { f.edit(test, "q4", "q5") }, test + `, line 2: query "q5" is not in data/queries.jsonl`},
+		{"no pair", func(f files) { f["qrels/train.tsv"] = "q1\td4\t0\n"; f.drop(test) }, `qrels/train.tsv: split "all" has no pair with a score above 0`},
+		{"an id twice", func(f files) { f.edit("corpus.jsonl", `"d8"`, `"d1"`) }, `corpus.jsonl, line 8: id "d1" is given twice`},
+		{"no judgements", func(f files) { f.drop("qrels/train.tsv", test); f["qrels/"] = "" }, "qrels: there is no .tsv file"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			f := sample()
+			row.change(f)
+			workFolder(t, f).checkUnsoundData(t, row.says)
+		})
+	}
+	w := workFolder(t, sample())
+	w.remove(t, "data/"+docs)
+	if err := os.Symlink("none.npy", w.path("data/"+docs)); err == nil { // not everyone may make links on Windows
+		w.checkUnsoundData(t, docs+": no such file")
+	}
+}
+
+// checkUnsoundData fails where inspect does not find that, and nothing else, wrong with the data folder, in the words of mine.
+func (w workspace) checkUnsoundData(t *testing.T, says string) {
+	t.Helper()
+	w.checkUnsound(t, "data", says)
+	_, _, problems, _ := w.inspected(t, "data")
+	if mined := w.quarry(t.Context(), mineLine+" --split all"); mined.code != exitInput || mined.stderr != "quarry: "+strings.Join(problems, "\n")+"\n" {
+		t.Errorf("mine exits with %d and says %q; inspect has %q", mined.code, mined.stderr, problems)
+	}
+}
+
+// TestInspectListsAllProblems: those of both sides of each model, and of each split, with what to do about each.
+func TestInspectListsAllProblems(t *testing.T) {
+	t.Parallel()
+	f := sample()
+	f.drop("vectors/a/docs.npy")
+	f["vectors/a/queries.npy"] = ""
+	f["vectors/b/queries.npy"] = f4(planar(queryDegrees)...)
+	f.edit("qrels/train.tsv", "d4", "d9")
+	f.edit("qrels/test.tsv", "q4", "q9")
+	w := workFolder(t, f)
+	_, fields, problems, o := w.inspected(t, "data")
+	for i, says := range []string{"vectors/a/docs.npy: ", "vectors/a/queries.npy: ", "vectors/b/queries.npy: 2 columns", "qrels/train.tsv, line 2: ", "qrels/test.tsv, line 2: "} {
+		if i >= len(problems) || !strings.HasPrefix(problems[i], "data/"+says) || !strings.Contains(problems[i], "\n  hint: ") {
+			t.Fatalf("problems %q; expected %q as number %d", problems, says, i)
+		}
+	}
+	if len(problems) != 5 || fields["a docs"] != "" || fields["b docs"] == "" || o.code != exitInput || o.stderr != "quarry: data: not sound: "+strings.Join(problems, "\n")+"\n" {
+		t.Errorf("problems %q, fields %q, exit %d, stderr %q", problems, fields, o.code, o.stderr)
 	}
 }
 

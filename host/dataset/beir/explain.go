@@ -1,7 +1,6 @@
 package beir
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -17,15 +16,9 @@ type File struct {
 	Is   string // its format, and how much of what it holds
 }
 
-// Explain opens a folder and says of its texts, ids and judgements how it reads them. An error is one of OpenFS, which it takes the
-// arguments of.
-func Explain(fsys fs.FS, root string) (files []File, err error) {
-	data, err := OpenFS(fsys, root)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, data.Close()) }()
-	f := &folder{fsys, root}
+// Explain says of the texts, ids and judgements of a data set how OpenFS, which it is of, read them in that file system.
+func Explain(fsys fs.FS, data *dataset.Dataset) (files []File, err error) {
+	f := &folder{fsys, data.Name}
 	from, err := f.sources()
 	if err != nil {
 		return nil, err

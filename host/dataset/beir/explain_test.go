@@ -25,6 +25,16 @@ func onDiskOf(t *testing.T, documents, queries int, files map[string]string) (di
 	return dir
 }
 
+// explain opens a folder, and says how it is read.
+func explain(dir string) ([]File, error) {
+	data, err := Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	files, err := Explain(os.DirFS(dir), data)
+	return files, errors.Join(err, data.Close())
+}
+
 // TestExplain says of folders of every layout as what their files are read.
 func TestExplain(t *testing.T) {
 	t.Parallel()
@@ -57,7 +67,7 @@ func TestExplain(t *testing.T) {
 			{"x.jsonl", "pairs of split train: 1 judgements, 1 of them relevant"}, {"all pairs", "1 different documents, 1 different queries"}}},
 	} {
 		dir := onDiskOf(t, row.documents, row.queries, row.files)
-		got, err := Explain(os.DirFS(dir), dir)
+		got, err := explain(dir)
 		if err != nil || !reflect.DeepEqual(got, row.want) {
 			t.Errorf("%s: %q, %v; expected %q", name, got, err, row.want)
 		}

@@ -51,7 +51,12 @@ func TestPairLayouts(t *testing.T) {
 			File{"z.parquet, triplet/train-*.parquet", "pairs of split train, 2 parts, parquet, " + columns + judged}},
 	} {
 		dir := onDiskOf(t, 5, 3, row.files)
-		got, err := Explain(os.DirFS(dir), dir)
+		d, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		got, err := Explain(os.DirFS(dir), d)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,11 +66,6 @@ func TestPairLayouts(t *testing.T) {
 		if all := []File{row.file, {"all pairs", "5 different documents, 3 different queries"}}; !reflect.DeepEqual(got, all) {
 			t.Errorf("%q; expected %q", got, all)
 		}
-		d, err := Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer d.Close()
 		if want == nil {
 			want = d
 		}

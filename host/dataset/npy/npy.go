@@ -63,6 +63,10 @@ func Read(at io.ReaderAt, size int64, path string, closes io.Closer, w dataset.W
 		f.Matrix = flat.New(path, at, closes, h.Layout)
 		return f, nil
 	}
+	if w.Dry {
+		f.Matrix = &converted{dataset.CountedRows(path, h.DType(), h.Width, h.Rows), closes}
+		return f, nil
+	}
 	rows, err := transposed(at, path, h.Layout, w)
 	if err != nil {
 		return nil, err

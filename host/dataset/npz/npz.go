@@ -92,7 +92,11 @@ func uncompressed(f *flat.File, array *zip.File, path string, w dataset.Watch) (
 			err = errors.Join(err, bytes.Close())
 		}
 	}()
-	size, err := read(array, path, "uncompress", bytes, w)
+	var to io.Writer = bytes
+	if w.Dry {
+		to = &head{bytes, 2 << 20} // the header takes at most a little more than a MiB
+	}
+	size, err := read(array, path, "uncompress", to, w)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +105,21 @@ func uncompressed(f *flat.File, array *zip.File, path string, w dataset.Watch) (
 		return nil, err
 	}
 	return &spooled{file, f}, nil
+}
+
+// head passes on the first bytes that are written, and drops the rest.
+type head struct {
+	to   io.Writer
+	left int
+}
+
+func (h *head) Write(b []byte) (int, error) {
+	n, err := h.to.Write(b[:min(len(b), h.left)])
+	h.left -= n
+	if err != nil {
+		return n, err
+	}
+	return len(b), nil
 }
 
 // read writes the bytes of an array, of which there are size, and fails where they have not the checksum that the archive says.

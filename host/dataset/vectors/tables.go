@@ -197,7 +197,9 @@ func (s *storedTo) Rows(dtype safetensors.DType, width, n int, values []byte) (e
 	if err := s.watch.Err(); err != nil {
 		return err
 	}
-	if s.StoredRows == nil {
+	if s.StoredRows == nil && s.watch.Dry {
+		s.StoredRows = dataset.CountedRows(s.name, dtype, width, 0)
+	} else if s.StoredRows == nil {
 		if s.StoredRows, err = dataset.NewStoredRows(s.name, dtype, width); err != nil {
 			return err
 		}
@@ -206,6 +208,10 @@ func (s *storedTo) Rows(dtype safetensors.DType, width, n int, values []byte) (e
 		return dataset.FileError(s.parts[len(s.parts)-1], "one model makes all parts: make the vectors again", "%d columns of %s; %s has %d of %s", width, dtype, s.parts[0], s.Width(), s.DType())
 	}
 	s.rows += n
-	s.watch.Progress.Report("convert "+s.name, int64(s.rows), int64(max(s.expected, s.rows)))
+	stage := "convert "
+	if s.watch.Dry {
+		stage = "check "
+	}
+	s.watch.Progress.Report(stage+s.name, int64(s.rows), int64(max(s.expected, s.rows)))
 	return s.Write(values)
 }

@@ -116,8 +116,11 @@ func (f *Folder) find(model string) (*source, error) {
 			return nil, err
 		}
 		if s == nil { // say that it is not there, by the name that is looked for first
-			s = &source{name: top + "/" + model + "/" + f.side + ".npy", format: "npy", why: "its name"}
+			s = &source{name: top + "/" + model + "/" + f.side + ".npy"}
 			s.parts = []string{s.name}
+			if s.format, s.why, err = f.tell(s.name); err != nil {
+				return nil, err
+			}
 		}
 		s.model = model
 		return s, nil

@@ -138,9 +138,21 @@ func savedFolder(t testing.TB) fstest.MapFS {
 	return folder
 }
 
-// open opens model a's documents.
+// open opens model a's documents. Opened dry, they have the same shape, or the same error.
 func open(fsys fs.FS, ids dataset.IDs) (dataset.Matrix, error) {
-	return New(fsys, "data", "docs", []string{"a"}).OpenMatched("a", ids, dataset.Watch{})
+	f := New(fsys, "data", "docs", []string{"a"})
+	x, err := f.OpenMatched("a", ids, dataset.Watch{})
+	dry, dryErr := f.OpenMatched("a", ids, dataset.Watch{Dry: true})
+	if fmt.Sprint(err) != fmt.Sprint(dryErr) {
+		return nil, fmt.Errorf("dry %v; otherwise %v", dryErr, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if dry.Name() != x.Name() || dry.Rows() != x.Rows() || dry.Width() != x.Width() || dry.DType() != x.DType() {
+		return nil, fmt.Errorf("dry %s of %d rows of %d %s; otherwise %s of %d of %d %s", dry.Name(), dry.Rows(), dry.Width(), dry.DType(), x.Name(), x.Rows(), x.Width(), x.DType())
+	}
+	return x, dataset.CloseSource(dry)
 }
 
 // floats are the values of all rows, read in two blocks.
@@ -465,6 +477,31 @@ func TestWatch(t *testing.T) {
 		}
 	}
 }
+
+// TestDry has no folder for temporary files: tables and arrays in Fortran order have a shape nevertheless, and no rows.
+func TestDry(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir()+"/none")
+	for _, file := range []string{"npy/fortran-f4.npy", "parquet/list.parquet", "arrow/list.arrow", "jsonl/json.jsonl"} {
+		f := New(folderOf(t, file, ""), "data", "docs", []string{"a"})
+		if _, err := f.OpenMatched("a", sideIDs(t, "d"), dataset.Watch{}); err == nil {
+			t.Errorf("%s is converted without a temporary file", file)
+		}
+		x, err := f.OpenMatched("a", sideIDs(t, "d"), dataset.Watch{Dry: true})
+		if err != nil || x.Rows() != rows || x.Width() != columns {
+			t.Fatalf("%s: %v, %v", file, x, err)
+		}
+		for _, err := range []error{x.ReadRows(make([]byte, columns*x.DType().Size()), 0, 1), second(x.SHA256())} {
+			if e := datasettest.AsError(t, err, "data/vectors/a/x/"+filepath.Base(file)); e.Problem != "its rows were counted, and not kept" {
+				t.Error(err)
+			}
+		}
+		if err := dataset.CloseSource(x); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func second(_ string, err error) error { return err }
 
 // TestParts reads parts of a folder, of a pattern, and beside one another, in the order of their numbers.
 func TestParts(t *testing.T) {
