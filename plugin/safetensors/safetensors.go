@@ -124,11 +124,11 @@ func HeaderLen(b []byte, size, maxHeader int) (int, error) {
 		return 0, fmt.Errorf("cut off: %d bytes, the length of the header takes 8", len(b))
 	}
 	length := binary.LittleEndian.Uint64(b)
+	if length > uint64(size-8) {
+		return 0, fmt.Errorf("cut off: %d bytes after the first 8, the header alone takes %d", size-8, length)
+	}
 	if length > uint64(maxHeader) {
 		return 0, abi.Errorf(abi.Limit, "header of %d bytes; at most %d are read", length, maxHeader)
-	}
-	if length > uint64(size-8) {
-		return 0, fmt.Errorf("cut off: %d bytes, the header alone takes %d", size, 8+length)
 	}
 	return 8 + int(length), nil
 }
