@@ -100,6 +100,15 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Row: -1}
 }
 
+// Wrap returns err with what failed before its message. The code is err's own where it is an *Error.
+func Wrap(err error, code Code, what string) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		code = e.Code
+	}
+	return Errorf(code, "%s: %v", what, err)
+}
+
 // At returns the error with a place: a tensor, and a row of it or -1.
 func (e *Error) At(tensor string, row int) *Error {
 	placed := *e

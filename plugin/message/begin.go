@@ -93,6 +93,14 @@ func (r *Reader) begin(loaded *Loaded) (*Begin, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, v := range []struct {
+		tensor string
+		rows   int
+	}{{abi.TensorQueries, queries.Rows}, {abi.TensorPositives, positives.Rows}} {
+		if v.rows == 0 {
+			return nil, abi.Errorf(abi.BadMessage, "there are no rows").At(v.tensor, -1)
+		}
+	}
 	if queries.Width != positives.Width {
 		return nil, abi.Errorf(abi.Mismatch, "width is %d; queries have %d", positives.Width, queries.Width).At(abi.TensorPositives, -1)
 	}

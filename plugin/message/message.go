@@ -8,6 +8,7 @@
 package message
 
 import (
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -30,7 +31,7 @@ type Reader struct {
 func Parse(in []byte) (*Reader, error) {
 	f, err := safetensors.Parse(in, abi.MaxHeader)
 	if err != nil {
-		return nil, abi.Errorf(abi.BadMessage, "not a safetensors message: %v", err)
+		return nil, abi.Wrap(err, abi.BadMessage, "not a safetensors message")
 	}
 	for _, t := range f.Tensors {
 		if t.Rows() > abi.MaxRows {
@@ -123,9 +124,16 @@ func (r *Reader) int(name string, byDefault, from, to int64) int64 {
 	if !given {
 		return byDefault
 	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < from || n > to {
-		r.fail(abi.Errorf(abi.BadOption, "option %s is %q; it goes from %d to %d", name, text, from, to))
+	code := abi.OK
+	n, err := strconv.ParseInt(text, 10, 64) // where int64 has no such number, its nearest
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange), n < from:
+		code = abi.BadOption
+	case n > to:
+		code = abi.Limit
+	}
+	if code != abi.OK {
+		r.fail(abi.Errorf(code, "option %s is %q; it goes from %d to %d", name, text, from, to))
 	}
 	return n
 }

@@ -67,7 +67,7 @@ func (v *Vectors) RowBytes() int {
 }
 
 // vectors reads the tensor of, or of/<model> for each model, and checks their types and shapes. loaded is nil where no
-// projection is.
+// projection is. There may be no rows.
 func (r *Reader) vectors(of string, loaded *Loaded) (*Vectors, error) {
 	if t, ok := r.tensor(of); ok {
 		return projected(t, loaded)
@@ -85,7 +85,7 @@ func (r *Reader) vectors(of string, loaded *Loaded) (*Vectors, error) {
 		switch {
 		case !ok:
 			return nil, abi.Errorf(abi.BadMessage, "the tensor is missing; the projection has the model").At(name, -1)
-		case t.DType != safetensors.F16 && t.DType != safetensors.F32 && t.DType != safetensors.F64 || len(t.Shape) != 2 || t.Shape[0] < 1:
+		case t.DType != safetensors.F16 && t.DType != safetensors.F32 && t.DType != safetensors.F64 || len(t.Shape) != 2:
 			return nil, abi.Errorf(abi.BadMessage, "has type %s and shape %v; expected F16, F32 or F64 and [rows, width]", t.DType, t.Shape).At(name, -1)
 		case t.Shape[1] != model.Width:
 			return nil, abi.Errorf(abi.Mismatch, "width is %d; the projection has %d", t.Shape[1], model.Width).At(name, -1)
@@ -100,7 +100,7 @@ func (r *Reader) vectors(of string, loaded *Loaded) (*Vectors, error) {
 
 // projected checks a tensor of projected vectors.
 func projected(t safetensors.Tensor, loaded *Loaded) (*Vectors, error) {
-	if t.DType != safetensors.F32 || len(t.Shape) != 2 || t.Shape[0] < 1 || t.Shape[1] < 1 {
+	if t.DType != safetensors.F32 || len(t.Shape) != 2 || t.Shape[1] < 1 {
 		return nil, abi.Errorf(abi.BadMessage, "has type %s and shape %v; expected F32 and [rows, components]", t.DType, t.Shape).At(t.Name, -1)
 	}
 	v := &Vectors{Rows: t.Shape[0], Width: t.Shape[1], Projected: safetensors.Float32s(t.Data)}

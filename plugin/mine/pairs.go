@@ -43,6 +43,9 @@ func (p *Pairs) validate() error {
 	if err := indices(abi.TensorPairPositive, p.PairPositive, int64(pd)); err != nil {
 		return err
 	}
+	if i := slices.IndexFunc(p.Exclude, func(position int64) bool { return position > abi.MaxPosition }); i >= 0 {
+		return abi.Errorf(abi.Limit, "position %d; the limit is %d", p.Exclude[i], abi.MaxPosition).At(abi.TensorExclude, i)
+	}
 	if err := ragged(abi.TensorExclude, p.ExcludeOffsets, p.Exclude, q, abi.MaxPosition+1); err != nil {
 		return err
 	}

@@ -59,8 +59,8 @@ func ParsePart(b []byte) (*Part, error) {
 // parseRanges reads pairs of a range's first position and the one past its last.
 func parseRanges(flat []int64) (covered ranges, err error) {
 	for i := 0; i+1 < len(flat); i += 2 {
-		if flat[i] >= flat[i+1] {
-			return nil, abi.Errorf(abi.BadMessage, "range %d to %d is empty", flat[i], flat[i+1]-1).At(partRanges, i/2)
+		if flat[i] >= flat[i+1] || flat[i+1] > abi.MaxPosition+1 {
+			return nil, abi.Errorf(abi.BadMessage, "range %d to %d is empty, or over the limit of %d", flat[i], flat[i+1]-1, abi.MaxPosition).At(partRanges, i/2)
 		}
 		if err := covered.add(flat[i], flat[i+1]); err != nil {
 			return nil, err

@@ -15,8 +15,11 @@ type ranges []Range
 // add puts the positions from first to end-1 into the set. A position that is in the set already is an error, and then
 // nothing changes.
 func (r *ranges) add(first, end int64) error {
-	if first < 0 || end < first || end > abi.MaxPosition+1 {
+	if first < 0 || end < first {
 		return abi.Errorf(abi.BadMessage, "positions %d to %d are out of range", first, end-1)
+	}
+	if end > abi.MaxPosition+1 {
+		return abi.Errorf(abi.Limit, "positions %d to %d: the limit is %d", first, end-1, abi.MaxPosition)
 	}
 	if first == end {
 		return nil

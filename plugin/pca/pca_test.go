@@ -199,6 +199,7 @@ func TestProjectionRefuses(t *testing.T) {
 		"a name twice":           {func(p *Projection) { p.Models[1].Name = "a" }, abi.BadMessage},
 		"weight 0":               {func(p *Projection) { p.Models[0].Weight = 0 }, abi.BadMessage},
 		"weight NaN":             {func(p *Projection) { p.Models[0].Weight = math.NaN() }, abi.BadMessage},
+		"a width of 0":           {func(p *Projection) { p.Models[0].Width = 0 }, abi.BadMessage},
 		"a width over the limit": {func(p *Projection) { p.Models[0].Width = abi.MaxColumns + 1 }, abi.Limit},
 		"too many models": {func(p *Projection) {
 			for i := range abi.MaxModels {

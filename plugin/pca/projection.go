@@ -130,7 +130,7 @@ func Parse(b []byte) (*Projection, error) { return ParseWith(kernel.Plain, b) }
 func ParseWith(k kernel.Kernel, b []byte) (*Projection, error) {
 	f, err := safetensors.Parse(b, abi.MaxHeader)
 	if err != nil {
-		return nil, abi.Errorf(abi.BadMessage, "not a projection file: %v", err)
+		return nil, abi.Wrap(err, abi.BadMessage, "not a projection file")
 	}
 	m := metadata{values: f.Metadata}
 	if format := f.Metadata["format"]; format != Format {
@@ -190,8 +190,10 @@ func (p *Projection) validate(k kernel.Kernel) error {
 		switch {
 		case m.Name == "" || names[m.Name]:
 			return abi.Errorf(abi.BadMessage, "projection: model name %q is empty or given twice", m.Name)
-		case m.Width < 1 || m.Width > abi.MaxColumns:
-			return abi.Errorf(abi.Limit, "projection: model %q has width %d; 1 to %d are allowed", m.Name, m.Width, abi.MaxColumns)
+		case m.Width < 1:
+			return abi.Errorf(abi.BadMessage, "projection: model %q has width %d; it must be above 0", m.Name, m.Width)
+		case m.Width > abi.MaxColumns:
+			return abi.Errorf(abi.Limit, "projection: model %q has width %d; the limit is %d", m.Name, m.Width, abi.MaxColumns)
 		case !(m.Weight > 0) || math.IsInf(m.Weight, 1):
 			return abi.Errorf(abi.BadMessage, "projection: model %q has weight %v; it must be above 0", m.Name, m.Weight)
 		}

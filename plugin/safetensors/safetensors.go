@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/quarry-hn/quarry/plugin/abi"
 	"github.com/quarry-hn/quarry/plugin/internal/jsontext"
 )
 
@@ -98,7 +99,8 @@ func (f *File) Find(name string) (i int, ok bool) {
 	return slices.BinarySearchFunc(f.Tensors, name, func(t Tensor, name string) int { return strings.Compare(t.Name, name) })
 }
 
-// Parse reads a file whose header is at most maxHeader bytes. The tensors' data point into b.
+// Parse reads a file whose header is at most maxHeader bytes. The tensors' data point into b. The error is an *abi.Error
+// of abi.Limit where the header is longer, or has more than MaxMetadata keys.
 func Parse(b []byte, maxHeader int) (*File, error) {
 	length, err := HeaderLen(b, len(b), maxHeader)
 	if err != nil {
@@ -122,11 +124,11 @@ func HeaderLen(b []byte, size, maxHeader int) (int, error) {
 		return 0, fmt.Errorf("cut off: %d bytes, the length of the header takes 8", len(b))
 	}
 	length := binary.LittleEndian.Uint64(b)
-	if length > uint64(maxHeader) {
-		return 0, fmt.Errorf("header of %d bytes; at most %d are read", length, maxHeader)
-	}
 	if length > uint64(size-8) {
-		return 0, fmt.Errorf("cut off: %d bytes, the header alone takes %d", size, 8+length)
+		return 0, fmt.Errorf("cut off: %d bytes after the first 8, the header alone takes %d", size-8, length)
+	}
+	if length > uint64(maxHeader) {
+		return 0, abi.Errorf(abi.Limit, "header of %d bytes; at most %d are read", length, maxHeader)
 	}
 	return 8 + int(length), nil
 }
@@ -163,7 +165,7 @@ func parseHeader(header []byte, size int) (f *File, spans []span, err error) {
 		if key == "__metadata__" {
 			return d.Object(func(key string) (err error) {
 				if len(f.Metadata) == MaxMetadata {
-					return fmt.Errorf("more than %d metadata keys", MaxMetadata)
+					return abi.Errorf(abi.Limit, "more than %d metadata keys", MaxMetadata)
 				}
 				f.Metadata[key], err = d.String()
 				return err

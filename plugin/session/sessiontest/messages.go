@@ -50,6 +50,9 @@ var messages = []message{
 	{abi.OpReset, marshal(map[string]string{abi.OptionMemoryLimit: "3000000"})},
 	{abi.OpReset, marshal(map[string]string{abi.OptionMemoryLimit: "1073741824"})},
 	{abi.OpInfo, []byte{0}},
+	{abi.OpPush, push("3", 0)},
+	{abi.OpTransform, marshal(nil, raw(abi.TensorDocuments, 0)...)},
+	{abi.OpSelect, marshal(nil, slices.Concat(projectedPairs(), indices(), []safetensors.Tensor{projected(abi.TensorDocuments, 0)})...)},
 }
 
 func marshal(options map[string]string, tensors ...safetensors.Tensor) []byte {

@@ -111,17 +111,22 @@ function begin(p: Pairs, of: Widths): {set: Record<string, Tensor>; options: Rec
   if (!p.pairs && queries !== positives) throw new QuarryError("bad_message", `${queries} queries and ${positives} positives: say which of them are pairs`, "pair_query");
   const pairs = p.pairs ? [...p.pairs] : Array.from({length: queries}, (_, i) => [i, i] as const);
   const set: Record<string, Tensor> = {...tensors("queries", p.queries, of, 0, queries), ...tensors("positives", p.positives, of, 0, positives),
-    pair_query: integers(pairs.map(([query]) => query)), pair_positive: integers(pairs.map(([, positive]) => positive))};
+    pair_query: integers("pair_query", pairs.map(([query]) => query)), pair_positive: integers("pair_positive", pairs.map(([, positive]) => positive))};
   for (const name of ["exclude", "together"] as const) {
     const lists = p[name]?.map((list) => [...list]);
     if (!lists) continue;
     let end = 0;
-    set[name + "_offsets"] = integers([0, ...lists.map((list) => (end += list.length))]);
-    set[name] = integers(lists.flat());
+    set[name + "_offsets"] = integers(name + "_offsets", [0, ...lists.map((list) => (end += list.length))]);
+    set[name] = integers(name, lists.flat());
   }
   const given = {rule: p.rule, margin: p.margin, perc: p.perc, floor: p.floor?.join(" "), cap: p.cap?.join(" "), eq6: p.eq6, top: p.top, counts: p.counts, zero: p.zero, pairs_id: p.pairsId};
   const options = Object.fromEntries(Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])));
   return {set, options};
 }
 
-const integers = (values: readonly number[]): Tensor => ({dtype: "I64", shape: [values.length], data: BigInt64Array.from(values, BigInt)});
+/** integers is a tensor of positions or rows, which the values of a mask are not. */
+function integers(name: string, values: readonly number[]): Tensor {
+  const row = values.findIndex((value) => !Number.isSafeInteger(value));
+  if (row >= 0) throw new QuarryError("bad_message", `${name}: ${values[row]} is not an integer`, name, row);
+  return {dtype: "I64", shape: [values.length], data: BigInt64Array.from(values, BigInt)};
+}

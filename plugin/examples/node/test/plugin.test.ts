@@ -88,6 +88,9 @@ test("errors have the code, the tensor and the caller's row", async () => {
   fails(() => plugin.mine({...pairs, rule: "best" as "dual"}), {code: "bad_option"});
   fails(() => plugin.mine({...pairs, pairs: [[0, 4711]]}), {code: "bad_message", tensor: "pair_positive", row: 0});
   fails(() => plugin.mine({...pairs, pairs: undefined}), {code: "bad_message"});
+  const mask = [[true, false]] as unknown as number[][];
+  fails(() => plugin.mine({...pairs, exclude: mask}), {code: "bad_message", tensor: "exclude", row: 0});
+  fails(() => plugin.mine({...pairs, pairs: [[0, 0], [0.5, 0]]}), {code: "bad_message", tensor: "pair_query", row: 1});
   fails(() => plugin.mine(pairs).push({[name]: raw[name]!}), {code: "mismatch"});
   fails(() => plugin.mine(pairs).push({...raw, [name]: raw[name]!.subarray(1)}), {code: "bad_message", tensor: `documents/${name}`});
   fails(() => plugin.mine(pairs).push({...raw, [name]: new Int32Array(rows * width) as unknown as Float32Array}), {code: "bad_message", tensor: `documents/${name}`});
@@ -102,6 +105,8 @@ test("errors have the code, the tensor and the caller's row", async () => {
   const one = plugin.select({components: 2, queries: Float32Array.of(1, 0), positives: Float32Array.of(0, 1), documents: Float32Array.of(1, 0.1, -1, 0), rule: "topk", top: 1});
   assert.equal(one.pair(0).negatives[0]!.position, 0);
   assert.throws(() => one.pair(1), RangeError);
+  const none = plugin.select({components: 2, queries: Float32Array.of(1, 0), positives: Float32Array.of(0, 1), documents: new Float32Array(0)});
+  assert.deepEqual(none.pair(0), {sQPD: 0, negatives: [], none: "window"});
 });
 
 test("a module that stopped says why, and stays stopped", async () => {

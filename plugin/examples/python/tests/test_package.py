@@ -89,6 +89,9 @@ def test_select_raw_and_projected(documents: dict[str, Array], projection: Proje
     without = select(y[0], y[positive], y, exclude=[*out, expected[0]], rule="capped", perc=0.9, top=3)
     assert [n.position for n in without.negatives] == expected[1:4]
     assert select(y[0], y[positive], y, exclude=out, rule="window", cap=(0.9, 0), eq6=True, top=3).negatives == found.negatives
+    nothing = {name: rows[:0] for name, rows in documents.items()}
+    for hits in (select(y[0], y[positive], y[:0]), select(raw[0], raw[1], nothing, projection=projection)):
+        assert (hits.s_q_pd, hits.negatives, hits.none) == (found.s_q_pd, [], "window")
 
 
 def test_miner_in_blocks_parts_and_threads(documents: dict[str, Array], projection: Projection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +137,11 @@ def test_errors(documents: dict[str, Array], projection: Projection, monkeypatch
         miner.push(y, first=2)
     with pytest.raises(PluginError):
         Projection(b"no projection")
+    for mask in (np.array([True, False, True]), [True, False, True], [0.0, 1.0]):
+        with pytest.raises(TypeError, match="exclude is .*flatnonzero"):
+            select(y[0], y[1], y, exclude=mask)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="index is float64"):
+        Miner(y[:1], y[1:2], np.zeros((1, 2)))  # type: ignore[arg-type]
 
 
 def test_a_fault_is_an_error() -> None:

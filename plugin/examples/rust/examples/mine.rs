@@ -39,14 +39,11 @@ impl Data {
         let (documents, queries) = (ids(&folder.join("corpus.jsonl"))?, ids(&folder.join("queries.jsonl"))?);
         let (mut pairs, mut excluded) = (Vec::new(), HashMap::new());
         for split in ["train", "test"] {
-            for line in fs::read_to_string(folder.join("qrels").join(split).with_extension("tsv"))?.lines().skip(1) {
-                let [query, document, score] = line.split('\t').collect::<Vec<_>>()[..] else { return Err(line.into()) };
-                if score.parse::<f64>()? > 0.0 {
-                    pairs.push((query.to_string(), document.to_string()));
-                    // A document that is the query itself is no negative either.
-                    let never = excluded.entry(query.to_string()).or_insert_with(|| BTreeSet::from([query.to_string()]));
-                    never.insert(document.to_string());
-                }
+            for (query, document) in judged(&folder.join("qrels").join(split).with_extension("tsv"))? {
+                // A document that is the query itself is no negative either.
+                let never = excluded.entry(query.clone()).or_insert_with(|| BTreeSet::from([query.clone()]));
+                never.insert(document.clone());
+                pairs.push((query, document));
             }
         }
         let mut models = Vec::new();
@@ -107,6 +104,25 @@ impl Data {
 fn ids(jsonl: &Path) -> Result<Vec<String>> {
     let id = |line: &str| Ok(serde_json::from_str::<Value>(line)?["_id"].as_str().ok_or("a line without _id")?.to_string());
     fs::read_to_string(jsonl)?.lines().map(id).collect()
+}
+
+/// The pairs of query and document whose score is above 0. The first line may name the columns.
+pub fn judged(tsv: &Path) -> Result<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    for (number, line) in (1..).zip(fs::read_to_string(tsv)?.lines()) {
+        let score = match line.split('\t').collect::<Vec<_>>()[..] {
+            [query, document, score] => score.parse::<f64>().map(|score| (query, document, score)).ok(),
+            _ => None,
+        };
+        match score {
+            Some((query, document, score)) if score > 0.0 => pairs.push((query.to_string(), document.to_string())),
+            None if number > 1 => {
+                return Err(format!("{}:{number}: expected query, document and score, by tabs", tsv.display()).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(pairs)
 }
 
 /// Reads so many rows of float16, as the example has them, and says how wide they are.

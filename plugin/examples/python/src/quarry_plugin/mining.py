@@ -111,14 +111,22 @@ class Pairs(Generic[Id]):
         self.index = np.array([(queries[q], positives[p]) for q, p in self.pairs], np.int64).reshape(-1, 2)
 
 
+def _integers(name: str, values: Iterable[int]) -> Array:
+    """Positions or rows, which a mask or floats are not."""
+    given = np.asarray(values if isinstance(values, np.ndarray) else list(values))
+    if given.size and given.dtype.kind not in "iu":
+        raise TypeError(f"{name} is {given.dtype}; expected integers (np.flatnonzero gives those of a mask)")
+    return given.astype(np.int64)
+
+
 def _lists(name: str, lists: Iterable[Iterable[int]] | None) -> dict[str, Array]:
     """One list of numbers for each query, as a message has them."""
     if lists is None:
         return {}
-    rows = [list(row) for row in lists]
+    rows = [_integers(name, row) for row in lists]
     return {
         f"{name}_offsets": np.cumsum([0] + [len(row) for row in rows], dtype=np.int64),
-        name: np.array([value for row in rows for value in row], np.int64),
+        name: np.concatenate([np.empty(0, np.int64), *rows]),
     }
 
 
@@ -128,8 +136,8 @@ def _pairs(
     return {
         **vectors("queries", queries),
         **vectors("positives", positives),
-        "pair_query": np.ascontiguousarray(index[:, 0], np.int64),
-        "pair_positive": np.ascontiguousarray(index[:, 1], np.int64),
+        "pair_query": _integers("index", index[:, 0]),
+        "pair_positive": _integers("index", index[:, 1]),
         **_lists("exclude", exclude),
         **_lists("together", together),
     }
@@ -155,7 +163,8 @@ def select(
     """The negatives of one (query, positive) pair among candidates, such as the 200 hits of a search.
 
     `query` and `positive` are one row, `candidates` [rows, components] as `transform` gives them; raw vectors need `projection`, and
-    take some twenty times as long. `exclude` are rows of `candidates` that are not negatives: the positive itself, if it is a hit.
+    take some twenty times as long. There may be no candidates. `exclude` are rows of `candidates` that are not negatives: the positive
+    itself, if it is a hit.
     A negative's position is its row of `candidates`.
     """
     tensors = _pairs(query, positive, _ONE_PAIR, [exclude], None) | vectors("documents", candidates)

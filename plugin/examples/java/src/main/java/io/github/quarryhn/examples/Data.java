@@ -42,14 +42,30 @@ final class Data {
         documents = ids(folder.resolve("corpus.jsonl"), documentRow);
         queries = ids(folder.resolve("queries.jsonl"), queryRow);
         for (String split : List.of("train", "test")) {
-            for (String line : Files.readAllLines(folder.resolve("qrels/" + split + ".tsv")).stream().skip(1).toList()) {
-                String[] field = line.split("\t");
+            for (Pair pair : judged(folder.resolve("qrels/" + split + ".tsv"))) {
+                pairs.add(pair);
+                excluded.computeIfAbsent(pair.query, q -> new TreeSet<>(documentRow.containsKey(q) ? Set.of(q) : Set.of())).add(pair.positive);
+            }
+        }
+    }
+
+    /** The pairs whose score is above 0. The first line may name the columns. */
+    static List<Pair> judged(Path tsv) throws IOException {
+        List<Pair> pairs = new ArrayList<>();
+        List<String> lines = Files.readAllLines(tsv);
+        for (int i = 0; i < lines.size(); i++) {
+            String[] field = lines.get(i).split("\t");
+            try {
                 if (Double.parseDouble(field[2]) > 0) {
                     pairs.add(new Pair(field[0], field[1]));
-                    excluded.computeIfAbsent(field[0], q -> new TreeSet<>(documentRow.containsKey(q) ? Set.of(q) : Set.of())).add(field[1]);
+                }
+            } catch (NumberFormatException | ArrayIndexOutOfBoundsException e) {
+                if (i > 0) {
+                    throw new IOException(tsv + ":" + (i + 1) + ": expected query, document and score, separated by tabs", e);
                 }
             }
         }
+        return pairs;
     }
 
     private static List<String> ids(Path jsonl, Map<String, Integer> row) throws IOException {

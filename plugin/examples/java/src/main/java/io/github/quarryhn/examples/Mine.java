@@ -33,6 +33,7 @@ public final class Mine {
             double start = (System.nanoTime() - begin) / 1e6;
             boolean equal = equal(quarry, folder);
             refuses(quarry);
+            readsJudgements();
             for (int i = 1; i < LOADS; i++) { // and the first
                 try (Quarry other = new Quarry(engine(args[0], module, cache))) {
                     equal &= i % 10 == 0 ? equal(other, folder) : other.info().equals(quarry.info());
@@ -106,5 +107,21 @@ public final class Mine {
             throw e;
         }
         throw new IllegalStateException("a vector of zeros was projected");
+    }
+
+    /** The first line of judgements may name the columns, and may be a pair. */
+    private static void readsJudgements() throws IOException {
+        Path file = Files.createTempFile("judgements", ".tsv");
+        try {
+            for (String names : List.of("", "query-id\tcorpus-id\tscore\n")) {
+                Files.writeString(file, names + "q1\td1\t1\nq1\td2\t0\n");
+                List<Data.Pair> pairs = Data.judged(file);
+                if (!pairs.equals(List.of(new Data.Pair("q1", "d1")))) {
+                    throw new IllegalStateException("judgements were read as " + pairs);
+                }
+            }
+        } finally {
+            Files.delete(file);
+        }
     }
 }

@@ -47,6 +47,9 @@ public final class Quarry implements AutoCloseable {
 
     /** The negatives of one pair among candidates, all projected. A position is the candidate's index. The positive is not to be among them. */
     public List<Part.Negative> select(float[] query, float[] positive, float[][] candidates, Options options) {
+        if (candidates.length == 0) {
+            return List.of(); // without rows a tensor has no width, and the module refuses it
+        }
         Pairs pair = new Pairs(Vectors.projected(query), Vectors.projected(positive)).add(0, 0);
         return select(pair, Vectors.projected(candidates), options).negatives(0);
     }
