@@ -131,23 +131,55 @@ func TestQrelsCutAnywhere(t *testing.T) {
 	})
 }
 
-// TestQrelsFiles reads the files in the order of their names, and leaves out those that are not a split.
+// TestQrelsFiles reads the files of both layouts in the order of their splits, and leaves out hidden ones.
 func TestQrelsFiles(t *testing.T) {
-	qrels, err := readFolder(t, map[string][]byte{"z.tsv": nil, "train.tsv": []byte("q\td\t1"), "a.tsv": []byte("q\te\t1"), "a.txt": []byte("no"), "b.tsv/c": nil})
+	t.Parallel()
+	f := &folder{inMemory(map[string][]byte{"qrels/z.tsv": nil, "qrels/train.tsv": []byte("q\td\t1"), "qrels/a.tsv.gz": zip(t, []byte("q\te\t1"), 9),
+		"qrels.b.tsv": []byte("q\tf\t1"), "qrels.c.tsv.gz": zip(t, []byte("q\tg\t1"), 9), "qrels/.train.tsv": []byte("no"), "qrels/._z.tsv": []byte("no")}), "dir"}
+	splits, err := f.qrelsFiles(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var splits []string
+	qrels, err := f.readQrels(splits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
 	for _, q := range qrels {
-		splits = append(splits, q.Split)
+		name := q.Split
+		for _, j := range q.Judgements {
+			name += " " + j.Document
+		}
+		got = append(got, name)
 	}
-	if !slices.Equal(splits, []string{"a", "train", "z"}) {
-		t.Errorf("splits are %v", splits)
+	if want := []string{"a e", "b f", "c g", "train d", "z"}; !slices.Equal(got, want) {
+		t.Errorf("splits and their documents are %q; expected %q", got, want)
 	}
-	_, err = readFolder(t, map[string][]byte{"a.txt": []byte("no")})
-	datasettest.AsError(t, err, "dir/qrels")
-	_, err = readFolder(t, nil)
-	datasettest.AsError(t, err, "dir/qrels")
+}
+
+// TestQrelsNames: what lies where judgements are looked for, and is not named as they are, is an error that names it, not left out.
+func TestQrelsNames(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]string{
+		"qrels/dev.TSV": "qrels/dev.TSV", "qrels/dev.txt": "qrels/dev.txt", "qrels/dev.qrels": "qrels/dev.qrels", "qrels/sub/dev.tsv": "qrels/sub", "qrels/b.tsv/c": "qrels/b.tsv",
+		"qrels/.tsv.gz": "", "qrels/train.tsv.gz": "qrels/train.tsv", "qrels.train.tsv": "qrels.train.tsv", "qrels.dev.txt": "qrels.dev.txt", "qrels.tsv": "qrels.tsv", "qrels.dev.tsv/a": "qrels.dev.tsv",
+	} {
+		f := &folder{inMemory(map[string][]byte{"qrels/train.tsv": []byte("q\td\t1"), name: []byte("q\te\t1")}), "dir"}
+		splits, err := f.qrelsFiles(nil)
+		if at == "" {
+			if err != nil || len(splits) != 1 {
+				t.Errorf("%s: %v, %v", name, splits, err)
+			}
+		} else if e := datasettest.AsError(t, err, "dir/"+at); e.Hint == "" {
+			t.Errorf("%s: %v has no hint", name, e)
+		}
+	}
+	for _, files := range []map[string][]byte{nil, {"qrels": nil}, {"qrels/.x": nil}, {"qrels": nil, "qrels.train.tsv": nil}} {
+		_, err := (&folder{inMemory(files), "dir"}).qrelsFiles(nil)
+		if e := datasettest.AsError(t, err, "dir/qrels"); e.Hint != qrelsHint {
+			t.Errorf("%q: %v", files, e)
+		}
+	}
 }
 
 func FuzzQrels(f *testing.F) {
