@@ -43,8 +43,8 @@ func wholeLine(text string) (string, bool) { return text, true }
 // stringsAndNaN finds strings, and what Python's json writes for floats that JSON does not have.
 var stringsAndNaN = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|-?Infinity|NaN`)
 
-// simpleText reads one JSON object key by key. Like encoding/json, it takes upper and lower case in keys for the same.
-// An id may be a number, and stand under id where there is no _id.
+// simpleText reads one JSON object key by key. The last of each name counts, and null is as if it were not there. An id may
+// be a number, and stand under id where there is no _id.
 func simpleText(text string) (t dataset.Text, ok bool) {
 	if !json.Valid([]byte(text)) {
 		text = stringsAndNaN.ReplaceAllStringFunc(text, func(found string) string {
@@ -62,24 +62,20 @@ func simpleText(text string) (t dataset.Text, ok bool) {
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
 		return t, false
 	}
-	members := map[string]any{} // the last of each name that is not null
+	members := map[string]any{}
 	for d.More() {
 		key, _ := d.Token()
 		var value any
 		if d.Decode(&value) != nil {
 			return t, false
 		}
-		for _, name := range []string{"_id", "id", "title", "text"} {
-			if strings.EqualFold(key.(string), name) && value != nil {
-				members[name] = value
-				if _, isText := value.(string); name != "_id" && name != "id" && !isText {
-					return t, false
-				}
-			}
+		members[key.(string)] = value
+		if _, isText := value.(string); (key == "title" || key == "text") && value != nil && !isText {
+			return t, false
 		}
 	}
-	id, found := members["_id"]
-	if other := members["id"]; (!found || id == "") && (other != nil && other != "") {
+	id := members["_id"]
+	if other := members["id"]; (id == nil || id == "") && (other != nil && other != "") {
 		id = other
 	}
 	switch id := id.(type) {
@@ -205,6 +201,7 @@ func FuzzIDs(f *testing.F) {
 // FuzzTexts reads data as texts, plain and compressed, and as a compressed file.
 func FuzzTexts(f *testing.F) {
 	f.Add([]byte(someTexts))
+	f.Add([]byte(`{"_id":"a","_ID":"b","ID":7,"text":"t","Text":["x"],"TITLE":"no","title":"x","title":null}`))
 	f.Add([]byte("{\"_id\":\"a\",\"_id\":null,\"TITLE\":\"x\"}\n{\"_id\":\"b\",\"text\":1}"))
 	f.Add([]byte(`{"_id":1,"id":{},"x":[NaN,"\\"NaN"]}` + "\n" + `{"_id":"","id":-2e3}` + "\n" + `{"_id":true,"id":"a"}`))
 	f.Add(zip(f, []byte(someTexts), 9))
@@ -278,6 +275,20 @@ func TestTextsThatAreNotWanted(t *testing.T) {
 		}
 		if _, err := (&textFile{f, name, ids, parseText}).OfIDs(map[string]bool{"b": true}); err == nil {
 			t.Errorf("%s: line 2 has another id by now, and is given", name)
+		}
+	}
+}
+
+// TestTextsThatAreNone: an error says of the member what it is, and speaks of no type of Go.
+func TestTextsThatAreNone(t *testing.T) {
+	t.Parallel()
+	for line, says := range map[string]string{
+		`{"_id":"a","text":["x"]}`: `member "text" is an array`, `{"_id":"a","title":5}`: `member "title" is a number`, `[{"_id":"a"}]`: "it is an array", `{"_id":{"$oid":"a"}}`: "_id is an object",
+		`{"_ID":"a"}`: "no _id", `{"_id":"a"`: "unexpected EOF", `{"_id":"a"}{}`: "after top-level value",
+	} {
+		_, err := oneFile("corpus.jsonl", []byte(line)).readIDs("corpus.jsonl", nil, textID)
+		if e := datasettest.AsError(t, err, "dir/corpus.jsonl"); !strings.Contains(e.Problem, says) || strings.Contains(e.Problem, "Go") || e.Line != 1 || e.Hint != textHint {
+			t.Errorf("%s: %v; expected %q", line, e, says)
 		}
 	}
 }

@@ -68,6 +68,21 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestExactNames: a member whose name has other upper and lower case is another member.
+func TestExactNames(t *testing.T) {
+	t.Parallel()
+	documents, queries, _, err := read([]byte(`{"query":"q","Query":"no","positive":"a","Positive":5,"NEG":["no"]}`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if texts, asked := documents.Texts.(dataset.TextsOf), queries.Texts.(dataset.TextsOf); len(texts) != 1 || texts[0].Text != "a" || asked[0].Text != "q" {
+		t.Errorf("documents %v, queries %v", texts, asked)
+	}
+	if _, _, _, err := read([]byte(`{"query":"q","Positive":"a"}`), nil); err == nil || !strings.Contains(err.Error(), "no positive") {
+		t.Error(err)
+	}
+}
+
 // check wants pairs or an error that names file, line and what to do.
 func check(t *testing.T, data []byte) error {
 	t.Helper()

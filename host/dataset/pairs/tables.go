@@ -23,8 +23,7 @@ type column struct {
 	to   int // what of a pair it holds
 }
 
-// columns are those of a table that are read, in the order in which the texts of a row are taken. As of JSON's members, upper
-// and lower case are the same in the usual names.
+// columns are those of a table that are read, in the order in which the texts of a row are taken.
 func (s Split) columns(t table.Table, path string) (read []column, err error) {
 	var all []string
 	for _, c := range t.Columns() {
@@ -34,7 +33,7 @@ func (s Split) columns(t table.Table, path string) (read []column, err error) {
 	for to, usual := range names {
 		for _, name := range usual {
 			chosen, renamed := s.Members[name]
-			at := slices.IndexFunc(all, func(c string) bool { return !renamed && strings.EqualFold(c, name) || renamed && c == chosen })
+			at := slices.IndexFunc(all, func(c string) bool { return !renamed && c == name || renamed && c == chosen })
 			switch {
 			case at >= 0:
 				c := t.Columns()[at]
