@@ -75,6 +75,40 @@ func TestPairLayouts(t *testing.T) {
 	}
 }
 
+// TestNoPairs: negatives that lie in a folder of pairs are no split, and a folder with judgements is none of pairs. What is exported
+// there would be a split.
+func TestNoPairs(t *testing.T) {
+	t.Parallel()
+	const pair = `{"query":"q","positive":"a"}`
+	dir := onDiskOf(t, 2, 1, map[string]string{"train.jsonl": pair, "negatives.jsonl": `{"query_id":"q0","positive_id":"d0","d_q_pd":0.5,"negatives":[]}` + "\n",
+		"ids.jsonl": `{"query_id":"q0","query":"q","positive_id":"d0","positive":"b"}`, "._train.jsonl": "\x00"})
+	d, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if len(d.Qrels) != 2 || d.Qrels[0].Split != "train" || d.Qrels[1].Split != "ids" {
+		t.Errorf("splits %v", d.Qrels)
+	}
+	for path, want := range map[string]bool{"t.jsonl": true, "data/t.parquet": true, "../t.jsonl": false, "out/t.jsonl": false, "t.tsv": false} {
+		if got := IsSplit(dir, filepath.Join(dir, path)); got != want {
+			t.Errorf("%s is a split: %v", path, got)
+		}
+	}
+	for name, text := range map[string]string{"qrels.dev.tsv": "q0\td0\t1\n", "texts.json": `{"pairs":{"train":{"path":"train.jsonl"}}}`} {
+		dir := onDiskOf(t, 1, 1, map[string]string{"train.jsonl": pair, name: text})
+		if IsSplit(dir, filepath.Join(dir, "t.jsonl")) {
+			t.Errorf("with %s other files are splits", name)
+		}
+		d, err := Open(dir)
+		if chosen := name == choicesFile; chosen != (err == nil) {
+			t.Errorf("with %s: %v", name, err)
+		} else if chosen {
+			_ = d.Close()
+		}
+	}
+}
+
 // TestPairsThatAreNotSound has folders of which nothing says which pairs are meant, and parts that are missing.
 func TestPairsThatAreNotSound(t *testing.T) {
 	t.Parallel()

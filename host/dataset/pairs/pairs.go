@@ -10,9 +10,15 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/lines"
@@ -20,7 +26,7 @@ import (
 )
 
 // Hint says what a line is.
-const Hint = `one object a line: {"query":"...","positive":"..."}, with anchor for query and answer for positive; or {"query":"...","pos":["..."],"neg":["..."]}; texts.json beside it names other members (docs/FORMATS.md)`
+const Hint = `one object a line: {"query":"...","positive":"..."}, with anchor for query, answer for positive and negative or negative_1, negative_2 ... beside them; or {"query":"...","pos":["..."],"neg":["..."]}; texts.json beside it names other members (docs/FORMATS.md)`
 
 // Split is the pairs of a split.
 type Split struct {
@@ -60,26 +66,64 @@ func Members(query, positive, negative string) lines.Names {
 	return lines.Names{}.Rename(query, names[queryTexts]...).Rename(positive, names[positiveTexts]...).Rename(negative, names[negativeTexts]...)
 }
 
-// problem says what a pair lacks; it is empty where nothing is missing.
-func (p pair) problem() string {
-	switch {
-	case len(p[queryTexts]) == 0:
-		return "no query"
-	case len(p[positiveTexts]) == 0:
-		return "no positive"
-	}
-	return ""
+// column is a member of a line or a column of a table that is read.
+type column struct {
+	name string
+	to   int // what of a pair it holds
 }
 
-// record is a line.
-type record struct {
-	Query    string      `json:"query"`
-	Anchor   string      `json:"anchor"`
-	Positive lines.Texts `json:"positive"`
-	Answer   lines.Texts `json:"answer"`
-	Pos      lines.Texts `json:"pos"`
-	Negative lines.Texts `json:"negative"`
-	Neg      lines.Texts `json:"neg"`
+// read are those of some members or columns that are read, in the order in which their texts are taken.
+func (s Split) read(all []string) (read []column) {
+	for to, usual := range names {
+		for _, name := range usual {
+			if from, renamed := s.Members[name]; renamed {
+				name = from
+			}
+			if name != "" && slices.Contains(all, name) {
+				read = append(read, column{name, to})
+			}
+		}
+	}
+	if _, renamed := s.Members["negative"]; !renamed {
+		for _, name := range numbered(all) {
+			read = append(read, column{name, negativeTexts})
+		}
+	}
+	return read
+}
+
+// numbered are negative_1, negative_2 and so on, as sentence-transformers has them, in the order of their numbers.
+func numbered(all []string) (found []string) {
+	number := func(name string) int {
+		digits, ok := strings.CutPrefix(name, "negative_")
+		if n, err := strconv.ParseUint(digits, 10, 31); ok && err == nil {
+			return int(n)
+		}
+		return -1
+	}
+	for _, name := range all {
+		if number(name) >= 0 {
+			found = append(found, name)
+		}
+	}
+	slices.SortFunc(found, func(a, b string) int { return cmp.Or(number(a)-number(b), strings.Compare(a, b)) })
+	return found
+}
+
+// problem says what a pair lacks; it is empty where nothing is missing.
+func (s Split) problem(p pair) string {
+	for _, to := range []int{queryTexts, positiveTexts} {
+		usual := names[to][0]
+		chosen, renamed := s.Members[usual]
+		switch {
+		case len(p[to]) > 0:
+		case renamed:
+			return fmt.Sprintf("no %s in %s", usual, excerpt.Quote(chosen))
+		default:
+			return "no " + usual
+		}
+	}
+	return ""
 }
 
 // side collects different texts in the order of their first appearance. The n-th, from 0, has the id prefix + n, and is
@@ -173,7 +217,7 @@ func (s Split) eachLine(file File, do func(line int, p pair) error) error {
 		if err != nil {
 			return l.Errorf(Hint, "not a JSON object of a pair: %v", excerpt.Error(err))
 		}
-		if problem := p.problem(); problem != "" {
+		if problem := s.problem(p); problem != "" {
 			return l.Errorf(Hint, "%s", problem)
 		}
 		return do(l.Number, p)
@@ -182,13 +226,61 @@ func (s Split) eachLine(file File, do func(line int, p pair) error) error {
 
 // parse reads a line.
 func (s Split) parse(line []byte) (p pair, err error) {
-	var r record
-	if line, err = s.Members.Apply(line); err == nil {
-		err = lines.Unmarshal(line, &r)
+	r := record{split: s}
+	if err := lines.Unmarshal(line, &r); err != nil {
+		return p, err
 	}
-	if query := cmp.Or(r.Query, r.Anchor); query != "" {
-		p[queryTexts] = []string{query}
+	for _, c := range s.read(r.names) {
+		p[c.to] = append(p[c.to], r.texts[slices.Index(r.names, c.name)]...)
 	}
-	p[positiveTexts], p[negativeTexts] = slices.Concat(r.Positive, r.Answer, r.Pos), slices.Concat(r.Negative, r.Neg)
-	return p, err
+	return p, nil
+}
+
+// record is the members of a line that are read.
+type record struct {
+	split Split
+	names []string
+	texts []lines.Texts // of each of the names
+}
+
+// UnmarshalJSONFrom decodes those members alone.
+func (r *record) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	r.names, r.texts = nil, nil
+	if d.PeekKind() != '{' {
+		return json.UnmarshalDecode(d, &struct{}{}) // which fails
+	}
+	_, err := d.ReadToken()
+	for err == nil && d.PeekKind() == '"' {
+		err = r.member(d)
+	}
+	if err == nil {
+		_, err = d.ReadToken()
+	}
+	return err
+}
+
+// member reads the next member.
+func (r *record) member(d *jsontext.Decoder) error {
+	token, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	name := token.String()
+	to := r.split.read([]string{name})
+	if to == nil {
+		return d.SkipValue()
+	}
+	if kind := d.PeekKind(); to[0].to == queryTexts && kind != '"' && kind != 'n' {
+		return errors.New("not a text")
+	}
+	var texts lines.Texts
+	if err := json.UnmarshalDecode(d, &texts); err != nil {
+		return err
+	}
+	if i := slices.Index(r.names, name); i >= 0 { // the last of a name counts
+		r.texts[i] = texts
+		return nil
+	}
+	r.names, r.texts = append(r.names, name), append(r.texts, texts)
+	return nil
 }

@@ -68,6 +68,42 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestNumbered reads negative_1 and so on in the order of their numbers, and null as none. Of a member that is there twice the last
+// counts.
+func TestNumbered(t *testing.T) {
+	t.Parallel()
+	const line = `{"query":"q","positive":"p","negative_10":"c","negative_2":"b","negative_1":"no","negative_1":"a","negative_3":null,"negative_x":"no","negative_1_score":1,"1":"no","negative":"n","NaN":NaN}`
+	documents, _, _, err := read([]byte(line), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, text := range documents.Texts.(dataset.TextsOf) {
+		got = append(got, text.Text)
+	}
+	if want := "p n a b c"; strings.Join(got, " ") != want {
+		t.Errorf("documents %q; expected %q", got, want)
+	}
+	documents, _, _, err = read([]byte(line), Members("", "", "negative_2"))
+	if texts, ok := documents.Texts.(dataset.TextsOf); err != nil || !ok || len(texts) != 2 || texts[1].Text != "b" {
+		t.Errorf("%v, %v", documents.Texts, err)
+	}
+}
+
+// TestLinesThatAreNone: an error says of the member what it is.
+func TestLinesThatAreNone(t *testing.T) {
+	t.Parallel()
+	for line, says := range map[string]string{
+		`{"query":["q"],"positive":"a"}`: `member "query": not a text`, `{"query":"q","pos":[1]}`: `member "pos": neither a text nor an array of texts`,
+		`{"query":"q","positive":{"text":"a"}}`: `member "positive": neither a text nor`, `["q","a"]`: "it is an array", `{"query":"q","positive":"a"`: "unexpected EOF", `{"query":"q","positive":"a"} {}`: "after top-level value",
+	} {
+		_, _, _, err := read([]byte(line), nil)
+		if e := datasettest.AsError(t, err, "dir/train.jsonl"); !strings.Contains(e.Problem, says) || strings.Contains(e.Problem, "Go") || e.Line != 1 || e.Hint != Hint {
+			t.Errorf("%s: %v; expected %q", line, e, says)
+		}
+	}
+}
+
 // TestExactNames: a member whose name has other upper and lower case is another member.
 func TestExactNames(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package pairs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -17,12 +18,6 @@ const tableHint = `a row has texts in query, positive and negative, with anchor 
 // holds is what the columns hold that are read as what a pair has.
 var holds = [3]string{"a text in each row", "a text or a list of texts in each row", "a text or a list of texts in each row, or none"}
 
-// column is a column that is read.
-type column struct {
-	name string
-	to   int // what of a pair it holds
-}
-
 // columns are those of a table that are read, in the order in which the texts of a row are taken.
 func (s Split) columns(t table.Table, path string) (read []column, err error) {
 	var all []string
@@ -30,23 +25,21 @@ func (s Split) columns(t table.Table, path string) (read []column, err error) {
 		all = append(all, c.Name)
 	}
 	there := excerpt.Text(strings.Join(all, ", "))
-	for to, usual := range names {
-		for _, name := range usual {
-			chosen, renamed := s.Members[name]
-			at := slices.IndexFunc(all, func(c string) bool { return !renamed && c == name || renamed && c == chosen })
-			switch {
-			case at >= 0:
-				c := t.Columns()[at]
-				if c.Kind != table.Texts && (c.Kind != table.Lists || to == queryTexts) {
-					return nil, dataset.FileError(path, tableHint, "column %s is of type %s; it holds %s", excerpt.Quote(c.Name), c.Type, holds[to])
-				}
-				read = append(read, column{c.Name, to})
-			case chosen != "":
-				return nil, dataset.FileError(path, "correct its name in texts.json", "there is no column %s; there are: %s", excerpt.Quote(chosen), there)
-			}
+	for _, chosen := range slices.Sorted(maps.Values(s.Members)) {
+		if chosen != "" && !slices.Contains(all, chosen) {
+			return nil, dataset.FileError(path, "correct its name in texts.json", "there is no column %s; there are: %s", excerpt.Quote(chosen), there)
 		}
-		if to != negativeTexts && (len(read) == 0 || read[len(read)-1].to != to) {
-			return nil, dataset.FileError(path, tableHint, "there is no column %s; there are: %s", strings.Join(usual, " or "), there)
+	}
+	read = s.read(all)
+	for _, to := range []int{queryTexts, positiveTexts} {
+		if !slices.ContainsFunc(read, func(c column) bool { return c.to == to }) {
+			return nil, dataset.FileError(path, tableHint, "there is no column %s; there are: %s", strings.Join(names[to], " or "), there)
+		}
+	}
+	for _, r := range read {
+		c := t.Columns()[slices.Index(all, r.name)]
+		if c.Kind != table.Texts && (c.Kind != table.Lists || r.to == queryTexts) {
+			return nil, dataset.FileError(path, tableHint, "column %s is of type %s; it holds %s", excerpt.Quote(c.Name), c.Type, holds[r.to])
 		}
 	}
 	return read, nil
@@ -89,7 +82,7 @@ func (s Split) eachRow(file File, do func(line int, p pair) error) error {
 					}
 				}
 			}
-			if missing := p.problem(); missing != "" {
+			if missing := s.problem(p); missing != "" {
 				return problem("%s", missing)
 			}
 			row++
