@@ -1,9 +1,7 @@
 package beir
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"maps"
@@ -71,9 +69,7 @@ func (f *folder) readChoices() (c choices, err error) {
 	if err != nil {
 		return c, dataset.ReadError(f.path(choicesFile), err, choicesHint)
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
+	if err := lines.UnmarshalFile(text, &c); err != nil {
 		return c, dataset.FileError(f.path(choicesFile), choicesHint, "not what it should be: %v", excerpt.Error(err))
 	}
 	for _, path := range c.paths() {
@@ -145,6 +141,12 @@ func (f *folder) texts(c textsChoice, names ...string) (t textsFile, err error) 
 		}
 	}
 	t.table = cmp.Or(c.Format, strings.TrimPrefix(path.Ext(strings.TrimSuffix(t.name, ".gz")), ".")) == "tsv"
+	if t.name == "" && c != (textsChoice{}) {
+		return t, dataset.FileError(f.path(choicesFile), choicesHint, "it names no path, and there is none of %s", strings.Join(names, ", "))
+	}
+	if t.table && len(t.members) > 0 {
+		return t, dataset.FileError(f.path(choicesFile), choicesHint, "%s is id and text, separated by a tab, and has no members to name", excerpt.Quote(t.name))
+	}
 	return t, nil
 }
 

@@ -126,7 +126,7 @@ func readPlain(t testing.TB, data []byte) (ids *dataset.StoredIDs, err error) {
 
 func readTexts(t testing.TB, name string, file []byte, uncompressed int) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
-	datasettest.Allocates(t, 64*uncompressed+readBuffers, func() { ids, err = oneFile(name, file).readIDs(name, nil, textID) })
+	datasettest.Allocates(t, 64*uncompressed+readBuffers, func() { ids, err = oneFile(name, file).readIDs(name, nil, textsFile{}.id) })
 	return ids, err
 }
 
@@ -210,7 +210,7 @@ func FuzzTexts(f *testing.F) {
 			ids, err := readTexts(t, name, file, len(data))
 			checkIDs(t, ids, err, "dir/"+name, data, simpleTextID)
 			if err == nil {
-				checkTexts(t, &textFile{oneFile(name, file), name, ids, parseText}, ids, data)
+				checkTexts(t, &textFile{oneFile(name, file), name, ids, textsFile{}.parse}, ids, data)
 			}
 		}
 		text, whole := []byte(nil), false
@@ -253,14 +253,14 @@ func checkTexts(t testing.TB, from dataset.Texts, ids *dataset.StoredIDs, data [
 func TestTextsThatAreNotWanted(t *testing.T) {
 	line := []byte(`{"_id":"d1","title":"` + strings.Repeat("t", 1<<20) + `","text":"` + strings.Repeat("x", 1<<20) + `"}`)
 	datasettest.Allocates(t, 1<<16, func() {
-		if id, err := textID(&lines.Reader{}, line); string(id) != "d1" || err != nil {
+		if id, err := (textsFile{}).id(&lines.Reader{}, line); string(id) != "d1" || err != nil {
 			t.Errorf("%q, %v", id, err)
 		}
 	})
 	const file = `{"_id":"a","text":"A"}` + "\n" + `{"_id":"b","text":"B"}` + "\n\n" + `{"_id":"c","text":"C"}` + "\n" + `{"_id":"d","text":"D"}`
 	for name, content := range map[string]string{"corpus.jsonl": file, "corpus.jsonl.gz": string(zip(t, []byte(file), 9))} {
 		f := oneFile(name, []byte(content))
-		ids, err := f.readIDs(name, nil, textID)
+		ids, err := f.readIDs(name, nil, textsFile{}.id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -269,11 +269,11 @@ func TestTextsThatAreNotWanted(t *testing.T) {
 			changed = string(zip(t, []byte(changed), 9))
 		}
 		f.fsys = oneFile(name, []byte(changed)).fsys
-		texts, err := (&textFile{f, name, ids, parseText}).OfIDs(map[string]bool{"a": true, "c": true, "z": true})
+		texts, err := (&textFile{f, name, ids, textsFile{}.parse}).OfIDs(map[string]bool{"a": true, "c": true, "z": true})
 		if err != nil || len(texts) != 2 || texts["a"].Text != "A" || texts["c"].Text != "C" {
 			t.Errorf("%s: %v, %v", name, texts, err)
 		}
-		if _, err := (&textFile{f, name, ids, parseText}).OfIDs(map[string]bool{"b": true}); err == nil {
+		if _, err := (&textFile{f, name, ids, textsFile{}.parse}).OfIDs(map[string]bool{"b": true}); err == nil {
 			t.Errorf("%s: line 2 has another id by now, and is given", name)
 		}
 	}
@@ -286,7 +286,7 @@ func TestTextsThatAreNone(t *testing.T) {
 		`{"_id":"a","text":["x"]}`: `member "text" is an array`, `{"_id":"a","title":5}`: `member "title" is a number`, `[{"_id":"a"}]`: "it is an array", `{"_id":{"$oid":"a"}}`: "_id is an object",
 		`{"_ID":"a"}`: "no _id", `{"_id":"a"`: "unexpected EOF", `{"_id":"a"}{}`: "after top-level value",
 	} {
-		_, err := oneFile("corpus.jsonl", []byte(line)).readIDs("corpus.jsonl", nil, textID)
+		_, err := oneFile("corpus.jsonl", []byte(line)).readIDs("corpus.jsonl", nil, textsFile{}.id)
 		if e := datasettest.AsError(t, err, "dir/corpus.jsonl"); !strings.Contains(e.Problem, says) || strings.Contains(e.Problem, "Go") || e.Line != 1 || e.Hint != textHint {
 			t.Errorf("%s: %v; expected %q", line, e, says)
 		}
@@ -303,11 +303,11 @@ func TestSource(t *testing.T) {
 {"_id":"d5","text":""}
 `)}}
 	f := &folder{fsys: fsys, root: "folder"}
-	ids, err := f.readIDs("corpus.jsonl", nil, textID)
+	ids, err := f.readIDs("corpus.jsonl", nil, textsFile{}.id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts, err := (&textFile{f, "corpus.jsonl", ids, parseText}).OfIDs(map[string]bool{"d1": true, "d2": true, "d3": true, "d4": true, "d5": true})
+	texts, err := (&textFile{f, "corpus.jsonl", ids, textsFile{}.parse}).OfIDs(map[string]bool{"d1": true, "d2": true, "d3": true, "d4": true, "d5": true})
 	if err != nil || len(texts) != 5 {
 		t.Fatalf("%v %v", texts, err)
 	}

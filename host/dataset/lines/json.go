@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
@@ -45,6 +46,8 @@ func inWords(err error) error {
 		what = "member " + excerpt.Quote(strings.TrimPrefix(string(e.JSONPointer), "/"))
 	}
 	switch is := kinds[e.JSONKind]; {
+	case errors.Is(e.Err, json.ErrUnknownName):
+		return fmt.Errorf("%s is not known", what)
 	case e.Err != nil:
 		return fmt.Errorf("%s: %w", what, e.Err)
 	case is != "":
@@ -114,8 +117,31 @@ func (n Names) Rename(from string, to ...string) Names {
 	return n
 }
 
-// Apply returns the object of a line with its members renamed. A line that is no object is an error.
-func (n Names) Apply(line []byte) ([]byte, error) {
+// Unseen are the members of a file's own names that no line of it had so far.
+type Unseen map[string]bool
+
+// Unseen are all of the file's own names.
+func (n Names) Unseen() Unseen {
+	u := Unseen{}
+	for _, name := range n {
+		if name != "" {
+			u[name] = true
+		}
+	}
+	return u
+}
+
+// Check is for the end of a file: a name that no line had is an error.
+func (u Unseen) Check(path string) error {
+	if len(u) == 0 {
+		return nil
+	}
+	return dataset.FileError(path, "correct its name in texts.json", "no line has the member %s", excerpt.Quote(slices.Min(slices.Collect(maps.Keys(u)))))
+}
+
+// Apply returns the object of a line with its members renamed, and takes those that it has out of unseen, which may be nil. A
+// line that is no object is an error.
+func (n Names) Apply(line []byte, unseen Unseen) ([]byte, error) {
 	if len(n) == 0 {
 		return line, nil
 	}
@@ -124,6 +150,9 @@ func (n Names) Apply(line []byte) ([]byte, error) {
 		return nil, err
 	}
 	renamed := maps.Clone(members)
+	for name := range members {
+		delete(unseen, name)
+	}
 	for name, from := range n {
 		delete(renamed, name)
 		if value, ok := members[from]; ok && from != "" {
@@ -141,6 +170,11 @@ func (n Names) Fingerprint(sum string) (string, error) {
 	names, err := json.Marshal(n, json.Deterministic(true))
 	own := sha256.Sum256(append([]byte(sum), names...))
 	return hex.EncodeToString(own[:]), err
+}
+
+// UnmarshalFile decodes a file that is one JSON object, as a person writes it: strictly, but for a byte order mark.
+func UnmarshalFile(text []byte, to any) error {
+	return inWords(json.Unmarshal(bytes.TrimPrefix(text, byteOrderMark), to, json.RejectUnknownMembers(true)))
 }
 
 // ID is an id in JSON: a string, or a number, whose id is the number as it is written. What is neither is kept for

@@ -41,6 +41,9 @@ type Reader struct {
 	ended   bool      // the last line that was read ended with a newline, not where the reading ended
 }
 
+// byteOrderMark is how some programs of Windows begin a text.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // maxLine is the longest line that is read: a document of 64 MiB.
 const maxLine = 64 << 20
 
@@ -81,7 +84,7 @@ func (l *Reader) next() ([]byte, error) {
 		l.Number++
 		line := bytes.TrimSuffix(l.scanner.Bytes(), []byte("\r"))
 		if l.Number == 1 {
-			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")) // a byte order mark
+			line = bytes.TrimPrefix(line, byteOrderMark)
 		}
 		if len(line) == 0 {
 			continue

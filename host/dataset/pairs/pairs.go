@@ -199,21 +199,22 @@ func addText(to hash.Hash, text string) { fmt.Fprintf(to, "%d\n%s\n", len(text),
 
 // each calls do for each pair. line is 0 where the file has no lines.
 func (s Split) each(do func(line int, p pair) error) error {
+	unseen := s.Members.Unseen()
 	for _, file := range s.Files {
 		read := s.eachLine
 		if isTable(file.Format) {
 			read = s.eachRow
 		}
-		if err := read(file, do); err != nil {
+		if err := read(file, unseen, do); err != nil {
 			return err
 		}
 	}
-	return nil
+	return unseen.Check(s.Path)
 }
 
-func (s Split) eachLine(file File, do func(line int, p pair) error) error {
+func (s Split) eachLine(file File, unseen lines.Unseen, do func(line int, p pair) error) error {
 	return file.Each(nil, func(l *lines.Reader, line []byte) error {
-		p, err := s.parse(line)
+		p, err := s.parse(line, unseen)
 		if err != nil {
 			return l.Errorf(Hint, "not a JSON object of a pair: %v", excerpt.Error(err))
 		}
@@ -225,12 +226,13 @@ func (s Split) eachLine(file File, do func(line int, p pair) error) error {
 }
 
 // parse reads a line.
-func (s Split) parse(line []byte) (p pair, err error) {
+func (s Split) parse(line []byte, unseen lines.Unseen) (p pair, err error) {
 	r := record{split: s}
 	if err := lines.Unmarshal(line, &r); err != nil {
 		return p, err
 	}
 	for _, c := range s.read(r.names) {
+		delete(unseen, c.name)
 		p[c.to] = append(p[c.to], r.texts[slices.Index(r.names, c.name)]...)
 	}
 	return p, nil

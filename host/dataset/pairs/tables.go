@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
 	"github.com/quarry-hn/quarry/host/dataset/table"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
@@ -58,8 +59,9 @@ func (s Split) withTable(file File, do func(t table.Table, read []column) error)
 	return errors.Join(err, t.Close())
 }
 
-func (s Split) eachRow(file File, do func(line int, p pair) error) error {
+func (s Split) eachRow(file File, unseen lines.Unseen, do func(line int, p pair) error) error {
 	return s.withTable(file, func(t table.Table, read []column) error {
+		clear(unseen) // columns has found them all
 		var names []string
 		for _, c := range read {
 			names = append(names, c.name)
