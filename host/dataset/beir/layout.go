@@ -175,7 +175,9 @@ func (f *folder) qrelsFiles(chosen map[string]string) (splits []split, err error
 		switch {
 		case err != nil:
 			return nil, dataset.ReadError(f.path(name), err, qrelsNameHint)
-		case info.IsDir() || !isTSV || of == "":
+		case info.IsDir():
+			return nil, dataset.FileError(f.path(name), qrelsNameHint, "a folder, where files of judgements are looked for")
+		case !isTSV || of == "":
 			return nil, dataset.FileError(f.path(name), qrelsNameHint, "not the name of a file of judgements, which is <split>.tsv or <split>.tsv.gz")
 		case files[of] != "":
 			return nil, dataset.FileError(f.path(files[of]), chooseHint, "there is %s too", name)
