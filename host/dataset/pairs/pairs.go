@@ -126,30 +126,47 @@ func (s Split) problem(p pair) string {
 	return ""
 }
 
-// side collects different texts in the order of their first appearance. The n-th, from 0, has the id prefix + n, and is
-// of row n of the vectors.
+// side numbers different texts in the order of their first appearance. The n-th, from 0, has the id prefix + n, and is
+// of row n of the vectors. Of the texts it holds hashes alone.
 type side struct {
 	prefix string
-	rows   map[string]int // by text
-	texts  dataset.TextsOf
+	of     func(p pair) []string // those of a pair that are of this side, in order
+	rows   map[textHash]int
+	sum    hash.Hash // of the texts by row
 }
 
+// textHash is 128 bits of a text's SHA-256: enough that no two texts have the same.
+type textHash [16]byte
+
+func hashOf(text string) textHash {
+	sum := sha256.Sum256([]byte(text))
+	return textHash(sum[:])
+}
+
+func newSide(prefix string, of func(p pair) []string) *side {
+	return &side{prefix, of, map[textHash]int{}, sha256.New()}
+}
+
+func (s *side) id(row int) string { return fmt.Sprintf("%s%d", s.prefix, row) }
+
 func (s *side) add(text string) (id string) {
-	row, ok := s.rows[text]
+	h := hashOf(text)
+	row, ok := s.rows[h]
 	if !ok {
-		row = len(s.texts)
-		s.rows[text] = row
-		s.texts = append(s.texts, dataset.Text{ID: fmt.Sprintf("%s%d", s.prefix, row), Text: text})
+		row = len(s.rows)
+		s.rows[h] = row
+		fmt.Fprintf(s.sum, "%d\n%s\n", len(text), text)
 	}
-	return s.texts[row].ID
+	return s.id(row)
 }
 
 // Read reads pairs. Each different query and each different document has one id: q0, q1 and so on in the order in which
 // queries first appear, and d0, d1 and so on for documents: of each pair the positives first, then the negatives. Splits
-// are read in their order. Every positive is judged 1; a negative is a document that nobody judged. All texts are held
-// in memory. The sides have no vectors yet.
+// are read in their order. Every positive is judged 1; a negative is a document that nobody judged. Texts are not
+// held in memory, and are read again when they are asked for. The sides have no vectors yet.
 func Read(name string, splits []Split) (documents, queries dataset.Side, qrels []*dataset.Qrels, err error) {
-	docs, asked := &side{prefix: "d", rows: map[string]int{}}, &side{prefix: "q", rows: map[string]int{}}
+	docs := newSide("d", func(p pair) []string { return slices.Concat(p[positiveTexts], p[negativeTexts]) })
+	asked := newSide("q", func(p pair) []string { return p[queryTexts][:1] })
 	var judged dataset.JudgedPairs
 	for _, split := range splits {
 		q := &dataset.Qrels{Split: split.Name, Path: split.Path}
@@ -174,28 +191,78 @@ func Read(name string, splits []Split) (documents, queries dataset.Side, qrels [
 		q.SHA256 = hex.EncodeToString(sum.Sum(nil))
 		qrels = append(qrels, q)
 	}
-	if documents, err = docs.side(name); err == nil {
-		queries, err = asked.side(name)
+	if documents, err = docs.side(name, splits); err == nil {
+		queries, err = asked.side(name, splits)
 	}
 	return documents, queries, qrels, err
 }
 
-// side is what was collected, as ids and texts.
-func (s *side) side(name string) (dataset.Side, error) {
+// side is what was numbered, as ids and texts.
+func (s *side) side(name string, splits []Split) (dataset.Side, error) {
+	sum := hex.EncodeToString(s.sum.Sum(nil))
 	ids, err := dataset.NewIDs(name, func(f func(int, []byte) error) (string, error) {
-		sum := sha256.New()
-		for _, t := range s.texts {
-			addText(sum, t.Text)
-			if err := f(0, []byte(t.ID)); err != nil {
+		for row := range len(s.rows) {
+			if err := f(0, []byte(s.id(row))); err != nil {
 				return "", err
 			}
 		}
-		return hex.EncodeToString(sum.Sum(nil)), nil
+		return sum, nil
 	})
-	return dataset.Side{IDs: ids, Texts: s.texts}, err
+	return dataset.Side{IDs: ids, Texts: &texts{s, ids, splits}}, err
 }
 
-func addText(to hash.Hash, text string) { fmt.Fprintf(to, "%d\n%s\n", len(text), text) }
+// texts are those of a side, of pairs that are read each time some are asked for, up to the last of them.
+type texts struct {
+	side   *side
+	ids    *dataset.StoredIDs
+	splits []Split
+}
+
+var _ dataset.Texts = (*texts)(nil)
+
+// OfIDs reads the texts of those ids. A text that has another id by now is left out, as if it were not there.
+func (x *texts) OfIDs(ids map[string]bool) (map[string]dataset.Text, error) {
+	return dataset.TextsOfIDs(x, x.ids, ids)
+}
+
+// EachRow reads the texts of those rows.
+func (x *texts) EachRow(rows map[int]bool, f func(row int, t dataset.Text) error) error {
+	if rows != nil && len(rows) == 0 {
+		return nil
+	}
+	next, left := 0, len(rows)
+	var stopped error // why reading ended before the last pair
+	for _, split := range x.splits {
+		err := split.each(func(_ int, p pair) error {
+			for _, text := range x.side.of(p) {
+				row, ok := x.side.rows[hashOf(text)]
+				if !ok || row < next { // it is new since, or has been there before
+					continue
+				}
+				if next = row + 1; rows != nil && !rows[row] {
+					continue
+				}
+				if stopped = f(row, dataset.Text{ID: x.side.id(row), Text: text}); stopped != nil {
+					return stopped
+				}
+				if left--; left == 0 {
+					stopped = lines.ErrEnough
+					return stopped
+				}
+			}
+			return nil
+		})
+		switch {
+		case stopped == lines.ErrEnough:
+			return nil
+		case stopped != nil:
+			return stopped
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
 
 // each calls do for each pair. line is 0 where the file has no lines.
 func (s Split) each(do func(line int, p pair) error) error {
