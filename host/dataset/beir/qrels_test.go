@@ -17,9 +17,15 @@ import (
 
 var threeColumns = regexp.MustCompile(`^([^\t]+)\t([^\t]+)\t([^\t]*)$`)
 
+// What a header has first, or last.
+var (
+	queryHeading = regexp.MustCompile(`^\s*"*(query[-_]?id|qid)"*\s*$`)
+	scoreHeading = regexp.MustCompile(`^"*(score|relevance|rel|label|grade)"*$`)
+)
+
 // simpleQrels reads judgements as the README describes them, in UTF-8: query-id, corpus-id and a finite score, separated
-// by tabs, or four columns separated by white space, as the first line has them. The first line may be a header. A pair
-// has one score.
+// by tabs, or four columns separated by white space, as the first line has them. The first line that is not empty may be
+// a header. A pair has one score.
 func simpleQrels(data []byte) (js []dataset.Judgement, fault int) {
 	lines := simpleLines(data)
 	trec := len(lines) > 0 && strings.Count(lines[0].text, "\t") != 2
@@ -33,9 +39,12 @@ func simpleQrels(data []byte) (js []dataset.Judgement, fault int) {
 		if !utf8.ValidString(l.text) {
 			return nil, l.number
 		}
-		if l.number == 1 && !trec {
-			columns := strings.Split(l.text, "\t")
-			if third := strings.TrimSpace(columns[2]); !finite(third) && (columns[0] == "query-id" && third != "" || slices.Contains([]string{"score", "relevance", "rel", "label"}, strings.ToLower(third))) {
+		if columns := strings.Split(l.text, "\t"); l == lines[0] && (fields != nil || !trec) {
+			if trec {
+				columns = strings.Fields(l.text)
+			}
+			last := strings.TrimSpace(columns[len(columns)-1])
+			if !finite(last) && last != "" && (queryHeading.MatchString(strings.ToLower(columns[0])) || scoreHeading.MatchString(strings.ToLower(last))) {
 				continue
 			}
 		}
@@ -178,6 +187,30 @@ func TestQrelsNames(t *testing.T) {
 		_, err := (&folder{inMemory(files), "dir"}).qrelsFiles(nil)
 		if e := datasettest.AsError(t, err, "dir/qrels"); e.Hint != qrelsHint {
 			t.Errorf("%q: %v", files, e)
+		}
+	}
+}
+
+// TestQrelsHeaders reads files whose first line names the columns, in each format, and refuses one that names none that is known.
+func TestQrelsHeaders(t *testing.T) {
+	t.Parallel()
+	for _, header := range []string{"query-id\tcorpus-id\tscore", "query_id\tdoc_id\tgrade", "\"query-id\"\t\"corpus-id\"\t\"score\"", "Query-ID\tCorpus-ID\tx", "qid\tdocid\trelevance",
+		"query iter doc rel", "query_id\tQ0\tdoc\trank", "\n\r\nquery-id\tcorpus-id\tscore", "\xef\xbb\xbf\nq\td\tLabel"} {
+		line := "q\td\t1\n"
+		if strings.Count(header, "\t") != 2 {
+			line = "q 0 d 1\n"
+		}
+		checkQrels(t, []byte(header+"\n"+line))
+		qrels, err := readFolder(t, map[string][]byte{"train.tsv": []byte(header + "\n" + line)})
+		if err != nil || len(qrels[0].Judgements) != 1 {
+			t.Errorf("%q: %v, %v", header, qrels, err)
+		}
+	}
+	for _, header := range []string{"question\tpassage\tpoints", "query-id\tcorpus-id\t", "q\td\t1\nquery-id\tcorpus-id\tscore"} {
+		checkQrels(t, []byte(header+"\nq\td\t1\n"))
+		_, err := readFolder(t, map[string][]byte{"train.tsv": []byte(header + "\nq\td\t1\n")})
+		if e := datasettest.AsError(t, err, "dir/qrels/train.tsv"); !strings.Contains(e.Hint, "score, relevance, rel, label or grade") {
+			t.Errorf("%q: %v", header, e)
 		}
 	}
 }
