@@ -187,6 +187,21 @@ func TestTextsCutAnywhere(t *testing.T) {
 	}
 }
 
+// TestCompressedTwice reads compressed files that follow one another. What follows them and is not compressed is an error that says so.
+func TestCompressedTwice(t *testing.T) {
+	t.Parallel()
+	const first, second = `{"_id":"a"}`, "\n" + `{"_id":"b"}` + "\n"
+	both := append(zip(t, []byte(first), 3), zip(t, []byte(second), 5)...)
+	for end, says := range map[string]string{"": "", "x": "follows", "some more": "follows", "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00": "follows", string(both[:1]): "cut off", string(both[:9]): "cut off", string(both[:20]): "cut off"} {
+		ids, err := oneFile("corpus.jsonl.gz", append(slices.Clip(both), end...)).readIDs("corpus.jsonl.gz", nil, textsFile{}.id)
+		if says == "" {
+			checkIDs(t, ids, err, "dir/corpus.jsonl.gz", []byte(first+second), simpleTextID)
+		} else if e := datasettest.AsError(t, err, "dir/corpus.jsonl.gz"); !strings.Contains(e.Problem, says) || e.Line != 3 || e.Hint == "" {
+			t.Errorf("%q after the end: %v; expected %q", end, err, says)
+		}
+	}
+}
+
 func FuzzIDs(f *testing.F) {
 	f.Add([]byte(someIDs))
 	f.Add([]byte("a\nb\na\n"))

@@ -7,7 +7,6 @@ package lines
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -54,12 +53,14 @@ func (f File) open(sum hash.Hash) (*Reader, error) {
 		return nil, dataset.ReadError(f.Path, err)
 	}
 	l := &Reader{path: f.Path, file: file, sum: sum}
-	var r io.Reader = bufio.NewReaderSize(file, 1<<16)
+	buffered := bufio.NewReaderSize(file, 1<<16)
+	var r io.Reader = buffered
 	if strings.HasSuffix(f.Name, ".gz") {
-		if r, err = gzip.NewReader(r); err != nil {
+		text, err := newUnzip(buffered)
+		if err != nil {
 			return nil, errors.Join(dataset.FileError(f.Path, "compress it again with gzip", "not a gzip file: %v", err), file.Close())
 		}
-		l.ahead = newReadAhead(r)
+		l.ahead = newReadAhead(text)
 		r = l.ahead
 	}
 	if sum != nil {
