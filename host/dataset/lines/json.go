@@ -35,8 +35,11 @@ func Unmarshal(line []byte, to any) error {
 	return inWords(err)
 }
 
-// inWords is an error that names members and not the types of a program.
+// inWords is an error that names members, and neither packages nor types of a program.
 func inWords(err error) error {
+	if syntax := (*jsontext.SyntacticError)(nil); errors.As(err, &syntax) {
+		return errors.New(strings.TrimPrefix(syntax.Error(), "jsontext: "))
+	}
 	e := (*json.SemanticError)(nil)
 	if !errors.As(err, &e) {
 		return err
