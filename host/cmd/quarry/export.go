@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/beir"
 	"github.com/quarry-hn/quarry/host/export"
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
@@ -93,6 +94,9 @@ func (c *exportCommand) do(a *app, cmd *cobra.Command, args []string) error {
 	if !toStdout {
 		if err := atomicfile.Check(c.output, c.force); err != nil {
 			return err
+		}
+		if len(args) > 1 && beir.IsSplit(args[1], c.output) {
+			return dataset.FileError(c.output, "write it to another folder", "in a folder of pairs it would be read as a split of them")
 		}
 	}
 	pairs, err := negatives.Load(args[0])

@@ -38,3 +38,17 @@ func TestPairsOfTables(t *testing.T) {
 		}
 	}
 }
+
+// TestOutputsBesidePairs writes into the folder of pairs: negatives are no split of it, and an export, which would be one, is refused.
+func TestOutputsBesidePairs(t *testing.T) {
+	t.Parallel()
+	w := workFolder(t, files{"vectors/a/docs.npy": f4(planar(documentDegrees[:5])...), "vectors/a/queries.npy": f4(planar(queryDegrees[:3])...),
+		"train.jsonl": string(must(os.ReadFile("../../dataset/pairs/testdata/texts/rows.jsonl")))})
+	w.mustRun(t, "mine ./data -o ./data/negatives.jsonl --engine native --rule topk --no-pca")
+	w.mustRun(t, "mine ./data -o ./out/again.jsonl --engine native --rule topk --no-pca --split all")
+	if w.read(t, "out/again.jsonl") != w.read(t, "data/negatives.jsonl") {
+		t.Error("other negatives beside the first")
+	}
+	w.mustRun(t, "export ./data/negatives.jsonl ./data -o ./out/triplets.jsonl")
+	failure{line: "export ./data/negatives.jsonl ./data -o ./data/triplets.jsonl", says: []string{"data/triplets.jsonl", "read as a split", "another folder"}}.run(t, w)
+}

@@ -15,7 +15,8 @@ func TestQrelsThatAreNotSound(t *testing.T) {
 	runFailures(t, []failure{
 		{name: "no folder", change: func(f files) { f.drop(train, "qrels/test.tsv") }, says: []string{"data/qrels", "qrels/train.tsv", "query-id, corpus-id, score"}},
 		{name: "no file", change: func(f files) { f.drop(train, "qrels/test.tsv"); f["qrels/"] = "" }, says: []string{"data/qrels", "no .tsv", "query-id, corpus-id, score"}},
-		{name: "files of another kind", change: func(f files) { f.drop("qrels/test.tsv"); f.rename(train, "qrels/train.csv") }, says: []string{"data/qrels", "no .tsv"}},
+		{name: "files of another kind", change: func(f files) { f.drop("qrels/test.tsv"); f.rename(train, "qrels/train.csv") }, says: []string{"data/qrels/train.csv", "<split>.tsv", "texts.json"}},
+		{name: "a file of another kind too", change: func(f files) { f["qrels/dev.txt"] = f[train] }, says: []string{"data/qrels/dev.txt", "<split>.tsv", "texts.json"}},
 		{name: "a line of two fields", change: add("q4\td1"), says: []string{"data/qrels/train.tsv, line 6", "2 columns", "expected 3", "separated by tabs"}},
 		{name: "a line of four fields", change: add("q4\t0\td1\t1"), says: []string{"data/qrels/train.tsv, line 6", "4 columns", "expected 3"}},
 		{name: "spaces for tabs", change: add("q4 d1 1"), says: []string{"data/qrels/train.tsv, line 6", "1 columns", "separated by tabs"}},
@@ -40,7 +41,7 @@ func TestQrelsThatAreNotSound(t *testing.T) {
 		{name: "scores of 0 only", change: set("q1\td4\t0\nq2\td5\t-1\n"), says: []string{"data/qrels/train.tsv", "no pair", "score above 0"}},
 		{name: "a header only", change: set("query-id\tcorpus-id\tscore\n"), says: []string{"data/qrels/train.tsv", "no pair"}},
 		{name: "an empty file", change: set(""), says: []string{"data/qrels/train.tsv", "no pair"}},
-		{name: "a folder for the file", change: func(f files) { f.drop("qrels/test.tsv"); f.rename(train, train+"/x") }, says: []string{"data/qrels", "no .tsv"}},
+		{name: "a folder for the file", change: func(f files) { f.drop("qrels/test.tsv"); f.rename(train, train+"/x") }, says: []string{"data/qrels/train.tsv", "a folder"}},
 		{name: "unknown split", line: mineLine + " --split dev", code: exitUsage, says: []string{"qrels/dev.tsv", "train, test or all"}},
 		{name: "no train", change: func(f files) { f.drop(train) }, code: exitUsage, says: []string{"qrels/train.tsv", "test or all"}},
 	})

@@ -131,7 +131,7 @@ func TestSpellingsOfAFolder(t *testing.T) {
 			f["docs.ids"], f["vectors/queries.ids"], f["vectors/b/docs.ids"] = "d1\nd2\nd3\nd4\nd5\nd6\nd7\nd8", "q1\nq2\nq3\nq4\n", "d1\nd2\nd3\nd4\nd5\nd6\nd7\nd8\n"
 		}, true},
 		{"other files", func(f files) {
-			f["README.md"], f["qrels/notes.txt"], f["vectors/.cache/x"], f["vectors/log.txt"] = "x", "x", "x", "x"
+			f["README.md"], f["qrels/.notes.txt"], f["vectors/.cache/x"], f["vectors/log.txt"] = "x", "x", "x", "x"
 		}, true},
 		{"CRLF", each(all, func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }), false},
 		{"byte order mark", each(all, func(s string) string { return "\xef\xbb\xbf" + s }), false},

@@ -1,11 +1,11 @@
 // Package beir opens a folder in BEIR layout, with vectors beside the texts, as a data set.
 //
-// Input: a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv, as BEIR has them, and
+// Input: a folder of corpus.jsonl[.gz], queries.jsonl[.gz] and qrels/<split>.tsv[.gz], as BEIR has them, and
 // vectors/<model>/{docs,queries}.npy with one row for each line of the corpus or query file, or vectors of another format
 // that package vectors reads. Where there are no texts, docs.ids and queries.ids give one id a line. The texts may be those
 // of MS MARCO too: collection.tsv and queries.tsv, with id and text separated by a tab, and judgements in
-// qrels.<split>.tsv. A folder of pairs has neither: its .jsonl, .parquet and .arrow files are a split each, or a part of
-// one, see package pairs. Where the names of files or of members are others, texts.json says which. Output: a
+// qrels.<split>.tsv[.gz]. A folder of pairs has neither: its .jsonl, .parquet and .arrow files are a split each, or a part
+// of one, see package pairs. Where the names of files or of members are others, texts.json says which. Output: a
 // dataset.Dataset, or a *dataset.Error that names file and line. The commands and the tests call it.
 package beir
 
@@ -25,6 +25,8 @@ import (
 const (
 	folderHint = "give the folder that holds corpus.jsonl, queries.jsonl, qrels and vectors"
 	qrelsHint  = "add qrels/train.tsv with lines query-id, corpus-id, score, separated by tabs"
+
+	qrelsNameHint = "name it qrels/<split>.tsv, move it elsewhere, or name all files of judgements in " + choicesFile
 )
 
 // Open opens a folder on disk. Close the data set after use.

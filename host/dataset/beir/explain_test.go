@@ -116,6 +116,45 @@ func TestChoicesThatAreNotSound(t *testing.T) {
 	}
 }
 
+// TestChoicesThatNothingHas: an error says which name in texts.json is that of no member, or why the file cannot be read.
+func TestChoicesThatNothingHas(t *testing.T) {
+	t.Parallel()
+	const corpus = "corpus.jsonl"
+	for text, want := range map[string][2]string{
+		`{"docs":{"text":"body"}}`:                               {corpus, `no line has the member "body"`},
+		`{"docs":{"title":"heading"}}`:                           {corpus, `no line has the member "heading"`},
+		`{"docs":{"id":"pid"}}`:                                  {corpus, "no pid"},
+		`{"queries":{"path":"q.tsv","id":"pid"}}`:                {choicesFile, `"q.tsv" is id and text, separated by a tab, and has no members`},
+		`{"queries":{"path":"q.tsv","format":"jsonl"}}`:          {"q.tsv", "not a JSON object"},
+		`{"pairs":{"train":{"path":"p.jsonl","negative":"ha"}}}`: {"p.jsonl", `no line has the member "ha"`},
+		`{"pairs":{"train":{"path":"p.jsonl","query":"qu"}}}`:    {"p.jsonl", `no query in "qu"`},
+		`{} x`:                      {choicesFile, "after top-level value"},
+		`[]`:                        {choicesFile, "it is an array"},
+		`{"docs":{"path":["a"]}}`:   {choicesFile, `"docs/path" is an array`},
+		`{"Docs":{}}`:               {choicesFile, `"Docs" is not known`},
+		`{"docs":{},"docs":{}}`:     {choicesFile, "duplicate"},
+		"\xef\xbb\xbf{\"docs\":{}}": {},
+	} {
+		dir := onDiskOf(t, 1, 1, map[string]string{choicesFile: text, corpus: `{"_id":"d","text":"t"}`, "queries.jsonl": `{"_id":"q"}`, "q.tsv": "q\t?\n",
+			"p.jsonl": `{"query":"q","positive":"a","negative":"b"}`, "qrels/train.tsv": "q\td\t1\n"})
+		d, err := Open(dir)
+		if want == [2]string{} {
+			if err != nil {
+				t.Errorf("%s: %v", text, err)
+			} else {
+				_ = d.Close()
+			}
+			continue
+		}
+		if e := datasettest.AsError(t, err, filepath.Join(dir, want[0])); !strings.Contains(e.Problem, want[1]) || e.Hint == "" || strings.Contains(e.Problem, "Go") {
+			t.Errorf("%s: %v; expected %q", text, e, want[1])
+		}
+	}
+	dir := onDiskOf(t, 1, 1, map[string]string{choicesFile: `{"docs":{"text":"body"}}`, "docs.ids": "d\n", "queries.ids": "q\n", "qrels/train.tsv": "q\td\t1\n"})
+	_, err := Open(dir)
+	datasettest.AsError(t, err, filepath.Join(dir, choicesFile))
+}
+
 func FuzzChoices(f *testing.F) {
 	f.Add(`{"docs":{"path":"corpus.jsonl","id":"pid"},"qrels":{"train":"qrels/train.tsv"}}`)
 	f.Add(`{"pairs":{"train":{"path":"corpus.jsonl","query":"_id"}}}`)

@@ -1,9 +1,7 @@
 package beir
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"maps"
@@ -71,9 +69,7 @@ func (f *folder) readChoices() (c choices, err error) {
 	if err != nil {
 		return c, dataset.ReadError(f.path(choicesFile), err, choicesHint)
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
+	if err := lines.UnmarshalFile(text, &c); err != nil {
 		return c, dataset.FileError(f.path(choicesFile), choicesHint, "not what it should be: %v", excerpt.Error(err))
 	}
 	for _, path := range c.paths() {
@@ -145,11 +141,18 @@ func (f *folder) texts(c textsChoice, names ...string) (t textsFile, err error) 
 		}
 	}
 	t.table = cmp.Or(c.Format, strings.TrimPrefix(path.Ext(strings.TrimSuffix(t.name, ".gz")), ".")) == "tsv"
+	if t.name == "" && c != (textsChoice{}) {
+		return t, dataset.FileError(f.path(choicesFile), choicesHint, "it names no path, and there is none of %s", strings.Join(names, ", "))
+	}
+	if t.table && len(t.members) > 0 {
+		return t, dataset.FileError(f.path(choicesFile), choicesHint, "%s is id and text, separated by a tab, and has no members to name", excerpt.Quote(t.name))
+	}
 	return t, nil
 }
 
-// qrelsFiles are the splits that were chosen; else the files of qrels/, in the order of their names; else, where there is
-// no such folder, the files qrels.<split>.tsv that MS MARCO has beside its texts.
+// qrelsFiles are the splits that were chosen; else the files qrels/<split>.tsv that BEIR has, and qrels.<split>.tsv that MS
+// MARCO has beside its texts, in the order of their names. A file there of any other name is an error: what it judged to be
+// relevant would be mined.
 func (f *folder) qrelsFiles(chosen map[string]string) (splits []split, err error) {
 	for _, name := range slices.Sorted(maps.Keys(chosen)) {
 		splits = append(splits, split{name, chosen[name]})
@@ -157,26 +160,49 @@ func (f *folder) qrelsFiles(chosen map[string]string) (splits []split, err error
 	if splits != nil {
 		return splits, nil
 	}
-	entries, err := fs.ReadDir(f.fsys, "qrels")
+	names, err := f.qrelsNames()
 	if err != nil {
-		names, _ := fs.Glob(f.fsys, "qrels.*.tsv")
-		for _, name := range names {
-			splits = append(splits, split{strings.TrimSuffix(strings.TrimPrefix(name, "qrels."), ".tsv"), name})
-		}
-		if splits == nil {
-			return nil, dataset.ReadError(f.path("qrels"), err, qrelsHint)
-		}
-		return splits, nil
+		return nil, err
 	}
-	for _, entry := range entries {
-		if name, ok := strings.CutSuffix(entry.Name(), ".tsv"); ok && !entry.IsDir() {
-			splits = append(splits, split{name, "qrels/" + entry.Name()})
+	files := map[string]string{} // by split
+	for _, name := range names {
+		file := strings.TrimPrefix(name, "qrels")[1:] // after qrels/ or qrels.
+		if strings.HasPrefix(file, ".") {
+			continue // hidden, such as those of macOS
 		}
+		of, isTSV := strings.CutSuffix(strings.TrimSuffix(file, ".gz"), ".tsv")
+		info, err := fs.Stat(f.fsys, name)
+		switch {
+		case err != nil:
+			return nil, dataset.ReadError(f.path(name), err, qrelsNameHint)
+		case info.IsDir():
+			return nil, dataset.FileError(f.path(name), qrelsNameHint, "a folder, where files of judgements are looked for")
+		case !isTSV || of == "":
+			return nil, dataset.FileError(f.path(name), qrelsNameHint, "not the name of a file of judgements, which is <split>.tsv or <split>.tsv.gz")
+		case files[of] != "":
+			return nil, dataset.FileError(f.path(files[of]), chooseHint, "there is %s too", name)
+		}
+		files[of] = name
+		splits = append(splits, split{of, name})
 	}
 	if splits == nil {
 		return nil, dataset.FileError(f.path("qrels"), qrelsHint, "there is no .tsv file")
 	}
+	slices.SortFunc(splits, func(a, b split) int { return strings.Compare(a.name, b.name) })
 	return splits, nil
+}
+
+// qrelsNames are what is in qrels/, and what is named qrels.* beside it. Where there is neither, the error says so.
+func (f *folder) qrelsNames() (names []string, err error) {
+	names, _ = fs.Glob(f.fsys, "qrels.*") // the pattern is sound
+	entries, err := fs.ReadDir(f.fsys, "qrels")
+	if err != nil && (names == nil || !errors.Is(err, fs.ErrNotExist)) {
+		return nil, dataset.ReadError(f.path("qrels"), err, qrelsHint)
+	}
+	for _, e := range entries {
+		names = append(names, "qrels/"+e.Name())
+	}
+	return names, nil
 }
 
 func (c choices) isZero() bool {

@@ -3,11 +3,15 @@ package beir
 import (
 	"io/fs"
 	"maps"
+	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/dataset/lines"
@@ -30,7 +34,7 @@ func (f *folder) pairs(c choices) (splits []pairs.Split, err error) {
 		}
 		splits = append(splits, split)
 	}
-	if splits == nil && c.isZero() && f.existing(elsewhere...) == nil {
+	if judged, _ := fs.Glob(f.fsys, "qrels.*"); splits == nil && c.isZero() && f.existing(elsewhere...) == nil && judged == nil {
 		splits, err = f.findPairs()
 	}
 	slices.SortFunc(splits, func(a, b pairs.Split) int { return dataset.CompareSplits(a.Name, b.Name) })
@@ -77,6 +81,37 @@ type found struct {
 	ending string // empty for the folder of a data set that datasets saved
 }
 
+// isMined tells by its first line whether a file is negatives that quarry mine wrote, which no pairs can begin with.
+func (f *folder) isMined(name string) (mined bool) {
+	err := f.file(name).Each(nil, func(_ *lines.Reader, line []byte) error {
+		var pair struct {
+			QueryID    string         `json:"query_id"`
+			PositiveID string         `json:"positive_id"`
+			Query      jsontext.Value `json:"query"`
+		}
+		mined = lines.Unmarshal(line, &pair) == nil && pair.QueryID != "" && pair.PositiveID != "" && pair.Query == nil
+		return lines.ErrEnough
+	})
+	return mined && err == nil // an error is one of reading it as pairs
+}
+
+// IsSplit tells whether a file of that path would be read as pairs of a folder on disk, as one that lies there is.
+func IsSplit(dir, path string) bool {
+	root, err := filepath.Abs(dir)
+	at, atErr := filepath.Abs(filepath.Dir(path))
+	format, _ := files.ByName(filepath.Base(path))
+	if err != nil || atErr != nil || !pairs.IsFormat(format) || at != root && at != filepath.Join(root, dataFolder) {
+		return false
+	}
+	f := &folder{os.DirFS(dir), dir}
+	c, err := f.readChoices()
+	if err != nil || c.Pairs != nil {
+		return false
+	}
+	splits, err := f.pairs(c)
+	return err == nil && splits != nil
+}
+
 // findPairsIn finds the splits in a folder that may be missing: files, folders of parts, and data sets that datasets saved.
 func (f *folder) findPairsIn(dir string) (splits []pairs.Split, err error) {
 	if info, err := fs.Stat(f.fsys, dir); err != nil || !info.IsDir() {
@@ -90,7 +125,7 @@ func (f *folder) findPairsIn(dir string) (splits []pairs.Split, err error) {
 	for _, e := range entries {
 		format, ending := files.ByName(e.Name())
 		name := path.Join(dir, e.Name())
-		if saved := f.existing(name+"/state.json") != nil; strings.HasPrefix(e.Name(), ".") || !saved && !pairs.IsFormat(format) {
+		if saved := f.existing(name+"/state.json") != nil; strings.HasPrefix(e.Name(), ".") || !saved && !pairs.IsFormat(format) || format == "jsonl" && f.isMined(name) {
 			continue
 		}
 		m := partName.FindStringSubmatch(strings.TrimSuffix(e.Name(), ending))

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,15 @@ func ofPairs(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// allTexts are the texts of a side.
+func allTexts(t *testing.T, side dataset.Side) (texts []dataset.Text) {
+	t.Helper()
+	if err := side.Texts.EachRow(nil, func(_ int, text dataset.Text) error { texts = append(texts, text); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return texts
 }
 
 // TestPairLayouts finds the same pairs in every layout: as a file, as parts that Hugging Face's repositories have, as what datasets
@@ -69,8 +79,42 @@ func TestPairLayouts(t *testing.T) {
 		if want == nil {
 			want = d
 		}
-		if !reflect.DeepEqual(d.Documents.Texts, want.Documents.Texts) || !reflect.DeepEqual(d.Queries.Texts, want.Queries.Texts) || d.Qrels[0].SHA256 != want.Qrels[0].SHA256 {
+		if !slices.Equal(allTexts(t, d.Documents), allTexts(t, want.Documents)) || !slices.Equal(allTexts(t, d.Queries), allTexts(t, want.Queries)) || d.Qrels[0].SHA256 != want.Qrels[0].SHA256 {
 			t.Errorf("%s: other documents, queries or judgements than of train.jsonl", row.file.Name)
+		}
+	}
+}
+
+// TestNoPairs: negatives that lie in a folder of pairs are no split, and a folder with judgements is none of pairs. What is exported
+// there would be a split.
+func TestNoPairs(t *testing.T) {
+	t.Parallel()
+	const pair = `{"query":"q","positive":"a"}`
+	dir := onDiskOf(t, 2, 1, map[string]string{"train.jsonl": pair, "negatives.jsonl": `{"query_id":"q0","positive_id":"d0","d_q_pd":0.5,"negatives":[]}` + "\n",
+		"ids.jsonl": `{"query_id":"q0","query":"q","positive_id":"d0","positive":"b"}`, "._train.jsonl": "\x00"})
+	d, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if len(d.Qrels) != 2 || d.Qrels[0].Split != "train" || d.Qrels[1].Split != "ids" {
+		t.Errorf("splits %v", d.Qrels)
+	}
+	for path, want := range map[string]bool{"t.jsonl": true, "data/t.parquet": true, "../t.jsonl": false, "out/t.jsonl": false, "t.tsv": false} {
+		if got := IsSplit(dir, filepath.Join(dir, path)); got != want {
+			t.Errorf("%s is a split: %v", path, got)
+		}
+	}
+	for name, text := range map[string]string{"qrels.dev.tsv": "q0\td0\t1\n", "texts.json": `{"pairs":{"train":{"path":"train.jsonl"}}}`} {
+		dir := onDiskOf(t, 1, 1, map[string]string{"train.jsonl": pair, name: text})
+		if IsSplit(dir, filepath.Join(dir, "t.jsonl")) {
+			t.Errorf("with %s other files are splits", name)
+		}
+		d, err := Open(dir)
+		if chosen := name == choicesFile; chosen != (err == nil) {
+			t.Errorf("with %s: %v", name, err)
+		} else if chosen {
+			_ = d.Close()
 		}
 	}
 }

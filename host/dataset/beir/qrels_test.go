@@ -17,9 +17,15 @@ import (
 
 var threeColumns = regexp.MustCompile(`^([^\t]+)\t([^\t]+)\t([^\t]*)$`)
 
+// What a header has first, or last.
+var (
+	queryHeading = regexp.MustCompile(`^\s*"*(query[-_]?id|qid)"*\s*$`)
+	scoreHeading = regexp.MustCompile(`^"*(score|relevance|rel|label|grade)"*$`)
+)
+
 // simpleQrels reads judgements as the README describes them, in UTF-8: query-id, corpus-id and a finite score, separated
-// by tabs, or four columns separated by white space, as the first line has them. The first line may be a header. A pair
-// has one score.
+// by tabs, or four columns separated by white space, as the first line has them. The first line that is not empty may be
+// a header. A pair has one score.
 func simpleQrels(data []byte) (js []dataset.Judgement, fault int) {
 	lines := simpleLines(data)
 	trec := len(lines) > 0 && strings.Count(lines[0].text, "\t") != 2
@@ -33,9 +39,12 @@ func simpleQrels(data []byte) (js []dataset.Judgement, fault int) {
 		if !utf8.ValidString(l.text) {
 			return nil, l.number
 		}
-		if l.number == 1 && !trec {
-			columns := strings.Split(l.text, "\t")
-			if third := strings.TrimSpace(columns[2]); !finite(third) && (columns[0] == "query-id" && third != "" || slices.Contains([]string{"score", "relevance", "rel", "label"}, strings.ToLower(third))) {
+		if columns := strings.Split(l.text, "\t"); l == lines[0] && (fields != nil || !trec) {
+			if trec {
+				columns = strings.Fields(l.text)
+			}
+			last := strings.TrimSpace(columns[len(columns)-1])
+			if !finite(last) && last != "" && (queryHeading.MatchString(strings.ToLower(columns[0])) || scoreHeading.MatchString(strings.ToLower(last))) {
 				continue
 			}
 		}
@@ -131,23 +140,79 @@ func TestQrelsCutAnywhere(t *testing.T) {
 	})
 }
 
-// TestQrelsFiles reads the files in the order of their names, and leaves out those that are not a split.
+// TestQrelsFiles reads the files of both layouts in the order of their splits, and leaves out hidden ones.
 func TestQrelsFiles(t *testing.T) {
-	qrels, err := readFolder(t, map[string][]byte{"z.tsv": nil, "train.tsv": []byte("q\td\t1"), "a.tsv": []byte("q\te\t1"), "a.txt": []byte("no"), "b.tsv/c": nil})
+	t.Parallel()
+	f := &folder{inMemory(map[string][]byte{"qrels/z.tsv": nil, "qrels/train.tsv": []byte("q\td\t1"), "qrels/a.tsv.gz": zip(t, []byte("q\te\t1"), 9),
+		"qrels.b.tsv": []byte("q\tf\t1"), "qrels.c.tsv.gz": zip(t, []byte("q\tg\t1"), 9), "qrels/.train.tsv": []byte("no"), "qrels/._z.tsv": []byte("no")}), "dir"}
+	splits, err := f.qrelsFiles(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var splits []string
+	qrels, err := f.readQrels(splits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
 	for _, q := range qrels {
-		splits = append(splits, q.Split)
+		name := q.Split
+		for _, j := range q.Judgements {
+			name += " " + j.Document
+		}
+		got = append(got, name)
 	}
-	if !slices.Equal(splits, []string{"a", "train", "z"}) {
-		t.Errorf("splits are %v", splits)
+	if want := []string{"a e", "b f", "c g", "train d", "z"}; !slices.Equal(got, want) {
+		t.Errorf("splits and their documents are %q; expected %q", got, want)
 	}
-	_, err = readFolder(t, map[string][]byte{"a.txt": []byte("no")})
-	datasettest.AsError(t, err, "dir/qrels")
-	_, err = readFolder(t, nil)
-	datasettest.AsError(t, err, "dir/qrels")
+}
+
+// TestQrelsNames: what lies where judgements are looked for, and is not named as they are, is an error that names it, not left out.
+func TestQrelsNames(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]string{
+		"qrels/dev.TSV": "qrels/dev.TSV", "qrels/dev.txt": "qrels/dev.txt", "qrels/dev.qrels": "qrels/dev.qrels", "qrels/sub/dev.tsv": "qrels/sub", "qrels/b.tsv/c": "qrels/b.tsv",
+		"qrels/.tsv.gz": "", "qrels/train.tsv.gz": "qrels/train.tsv", "qrels.train.tsv": "qrels.train.tsv", "qrels.dev.txt": "qrels.dev.txt", "qrels.tsv": "qrels.tsv", "qrels.dev.tsv/a": "qrels.dev.tsv",
+	} {
+		f := &folder{inMemory(map[string][]byte{"qrels/train.tsv": []byte("q\td\t1"), name: []byte("q\te\t1")}), "dir"}
+		splits, err := f.qrelsFiles(nil)
+		if at == "" {
+			if err != nil || len(splits) != 1 {
+				t.Errorf("%s: %v, %v", name, splits, err)
+			}
+		} else if e := datasettest.AsError(t, err, "dir/"+at); e.Hint == "" {
+			t.Errorf("%s: %v has no hint", name, e)
+		}
+	}
+	for _, files := range []map[string][]byte{nil, {"qrels": nil}, {"qrels/.x": nil}, {"qrels": nil, "qrels.train.tsv": nil}} {
+		_, err := (&folder{inMemory(files), "dir"}).qrelsFiles(nil)
+		if e := datasettest.AsError(t, err, "dir/qrels"); e.Hint != qrelsHint {
+			t.Errorf("%q: %v", files, e)
+		}
+	}
+}
+
+// TestQrelsHeaders reads files whose first line names the columns, in each format, and refuses one that names none that is known.
+func TestQrelsHeaders(t *testing.T) {
+	t.Parallel()
+	for _, header := range []string{"query-id\tcorpus-id\tscore", "query_id\tdoc_id\tgrade", "\"query-id\"\t\"corpus-id\"\t\"score\"", "Query-ID\tCorpus-ID\tx", "qid\tdocid\trelevance",
+		"query iter doc rel", "query_id\tQ0\tdoc\trank", "\n\r\nquery-id\tcorpus-id\tscore", "\xef\xbb\xbf\nq\td\tLabel"} {
+		line := "q\td\t1\n"
+		if strings.Count(header, "\t") != 2 {
+			line = "q 0 d 1\n"
+		}
+		checkQrels(t, []byte(header+"\n"+line))
+		qrels, err := readFolder(t, map[string][]byte{"train.tsv": []byte(header + "\n" + line)})
+		if err != nil || len(qrels[0].Judgements) != 1 {
+			t.Errorf("%q: %v, %v", header, qrels, err)
+		}
+	}
+	for _, header := range []string{"question\tpassage\tpoints", "query-id\tcorpus-id\t", "q\td\t1\nquery-id\tcorpus-id\tscore"} {
+		checkQrels(t, []byte(header+"\nq\td\t1\n"))
+		_, err := readFolder(t, map[string][]byte{"train.tsv": []byte(header + "\nq\td\t1\n")})
+		if e := datasettest.AsError(t, err, "dir/qrels/train.tsv"); !strings.Contains(e.Hint, "score, relevance, rel, label or grade") {
+			t.Errorf("%q: %v", header, e)
+		}
+	}
 }
 
 func FuzzQrels(f *testing.F) {

@@ -2,6 +2,7 @@ package beir
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -12,13 +13,21 @@ import (
 // readIDs reads the ids of a file, whose members may be renamed; id gives that of a line. A file without ids is an error.
 func (f *folder) readIDs(name string, members lines.Names, id func(l *lines.Reader, line []byte) ([]byte, error)) (*dataset.StoredIDs, error) {
 	ids, err := dataset.NewIDs(f.path(name), func(each func(int, []byte) error) (string, error) {
+		unseen := members.Unseen()
 		sum, err := f.file(name).Read(func(l *lines.Reader, line []byte) error {
+			line, err := members.Apply(line, unseen)
+			if err != nil {
+				return noText(l, textHint, err)
+			}
 			id, err := id(l, line)
 			if err != nil {
 				return err
 			}
 			return each(l.Number, id)
 		})
+		if err == nil {
+			err = unseen.Check(f.path(name))
+		}
 		if err != nil {
 			return "", err
 		}
@@ -30,41 +39,23 @@ func (f *folder) readIDs(name string, members lines.Names, id func(l *lines.Read
 	return ids, err
 }
 
-// id is the id of a line of the file.
-func (x textsFile) id(l *lines.Reader, line []byte) ([]byte, error) {
-	if x.table {
-		return rowID(l, line)
-	}
-	line, err := x.renamed(l, line)
-	if err != nil {
-		return nil, err
-	}
-	return textID(l, line)
-}
-
 // parse reads a line of the file.
 func (x textsFile) parse(l *lines.Reader, line []byte) (t dataset.Text, err error) {
 	if x.table {
 		return parseRow(l, line)
 	}
-	if line, err = x.renamed(l, line); err != nil {
-		return t, err
+	if line, err = x.members.Apply(line, nil); err != nil {
+		return t, noText(l, textHint, err)
 	}
-	return parseText(l, line)
+	return x.text(l, line)
 }
 
-// renamed is a line of JSON, with the names of members that parseText knows.
-func (x textsFile) renamed(l *lines.Reader, line []byte) ([]byte, error) {
-	own, err := x.members.Apply(line)
-	if err != nil {
-		return nil, noText(l, err)
-	}
-	return own, nil
-}
-
-// textID is the id of a line of a corpus or query file. The line must be one that parseText reads. Its texts are not
+// id is the id of a line of the file, whose members have been renamed. The line must be one that parse reads. Its texts are not
 // decoded, which takes a third of the time.
-func textID(l *lines.Reader, line []byte) ([]byte, error) {
+func (x textsFile) id(l *lines.Reader, line []byte) ([]byte, error) {
+	if x.table {
+		return rowID(l, line)
+	}
 	var t struct {
 		textIDs
 		Title unwanted `json:"title"`
@@ -73,7 +64,7 @@ func textID(l *lines.Reader, line []byte) ([]byte, error) {
 	if err := lines.Unmarshal(line, &t); err == nil && t.id().Problem("_id") == "" {
 		return []byte(t.id().Text), nil
 	}
-	_, err := parseText(l, line) // says what is wrong
+	_, err := x.text(l, line) // says what is wrong
 	return nil, err
 }
 
@@ -110,23 +101,28 @@ func plainID(_ *lines.Reader, line []byte) ([]byte, error) { return line, nil }
 const textHint = `one object a line: {"_id":"d1","title":"...","text":"..."}`
 
 // noText is the error of a line that is not the JSON that was expected.
-func noText(l *lines.Reader, err error) error {
-	return l.Errorf(textHint, "not a JSON object with text fields: %v", excerpt.Error(err))
+func noText(l *lines.Reader, hint string, err error) error {
+	return l.Errorf(hint, "not a JSON object with text fields: %v", excerpt.Error(err))
 }
 
-func parseText(l *lines.Reader, line []byte) (t dataset.Text, err error) {
+// text reads a line of JSON, whose members have been renamed.
+func (x textsFile) text(l *lines.Reader, line []byte) (t dataset.Text, err error) {
 	var members struct {
 		textIDs
 		Title  string         `json:"title"`
 		Text   string         `json:"text"`
 		Source dataset.Source `json:"metadata"`
 	}
+	hint := textHint
+	if len(x.members) > 0 {
+		hint = "correct the line, or the names of members in " + choicesFile
+	}
 	if err := lines.Unmarshal(line, &members); err != nil {
-		return t, noText(l, err)
+		return t, noText(l, hint, err)
 	}
 	id := members.id()
-	if problem := id.Problem("_id"); problem != "" {
-		return t, l.Errorf(textHint, "%s", problem)
+	if problem := id.Problem(cmp.Or(x.members["_id"], "_id")); problem != "" {
+		return t, l.Errorf(hint, "%s", problem)
 	}
 	return dataset.Text{ID: id.Text, Title: members.Title, Text: members.Text, Source: members.Source}, nil
 }

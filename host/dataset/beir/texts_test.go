@@ -43,8 +43,8 @@ func wholeLine(text string) (string, bool) { return text, true }
 // stringsAndNaN finds strings, and what Python's json writes for floats that JSON does not have.
 var stringsAndNaN = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|-?Infinity|NaN`)
 
-// simpleText reads one JSON object key by key. Like encoding/json, it takes upper and lower case in keys for the same.
-// An id may be a number, and stand under id where there is no _id.
+// simpleText reads one JSON object key by key. The last of each name counts, and null is as if it were not there. An id may
+// be a number, and stand under id where there is no _id.
 func simpleText(text string) (t dataset.Text, ok bool) {
 	if !json.Valid([]byte(text)) {
 		text = stringsAndNaN.ReplaceAllStringFunc(text, func(found string) string {
@@ -62,24 +62,20 @@ func simpleText(text string) (t dataset.Text, ok bool) {
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
 		return t, false
 	}
-	members := map[string]any{} // the last of each name that is not null
+	members := map[string]any{}
 	for d.More() {
 		key, _ := d.Token()
 		var value any
 		if d.Decode(&value) != nil {
 			return t, false
 		}
-		for _, name := range []string{"_id", "id", "title", "text"} {
-			if strings.EqualFold(key.(string), name) && value != nil {
-				members[name] = value
-				if _, isText := value.(string); name != "_id" && name != "id" && !isText {
-					return t, false
-				}
-			}
+		members[key.(string)] = value
+		if _, isText := value.(string); (key == "title" || key == "text") && value != nil && !isText {
+			return t, false
 		}
 	}
-	id, found := members["_id"]
-	if other := members["id"]; (!found || id == "") && (other != nil && other != "") {
+	id := members["_id"]
+	if other := members["id"]; (id == nil || id == "") && (other != nil && other != "") {
 		id = other
 	}
 	switch id := id.(type) {
@@ -130,7 +126,7 @@ func readPlain(t testing.TB, data []byte) (ids *dataset.StoredIDs, err error) {
 
 func readTexts(t testing.TB, name string, file []byte, uncompressed int) (ids *dataset.StoredIDs, err error) {
 	t.Helper()
-	datasettest.Allocates(t, 64*uncompressed+readBuffers, func() { ids, err = oneFile(name, file).readIDs(name, nil, textID) })
+	datasettest.Allocates(t, 64*uncompressed+readBuffers, func() { ids, err = oneFile(name, file).readIDs(name, nil, textsFile{}.id) })
 	return ids, err
 }
 
@@ -191,6 +187,21 @@ func TestTextsCutAnywhere(t *testing.T) {
 	}
 }
 
+// TestCompressedTwice reads compressed files that follow one another. What follows them and is not compressed is an error that says so.
+func TestCompressedTwice(t *testing.T) {
+	t.Parallel()
+	const first, second = `{"_id":"a"}`, "\n" + `{"_id":"b"}` + "\n"
+	both := append(zip(t, []byte(first), 3), zip(t, []byte(second), 5)...)
+	for end, says := range map[string]string{"": "", "x": "follows", "some more": "follows", "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00": "follows", string(both[:1]): "cut off", string(both[:9]): "cut off", string(both[:20]): "cut off"} {
+		ids, err := oneFile("corpus.jsonl.gz", append(slices.Clip(both), end...)).readIDs("corpus.jsonl.gz", nil, textsFile{}.id)
+		if says == "" {
+			checkIDs(t, ids, err, "dir/corpus.jsonl.gz", []byte(first+second), simpleTextID)
+		} else if e := datasettest.AsError(t, err, "dir/corpus.jsonl.gz"); !strings.Contains(e.Problem, says) || e.Line != 3 || e.Hint == "" {
+			t.Errorf("%q after the end: %v; expected %q", end, err, says)
+		}
+	}
+}
+
 func FuzzIDs(f *testing.F) {
 	f.Add([]byte(someIDs))
 	f.Add([]byte("a\nb\na\n"))
@@ -205,6 +216,7 @@ func FuzzIDs(f *testing.F) {
 // FuzzTexts reads data as texts, plain and compressed, and as a compressed file.
 func FuzzTexts(f *testing.F) {
 	f.Add([]byte(someTexts))
+	f.Add([]byte(`{"_id":"a","_ID":"b","ID":7,"text":"t","Text":["x"],"TITLE":"no","title":"x","title":null}`))
 	f.Add([]byte("{\"_id\":\"a\",\"_id\":null,\"TITLE\":\"x\"}\n{\"_id\":\"b\",\"text\":1}"))
 	f.Add([]byte(`{"_id":1,"id":{},"x":[NaN,"\\"NaN"]}` + "\n" + `{"_id":"","id":-2e3}` + "\n" + `{"_id":true,"id":"a"}`))
 	f.Add(zip(f, []byte(someTexts), 9))
@@ -213,7 +225,7 @@ func FuzzTexts(f *testing.F) {
 			ids, err := readTexts(t, name, file, len(data))
 			checkIDs(t, ids, err, "dir/"+name, data, simpleTextID)
 			if err == nil {
-				checkTexts(t, &textFile{oneFile(name, file), name, ids, parseText}, ids, data)
+				checkTexts(t, &textFile{oneFile(name, file), name, ids, textsFile{}.parse}, ids, data)
 			}
 		}
 		text, whole := []byte(nil), false
@@ -256,14 +268,14 @@ func checkTexts(t testing.TB, from dataset.Texts, ids *dataset.StoredIDs, data [
 func TestTextsThatAreNotWanted(t *testing.T) {
 	line := []byte(`{"_id":"d1","title":"` + strings.Repeat("t", 1<<20) + `","text":"` + strings.Repeat("x", 1<<20) + `"}`)
 	datasettest.Allocates(t, 1<<16, func() {
-		if id, err := textID(&lines.Reader{}, line); string(id) != "d1" || err != nil {
+		if id, err := (textsFile{}).id(&lines.Reader{}, line); string(id) != "d1" || err != nil {
 			t.Errorf("%q, %v", id, err)
 		}
 	})
 	const file = `{"_id":"a","text":"A"}` + "\n" + `{"_id":"b","text":"B"}` + "\n\n" + `{"_id":"c","text":"C"}` + "\n" + `{"_id":"d","text":"D"}`
 	for name, content := range map[string]string{"corpus.jsonl": file, "corpus.jsonl.gz": string(zip(t, []byte(file), 9))} {
 		f := oneFile(name, []byte(content))
-		ids, err := f.readIDs(name, nil, textID)
+		ids, err := f.readIDs(name, nil, textsFile{}.id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,12 +284,26 @@ func TestTextsThatAreNotWanted(t *testing.T) {
 			changed = string(zip(t, []byte(changed), 9))
 		}
 		f.fsys = oneFile(name, []byte(changed)).fsys
-		texts, err := (&textFile{f, name, ids, parseText}).OfIDs(map[string]bool{"a": true, "c": true, "z": true})
+		texts, err := (&textFile{f, name, ids, textsFile{}.parse}).OfIDs(map[string]bool{"a": true, "c": true, "z": true})
 		if err != nil || len(texts) != 2 || texts["a"].Text != "A" || texts["c"].Text != "C" {
 			t.Errorf("%s: %v, %v", name, texts, err)
 		}
-		if _, err := (&textFile{f, name, ids, parseText}).OfIDs(map[string]bool{"b": true}); err == nil {
+		if _, err := (&textFile{f, name, ids, textsFile{}.parse}).OfIDs(map[string]bool{"b": true}); err == nil {
 			t.Errorf("%s: line 2 has another id by now, and is given", name)
+		}
+	}
+}
+
+// TestTextsThatAreNone: an error says of the member what it is, and speaks of no type of Go.
+func TestTextsThatAreNone(t *testing.T) {
+	t.Parallel()
+	for line, says := range map[string]string{
+		`{"_id":"a","text":["x"]}`: `member "text" is an array`, `{"_id":"a","title":5}`: `member "title" is a number`, `[{"_id":"a"}]`: "it is an array", `{"_id":{"$oid":"a"}}`: "_id is an object",
+		`{"_ID":"a"}`: "no _id", `{"_id":"a"`: "unexpected EOF", `{"_id":"a"}{}`: "after top-level value",
+	} {
+		_, err := oneFile("corpus.jsonl", []byte(line)).readIDs("corpus.jsonl", nil, textsFile{}.id)
+		if e := datasettest.AsError(t, err, "dir/corpus.jsonl"); !strings.Contains(e.Problem, says) || strings.Contains(e.Problem, "Go") || strings.Contains(e.Problem, "jsontext") || e.Line != 1 || e.Hint != textHint {
+			t.Errorf("%s: %v; expected %q", line, e, says)
 		}
 	}
 }
@@ -292,11 +318,11 @@ func TestSource(t *testing.T) {
 {"_id":"d5","text":""}
 `)}}
 	f := &folder{fsys: fsys, root: "folder"}
-	ids, err := f.readIDs("corpus.jsonl", nil, textID)
+	ids, err := f.readIDs("corpus.jsonl", nil, textsFile{}.id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts, err := (&textFile{f, "corpus.jsonl", ids, parseText}).OfIDs(map[string]bool{"d1": true, "d2": true, "d3": true, "d4": true, "d5": true})
+	texts, err := (&textFile{f, "corpus.jsonl", ids, textsFile{}.parse}).OfIDs(map[string]bool{"d1": true, "d2": true, "d3": true, "d4": true, "d5": true})
 	if err != nil || len(texts) != 5 {
 		t.Fatalf("%v %v", texts, err)
 	}

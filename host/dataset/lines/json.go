@@ -4,22 +4,59 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
 
+// kinds are what messages call the values of JSON, by the first byte.
+var kinds = map[jsontext.Kind]string{'{': "an object", '[': "an array", '"': "a text", '0': "a number", 't': "true or false", 'f': "true or false", 'n': "null"}
+
+// lenient takes what encoding/json took: a member twice, the last of which counts, and half of a surrogate pair.
+var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
 // Unmarshal decodes a line that is JSON as Python's json module writes it. Where it writes NaN, Infinity or -Infinity,
-// which JSON does not have, there is null.
+// which JSON does not have, there is null. Members have exactly the names that they are asked for by: Text is not text.
 func Unmarshal(line []byte, to any) error {
-	err := json.Unmarshal(line, to)
-	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+	err := json.Unmarshal(line, to, lenient)
+	if syntax := (*jsontext.SyntacticError)(nil); errors.As(err, &syntax) {
 		if sound := withoutNaN(line); sound != nil {
-			return json.Unmarshal(sound, to)
+			err = json.Unmarshal(sound, to, lenient)
 		}
 	}
-	return err
+	return inWords(err)
+}
+
+// inWords is an error that names members, and neither packages nor types of a program.
+func inWords(err error) error {
+	if syntax := (*jsontext.SyntacticError)(nil); errors.As(err, &syntax) {
+		return errors.New(strings.TrimPrefix(syntax.Error(), "jsontext: "))
+	}
+	e := (*json.SemanticError)(nil)
+	if !errors.As(err, &e) {
+		return err
+	}
+	what := "it"
+	if e.JSONPointer != "" {
+		what = "member " + excerpt.Quote(strings.TrimPrefix(string(e.JSONPointer), "/"))
+	}
+	switch is := kinds[e.JSONKind]; {
+	case errors.Is(e.Err, json.ErrUnknownName):
+		return fmt.Errorf("%s is not known", what)
+	case e.Err != nil:
+		return fmt.Errorf("%s: %w", what, e.Err)
+	case is != "":
+		return fmt.Errorf("%s is %s", what, is)
+	}
+	return fmt.Errorf("%s is not what it should be", what)
 }
 
 // noNumbers are what Python's json module writes for floats that JSON does not have.
@@ -83,23 +120,49 @@ func (n Names) Rename(from string, to ...string) Names {
 	return n
 }
 
-// Apply returns the object of a line with its members renamed. A line that is no object is an error.
-func (n Names) Apply(line []byte) ([]byte, error) {
+// Unseen are the members of a file's own names that no line of it had so far.
+type Unseen map[string]bool
+
+// Unseen are all of the file's own names.
+func (n Names) Unseen() Unseen {
+	u := Unseen{}
+	for _, name := range n {
+		if name != "" {
+			u[name] = true
+		}
+	}
+	return u
+}
+
+// Check is for the end of a file: a name that no line had is an error.
+func (u Unseen) Check(path string) error {
+	if len(u) == 0 {
+		return nil
+	}
+	return dataset.FileError(path, "correct its name in texts.json", "no line has the member %s", excerpt.Quote(slices.Min(slices.Collect(maps.Keys(u)))))
+}
+
+// Apply returns the object of a line with its members renamed, and takes those that it has out of unseen, which may be nil. A
+// line that is no object is an error.
+func (n Names) Apply(line []byte, unseen Unseen) ([]byte, error) {
 	if len(n) == 0 {
 		return line, nil
 	}
-	var members map[string]json.RawMessage
+	var members map[string]jsontext.Value
 	if err := Unmarshal(line, &members); err != nil {
 		return nil, err
 	}
 	renamed := maps.Clone(members)
+	for name := range members {
+		delete(unseen, name)
+	}
 	for name, from := range n {
 		delete(renamed, name)
 		if value, ok := members[from]; ok && from != "" {
 			renamed[name] = value
 		}
 	}
-	return json.Marshal(renamed)
+	return json.Marshal(renamed, lenient)
 }
 
 // Fingerprint is that of a file, whose own is sum, with its members renamed.
@@ -107,9 +170,14 @@ func (n Names) Fingerprint(sum string) (string, error) {
 	if len(n) == 0 {
 		return sum, nil
 	}
-	names, err := json.Marshal(n) // in the order of the keys
+	names, err := json.Marshal(n, json.Deterministic(true))
 	own := sha256.Sum256(append([]byte(sum), names...))
 	return hex.EncodeToString(own[:]), err
+}
+
+// UnmarshalFile decodes a file that is one JSON object, as a person writes it: strictly, but for a byte order mark.
+func UnmarshalFile(text []byte, to any) error {
+	return inWords(json.Unmarshal(bytes.TrimPrefix(text, byteOrderMark), to, json.RejectUnknownMembers(true)))
 }
 
 // ID is an id in JSON: a string, or a number, whose id is the number as it is written. What is neither is kept for
@@ -122,18 +190,15 @@ type ID struct {
 // UnmarshalJSON decodes an id.
 func (id *ID) UnmarshalJSON(value []byte) error {
 	switch c := value[0]; {
-	case c == 'n': // null, which leaves a member as it is
-		return nil
+	case c == 'n': // null, as if the member were not there
+		*id = ID{}
 	case c == '"':
-		id.wrong = ""
-		return json.Unmarshal(value, &id.Text)
+		*id = ID{}
+		return json.Unmarshal(value, &id.Text, lenient)
 	case c == '-' || c >= '0' && c <= '9':
 		*id = ID{Text: string(value)}
 	default:
-		*id = ID{wrong: map[byte]string{'{': "an object", '[': "an array"}[c]}
-		if id.wrong == "" {
-			id.wrong = "true or false"
-		}
+		*id = ID{wrong: kinds[jsontext.Kind(c)]}
 	}
 	return nil
 }
@@ -159,7 +224,9 @@ func (x *Texts) UnmarshalJSON(value []byte) error {
 	if value[0] == '[' {
 		to = &some
 	}
-	err := json.Unmarshal(value, to)
+	if err := json.Unmarshal(value, to, lenient); err != nil {
+		return errors.New("neither a text nor an array of texts")
+	}
 	*x = slices.DeleteFunc(some, func(text string) bool { return text == "" })
-	return err
+	return nil
 }

@@ -7,7 +7,6 @@ package lines
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -41,6 +40,9 @@ type Reader struct {
 	ended   bool      // the last line that was read ended with a newline, not where the reading ended
 }
 
+// byteOrderMark is how some programs of Windows begin a text.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // maxLine is the longest line that is read: a document of 64 MiB.
 const maxLine = 64 << 20
 
@@ -51,12 +53,14 @@ func (f File) open(sum hash.Hash) (*Reader, error) {
 		return nil, dataset.ReadError(f.Path, err)
 	}
 	l := &Reader{path: f.Path, file: file, sum: sum}
-	var r io.Reader = bufio.NewReaderSize(file, 1<<16)
+	buffered := bufio.NewReaderSize(file, 1<<16)
+	var r io.Reader = buffered
 	if strings.HasSuffix(f.Name, ".gz") {
-		if r, err = gzip.NewReader(r); err != nil {
+		text, err := newUnzip(buffered)
+		if err != nil {
 			return nil, errors.Join(dataset.FileError(f.Path, "compress it again with gzip", "not a gzip file: %v", err), file.Close())
 		}
-		l.ahead = newReadAhead(r)
+		l.ahead = newReadAhead(text)
 		r = l.ahead
 	}
 	if sum != nil {
@@ -81,7 +85,7 @@ func (l *Reader) next() ([]byte, error) {
 		l.Number++
 		line := bytes.TrimSuffix(l.scanner.Bytes(), []byte("\r"))
 		if l.Number == 1 {
-			line = bytes.TrimPrefix(line, []byte(byteOrderMark))
+			line = bytes.TrimPrefix(line, byteOrderMark)
 		}
 		if len(line) == 0 {
 			continue

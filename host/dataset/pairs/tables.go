@@ -3,11 +3,13 @@ package pairs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/dataset/lines"
 	"github.com/quarry-hn/quarry/host/dataset/table"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
 )
@@ -17,37 +19,28 @@ const tableHint = `a row has texts in query, positive and negative, with anchor 
 // holds is what the columns hold that are read as what a pair has.
 var holds = [3]string{"a text in each row", "a text or a list of texts in each row", "a text or a list of texts in each row, or none"}
 
-// column is a column that is read.
-type column struct {
-	name string
-	to   int // what of a pair it holds
-}
-
-// columns are those of a table that are read, in the order in which the texts of a row are taken. As of JSON's members, upper
-// and lower case are the same in the usual names.
+// columns are those of a table that are read, in the order in which the texts of a row are taken.
 func (s Split) columns(t table.Table, path string) (read []column, err error) {
 	var all []string
 	for _, c := range t.Columns() {
 		all = append(all, c.Name)
 	}
 	there := excerpt.Text(strings.Join(all, ", "))
-	for to, usual := range names {
-		for _, name := range usual {
-			chosen, renamed := s.Members[name]
-			at := slices.IndexFunc(all, func(c string) bool { return chosen != "" && c == chosen || !renamed && strings.EqualFold(c, name) })
-			switch {
-			case at >= 0:
-				c := t.Columns()[at]
-				if c.Kind != table.Texts && (c.Kind != table.Lists || to == queryTexts) {
-					return nil, dataset.FileError(path, tableHint, "column %s is of type %s; it holds %s", excerpt.Quote(c.Name), c.Type, holds[to])
-				}
-				read = append(read, column{c.Name, to})
-			case chosen != "":
-				return nil, dataset.FileError(path, "correct its name in texts.json", "there is no column %s; there are: %s", excerpt.Quote(chosen), there)
-			}
+	for _, chosen := range slices.Sorted(maps.Values(s.Members)) {
+		if chosen != "" && !slices.Contains(all, chosen) {
+			return nil, dataset.FileError(path, "correct its name in texts.json", "there is no column %s; there are: %s", excerpt.Quote(chosen), there)
 		}
-		if to != negativeTexts && (len(read) == 0 || read[len(read)-1].to != to) {
-			return nil, dataset.FileError(path, tableHint, "there is no column %s; there are: %s", strings.Join(usual, " or "), there)
+	}
+	read = s.read(all)
+	for _, to := range []int{queryTexts, positiveTexts} {
+		if !slices.ContainsFunc(read, func(c column) bool { return c.to == to }) {
+			return nil, dataset.FileError(path, tableHint, "there is no column %s; there are: %s", strings.Join(names[to], " or "), there)
+		}
+	}
+	for _, r := range read {
+		c := t.Columns()[slices.Index(all, r.name)]
+		if c.Kind != table.Texts && (c.Kind != table.Lists || r.to == queryTexts) {
+			return nil, dataset.FileError(path, tableHint, "column %s is of type %s; it holds %s", excerpt.Quote(c.Name), c.Type, holds[r.to])
 		}
 	}
 	return read, nil
@@ -66,8 +59,9 @@ func (s Split) withTable(file File, do func(t table.Table, read []column) error)
 	return errors.Join(err, t.Close())
 }
 
-func (s Split) eachRow(file File, do func(line int, p pair) error) error {
+func (s Split) eachRow(file File, unseen lines.Unseen, do func(line int, p pair) error) error {
 	return s.withTable(file, func(t table.Table, read []column) error {
+		clear(unseen) // columns has found them all
 		var names []string
 		for _, c := range read {
 			names = append(names, c.name)
@@ -90,7 +84,7 @@ func (s Split) eachRow(file File, do func(line int, p pair) error) error {
 					}
 				}
 			}
-			if missing := p.problem(); missing != "" {
+			if missing := s.problem(p); missing != "" {
 				return problem("%s", missing)
 			}
 			row++

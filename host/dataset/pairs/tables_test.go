@@ -16,19 +16,19 @@ import (
 
 // contents is what was read of pairs.
 type contents struct {
-	Documents, Queries   dataset.Texts
+	Documents, Queries   []string
 	Judgements           []dataset.Judgement // without their lines
 	DocsSum, QueriesSum  string
 	Split, JudgementsSum string
 }
 
 // contentsOf reads a split.
-func contentsOf(s Split) (c contents, err error) {
+func contentsOf(t testing.TB, s Split) (c contents, err error) {
 	documents, queries, qrels, err := Read("dir", []Split{s})
 	if err != nil {
 		return c, err
 	}
-	c = contents{Documents: documents.Texts, Queries: queries.Texts, Split: qrels[0].Split, JudgementsSum: qrels[0].SHA256}
+	c = contents{Documents: textsOf(t, documents), Queries: textsOf(t, queries), Split: qrels[0].Split, JudgementsSum: qrels[0].SHA256}
 	for _, j := range qrels[0].Judgements {
 		j.Line = 0
 		c.Judgements = append(c.Judgements, j)
@@ -73,12 +73,12 @@ func TestTablesOfOtherPrograms(t *testing.T) {
 	for name, format := range tables(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			want, err := contentsOf(split("rows.jsonl", "jsonl", testdata(t, path.Dir(name)+"/rows.jsonl"), nil))
+			want, err := contentsOf(t, split("rows.jsonl", "jsonl", testdata(t, path.Dir(name)+"/rows.jsonl"), nil))
 			if err != nil {
 				t.Fatal(err)
 			}
 			whole := testdata(t, name)
-			got, err := contentsOf(split("x", format, whole, nil))
+			got, err := contentsOf(t, split("x", format, whole, nil))
 			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("%+v, %v; expected %+v", got, err, want)
 			}
@@ -86,7 +86,7 @@ func TestTablesOfOtherPrograms(t *testing.T) {
 				if testing.Short() && n%7 != 0 && n < len(whole)-20 {
 					return
 				}
-				_, err := contentsOf(split("x", format, cut, nil))
+				_, err := contentsOf(t, split("x", format, cut, nil))
 				if err == nil {
 					t.Fatalf("cut at %d of %d: no error", n, len(whole))
 				}
@@ -99,7 +99,7 @@ func TestTablesOfOtherPrograms(t *testing.T) {
 // TestParts reads the parts that Hugging Face's repositories have, and those that datasets saved, as one split.
 func TestParts(t *testing.T) {
 	t.Parallel()
-	want, err := contentsOf(split("rows.jsonl", "jsonl", testdata(t, "texts/rows.jsonl"), nil))
+	want, err := contentsOf(t, split("rows.jsonl", "jsonl", testdata(t, "texts/rows.jsonl"), nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestParts(t *testing.T) {
 		for _, name := range names {
 			parts.Files = append(parts.Files, File{lines.File{FS: os.DirFS("."), Name: filepath.ToSlash(name), Path: name}, format})
 		}
-		if got, err := contentsOf(parts); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := contentsOf(t, parts); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; expected %+v", format, got, err, want)
 		}
 	}
@@ -145,8 +145,8 @@ func TestColumnNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, text := range documents.Texts.(dataset.TextsOf) {
-			got = append(got, strings.Fields(text.Text)[0])
+		for _, text := range textsOf(t, documents) {
+			got = append(got, strings.Fields(text)[0])
 		}
 		if strings.Join(got, " ") != row.want {
 			t.Errorf("%v: documents %q; expected %q", row.members, got, row.want)
@@ -193,7 +193,7 @@ func TestRowsOfParquet(t *testing.T) {
 	if bytes.Count(whole, []byte(rows)) != 1 {
 		t.Fatalf("%d fields look like the number of rows", bytes.Count(whole, []byte(rows)))
 	}
-	_, err := contentsOf(split("x", "parquet", bytes.Replace(whole, []byte(rows), []byte(sixRows), 1), nil))
+	_, err := contentsOf(t, split("x", "parquet", bytes.Replace(whole, []byte(rows), []byte(sixRows), 1), nil))
 	if e := datasettest.AsError(t, err, "dir/x"); !strings.HasSuffix(e.Problem, "the file is said to have 6") {
 		t.Error(err)
 	}
@@ -210,7 +210,7 @@ func fuzz(f *testing.F, format string) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, err := contentsOf(split("x", format, data, nil)); err != nil {
+		if _, err := contentsOf(t, split("x", format, data, nil)); err != nil {
 			datasettest.AsError(t, err, "dir/x")
 		}
 	})

@@ -54,7 +54,6 @@ def write(name, table):
     }.items():
         pa.parquet.write_table(table, f / f"{kind}.parquet", **options)
     pa.parquet.write_table(large(table), f / "large.parquet")
-    pa.parquet.write_table(table.rename_columns([name.upper() for name in table.column_names]), f / "upper.parquet")
     with pa.ipc.new_file(f / "file.arrow", table.schema) as w:
         w.write_table(table, max_chunksize=2)
     with pa.ipc.new_stream(f / "large.arrows", table.schema) as w:
