@@ -59,7 +59,7 @@ func TestProjectionsThatAreNotSound(t *testing.T) {
 		{"text", "this is a text, not a projection\n", []string{"p.safetensors", "not a projection file", again}},
 		{"a .npy file", sample()["vectors/a/docs.npy"], []string{"p.safetensors", "not a projection file", again}},
 		{"cut off in the length", good[:5], []string{"p.safetensors", "cut off: 5 bytes", again}},
-		{"cut off after the length", good[:8], []string{"p.safetensors", "cut off: 8 bytes", again}},
+		{"cut off after the length", good[:8], []string{"p.safetensors", "cut off: 0 bytes after the first 8", again}},
 		{"cut off in the header", good[:header/2], []string{"p.safetensors", "cut off", again}},
 		{"cut off after the header", good[:header], []string{"p.safetensors", "cut off", again}},
 		{"cut off in the tensors", good[:header+(len(good)-header)/2], []string{"p.safetensors", "cut off", again}},
