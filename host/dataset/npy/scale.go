@@ -58,7 +58,7 @@ func CheckNoScale(fsys fs.FS, name, path string) error {
 // withoutEnding is the name of a file without its ending, and what messages call it without that.
 func withoutEnding(name, path string) (base, pathBase string) {
 	if dot := strings.LastIndexByte(name, '.'); dot > strings.LastIndexByte(name, '/') {
-		return name[:dot], path[:len(path)-(len(name)-dot)]
+		return name[:dot], strings.TrimSuffix(path, name[dot:])
 	}
 	return name, path
 }
