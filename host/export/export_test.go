@@ -189,7 +189,7 @@ func TestRefusedPairs(t *testing.T) {
 func TestReaders(t *testing.T) {
 	python := os.Getenv("QUARRY_TRAINERS")
 	if python == "" {
-		t.Skip("QUARRY_TRAINERS names no Python with datasets and sentence-transformers, which load what is written here")
+		t.Skip("QUARRY_TRAINERS names no Python with datasets, sentence-transformers, FlagEmbedding and tevatron, which load what is written here")
 	}
 	dir := t.TempDir()
 	write := func(file string, o export.Options) {
@@ -208,6 +208,7 @@ func TestReaders(t *testing.T) {
 			write(name+".parquet", o)
 		}
 	}
+	write("flagembedding-scores", export.Options{Format: "flagembedding", Negatives: 1, Separator: " ", Scores: true})
 	out, err := exec.CommandContext(t.Context(), python, "testdata/read.py", dir).CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
