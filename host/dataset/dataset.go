@@ -178,7 +178,7 @@ func (s Side) openVectors(model string, w Watch) (x Matrix, err error) {
 		return nil, err
 	}
 	if x.Rows() != s.Len() {
-		err = FileError(x.Name(), "one row per line, in the file's order: make the vectors again", "%d rows; %s has %d ids", x.Rows(), s.Name(), s.Len())
+		err = FileError(x.Name(), "one row for each id, in their order: make the vectors again", "%d rows; %s has %d ids", x.Rows(), s.Name(), s.Len())
 		return nil, errors.Join(err, CloseSource(x))
 	}
 	return x, nil

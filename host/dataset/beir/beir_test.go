@@ -141,7 +141,7 @@ func TestFolderMessages(t *testing.T) {
 		"an empty corpus":    {map[string]string{"corpus.jsonl": "\n"}, "corpus.jsonl", "the file is empty\n  hint: it needs a line for each text", 0},
 		"a pair twice":       {map[string]string{"qrels/dev.tsv": "q\td1\t2\n"}, "qrels/train.tsv", `line 1: query "q" and document "d1" are judged twice, first in DIR/qrels/dev.tsv, line 1: the score is 2 there and 1 here` + "\n  hint: keep one of the lines", 1},
 		"no vectors":         {map[string]string{"vectors/m/queries.npy": ""}, "vectors/m/queries.npy", "no such file or directory\n  hint: add vectors/<model>/docs.npy and vectors/<model>/queries.npy for each model", 0},
-		"vectors of other":   {map[string]string{"vectors/m/docs.npy": string(npyOf([][]float32{{1}}))}, "vectors/m/docs.npy", "1 rows; DIR/corpus.jsonl has 2 ids\n  hint: one row per line, in the file's order: make the vectors again", 0},
+		"vectors of other":   {map[string]string{"vectors/m/docs.npy": string(npyOf([][]float32{{1}}))}, "vectors/m/docs.npy", "1 rows; DIR/corpus.jsonl has 2 ids\n  hint: one row for each id, in their order: make the vectors again", 0},
 		"vectors too narrow": {map[string]string{"vectors/m/queries.npy": string(npyOf([][]float32{{1, 2}}))}, "vectors/m/queries.npy", "2 columns; docs.npy has 1\n  hint: one model encodes both: make the vectors again", 0},
 	} {
 		t.Run(what, func(t *testing.T) {
