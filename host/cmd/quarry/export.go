@@ -44,7 +44,7 @@ joined by --separator. With --ids DIR is not read, and may be left out.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&c.output, "output", "o", "triplets.jsonl", "file to write, Parquet where its name ends in .parquet; - is the standard output, and no summary is printed then")
-	flags.StringVar(&c.options.Format, "format", export.Names()[0], "what a line is: "+formatsHelp())
+	flags.StringVar(&c.options.Format, "format", export.Names()[0], "what a line is"+formatsHelp()+"\n")
 	flags.StringVar(&c.options.Separator, "separator", " ", "what joins a document's title and text")
 	flags.BoolVar(&c.options.IDs, "ids", false, "write ids for texts")
 	flags.BoolVar(&c.options.Scores, "scores", false, "write the cosines of query and document too; in labeled-pair and labeled-list they stand for the labels")
@@ -58,11 +58,11 @@ joined by --separator. With --ids DIR is not read, and may be left out.`,
 
 // formatsHelp says what a line of each format is.
 func formatsHelp() string {
-	var formats []string
+	var formats [][2]string
 	for _, f := range export.Formats {
-		formats = append(formats, fmt.Sprintf("%s (%s)", f.Name, f.Help))
+		formats = append(formats, [2]string{f.Name, f.Help})
 	}
-	return strings.Join(formats, ", ")
+	return listed(formats)
 }
 
 // check completes the options, and fails where a flag makes no sense.

@@ -33,7 +33,7 @@ type mineFlags struct {
 func (f *mineFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.split, "split", mining.DefaultSplit,
 		"pairs to mine: train, test, another file of qrels/, or all (train first). A document judged relevant to a query in any split is never mined as its negative")
-	flags.StringVar(&f.rule, "rule", mine.Rules[0].Name, "which documents are negatives: "+rulesHelp())
+	flags.StringVar(&f.rule, "rule", mine.Rules[0].Name, "which documents are negatives"+rulesHelp()+"\n")
 	f.parameters = map[string]*float64{}
 	for _, p := range mine.RuleParameters() {
 		f.parameters[p.Name] = flags.Float64(p.Name, p.Default, "for --rule "+strings.Join(rulesWith(p), " and ")+": "+p.Help)
@@ -49,11 +49,20 @@ func (f *mineFlags) add(flags *pflag.FlagSet) {
 
 // rulesHelp says what each rule takes, the default first.
 func rulesHelp() string {
-	var rules []string
+	var rules [][2]string
 	for _, d := range mine.Rules {
-		rules = append(rules, fmt.Sprintf("%s (%s)", d.Name, d.Help))
+		rules = append(rules, [2]string{d.Name, d.Help})
 	}
-	return strings.Join(rules, ", ")
+	return listed(rules)
+}
+
+// listed puts names and what they mean on lines of their own, below a flag.
+func listed(entries [][2]string) string {
+	var b strings.Builder
+	for _, e := range entries {
+		fmt.Fprintf(&b, "\n  %-13s  %s", e[0], e[1])
+	}
+	return b.String()
 }
 
 // rulesWith names the rules that take a parameter.

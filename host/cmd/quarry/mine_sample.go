@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -38,7 +37,7 @@ type samplerFlags struct {
 
 func (f *samplerFlags) add(flags *pflag.FlagSet) {
 	rule := flags.Lookup("rule")
-	rule.Usage += "; or a sampler: " + samplersHelp() + "; or several rules, as dual+perc: up to --top negatives of each. A rule may have its parameter, as perc=0.9, and ranks, as topk:11-50"
+	rule.Usage += "or a sampler" + samplersHelp() + "\nor several rules, as dual+perc: up to --top negatives of each. A rule may have its parameter, as perc=0.9, and ranks, as topk:11-50\n"
 	flags.StringVar(&f.ranks, "ranks", "", "for window rules: take negatives of these ranks alone, as 11-50: the first, or with --seed a sample")
 	flags.Float64Var(&f.randomShare, "random-share", sampler.DefaultRandomShare, "for --rule star: share of the negatives that is drawn from all documents")
 	flags.IntVar(&f.batch, "batch-size", sampler.DefaultBatch, "for --rule in-batch: pairs in a batch; a pair has the other positives as its negatives, whatever --top")
@@ -51,11 +50,11 @@ func (f *samplerFlags) add(flags *pflag.FlagSet) {
 
 // samplersHelp says what each sampler takes, and where it is from.
 func samplersHelp() string {
-	var samplers []string
+	var samplers [][2]string
 	for _, d := range sampler.Samplers {
-		samplers = append(samplers, fmt.Sprintf("%s (%s: %s)", d.Name, d.Source, d.Help))
+		samplers = append(samplers, [2]string{d.Name, d.Help + " (" + d.Source + ")"})
 	}
-	return strings.Join(samplers, ", ")
+	return listed(samplers)
 }
 
 // samples reports whether package sampler does what the flags ask for.

@@ -29,7 +29,7 @@ func TestNewRule(t *testing.T) {
 	})
 	w := workFolder(t, sample())
 	help := w.mustRun(t, "mine --help")
-	for _, says := range []string{"banded (a little further", "--band", "for --rule banded: s(Q,D) lies within", "(default 0.1)"} {
+	for _, says := range []string{"banded         a little further", "--band", "for --rule banded: s(Q,D) lies within", "(default 0.1)"} {
 		if !strings.Contains(help, says) {
 			t.Errorf("--help does not say %q:\n%s", says, help)
 		}
