@@ -182,6 +182,9 @@ func sideBySide(w io.Writer, pairs []negatives.Pair, texts *negatives.Texts) err
 		for _, n := range p.Negatives[:min(2, len(p.Negatives))] {
 			fmt.Fprintf(w, "    negative  %.3f  %s\n", n.DQD, shorten(texts.Document(n.ID, ". "), width))
 		}
+		if more := len(p.Negatives) - 2; more > 0 {
+			fmt.Fprintf(w, "    and %d more\n", more)
+		}
 		switch p.None {
 		case negatives.NoneWindow:
 			fmt.Fprintln(w, "    none: nothing is nearer to the query than the positive")
