@@ -169,6 +169,15 @@ func CheckBeforeFit(data *dataset.Dataset, fit projection.FitOptions, o Options)
 	return err
 }
 
+// CheckPairs finds what mining would refuse of the pairs: an unknown split, and a query or positive that is missing.
+func CheckPairs(data *dataset.Dataset, o Options) error {
+	o, _, err := o.withDefaults()
+	if err == nil {
+		_, err = selectPairs(data, o)
+	}
+	return err
+}
+
 func chooseSplits(data *dataset.Dataset, split string) ([]*dataset.Qrels, error) {
 	if split == "all" {
 		return data.Qrels, nil

@@ -39,6 +39,9 @@ func (f Fit) Do(ctx context.Context, data *dataset.Dataset) (p *projection.Proje
 	if err := f.Validate(); err != nil {
 		return nil, false, err
 	}
+	if _, err := projection.SizeToBe(data, f.Options); err != nil { // what is wrong with the inputs comes before outputs
+		return nil, false, err
+	}
 	c := checkpointBeside(f.Output)
 	if err := c.mayBegin(f.Resume, f.Force); err != nil {
 		return nil, false, err
@@ -47,19 +50,19 @@ func (f Fit) Do(ctx context.Context, data *dataset.Dataset) (p *projection.Proje
 	if err != nil {
 		return nil, false, err
 	}
-	outputs := Outputs{Projection: f.Output, Force: f.Force || goesOn} // the output was not there, or could be replaced, when the fit began
-	if f.Resume && !goesOn && outputs.exist() {
+	force := f.Force || goesOn // the output was not there, or could be replaced, when the fit began
+	if f.Resume && !goesOn && (Outputs{Projection: f.Output}).exist() {
 		p, err := f.alreadyFinished(data, c)
 		return p, err == nil, err
 	}
-	if err := outputs.Check(); err != nil {
+	if err := atomicfile.Check(f.Output, force); err != nil {
 		return nil, false, err
 	}
 	p, kept, err := c.fit(ctx, data, f.Options, f.Resume, f.PartRows)
 	if err != nil {
 		return nil, false, err
 	}
-	if err := f.save(p, c, outputs.Force); err != nil {
+	if err := f.save(p, c, force); err != nil {
 		if kept {
 			err = &Kept{c.folder, err}
 		}

@@ -187,9 +187,9 @@ func TestFitOfOthersIsMadeAnew(t *testing.T) {
 	}
 }
 
-// TestFitOfOtherVectorsIsMadeAnew goes on from a fit after one of the vectors has changed.
-func TestFitOfOtherVectorsIsMadeAnew(t *testing.T) {
-	r, _ := keptFit(t, openDemo(t))
+// openOtherVectors opens the demo with one of the vectors changed.
+func openOtherVectors(t *testing.T) *dataset.Dataset {
+	t.Helper()
 	files := fstest.MapFS{}
 	err := fs.WalkDir(demo.FS, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -209,8 +209,14 @@ func TestFitOfOtherVectorsIsMadeAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer data.Close()
-	if anew, err := r.fits(t, data); err != nil || !anew {
+	t.Cleanup(func() { _ = data.Close() })
+	return data
+}
+
+// TestFitOfOtherVectorsIsMadeAnew goes on from a fit after one of the vectors has changed.
+func TestFitOfOtherVectorsIsMadeAnew(t *testing.T) {
+	r, _ := keptFit(t, openDemo(t))
+	if anew, err := r.fits(t, openOtherVectors(t)); err != nil || !anew {
 		t.Errorf("it was fitted anew: %v, %v", anew, err)
 	}
 }
@@ -380,6 +386,22 @@ func TestLostProjection(t *testing.T) {
 func newFit(t *testing.T) Fit {
 	t.Helper()
 	return Fit{Options: newRun(t).Fit, Output: filepath.Join(t.TempDir(), "p.safetensors")}
+}
+
+// TestFitInputsFirst: a fit says what is wrong with its inputs where the output is there too.
+func TestFitInputsFirst(t *testing.T) {
+	data := openDemo(t)
+	f := newFit(t)
+	if err := os.WriteFile(f.Output, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.Do(t.Context(), data); !errors.Is(err, option.ErrExists) || strings.Contains(err.Error(), "--projection") {
+		t.Errorf("%v", err)
+	}
+	f.Options.Models[0].Model = "nosuch"
+	if _, _, err := f.Do(t.Context(), data); !errors.Is(err, option.ErrOption) || !strings.Contains(err.Error(), "nosuch") {
+		t.Errorf("with an unknown model: %v", err)
+	}
 }
 
 // TestFitGoesOn cuts a fit to a file short at each of its reports, and goes on: with Resume the same call fits

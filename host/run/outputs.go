@@ -2,7 +2,6 @@ package run
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -51,20 +50,17 @@ func (o Outputs) exist() bool {
 }
 
 // Check fails where one of the files cannot be written, before there is work to lose: it exists, or its folder does not.
+// A projection that exists is for Run.UseFitted to judge.
 func (o Outputs) Check() error {
 	for _, path := range o.Paths() {
-		err := atomicfile.Check(path, o.Force)
-		if path == o.Projection && errors.Is(err, option.ErrExists) {
-			return fmt.Errorf("%s %w\n  hint: use it with --projection, write to another folder, or replace it with --force", path, option.ErrExists)
-		}
-		if err != nil {
+		if err := atomicfile.Check(path, o.Force); err != nil && (path != o.Projection || !errors.Is(err, option.ErrExists)) {
 			return err
 		}
 	}
 	return nil
 }
 
-// CheckAnew is Check for a run that keeps no parts. It fails, too, where an earlier run was cut short and left some beside the outputs.
+// CheckAnew is Check for a run without Resume. It fails, too, where an earlier run was cut short and left parts beside the outputs.
 func (o Outputs) CheckAnew() error {
 	if err := checkpointBeside(o.Negatives).mayBegin(false, o.Force); err != nil {
 		return err

@@ -9,12 +9,15 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/debug"
 	"sync"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/mining"
 	"github.com/quarry-hn/quarry/host/negatives"
+	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 )
 
@@ -32,12 +35,15 @@ type Run struct {
 	Summarize bool
 	// PartRows is how many rows a fit adds up before it keeps the sums; 0 means about half a minute's work.
 	PartRows int
+
+	found string // Done.Found
 }
 
 // Done is what a run gave.
 type Done struct {
 	*negatives.Result
 	Projection *projection.Projection
+	Found      string   // the projection file that was there already and was used, as UseFitted says; empty where there was none
 	Parts      int      // that the work was cut into
 	Reused     int      // parts that an earlier run had finished
 	Finished   bool     // an earlier run had finished everything; nothing was done, and there is no Result
@@ -76,7 +82,15 @@ func (r Run) Do(ctx context.Context, data *dataset.Dataset) (*Done, error) {
 		return r.alreadyFinished(ctx, data)
 	}
 	r.Outputs.Force = r.Outputs.Force || goesOn // the outputs were not there, or could be replaced, when the fit began
+	if r.Projection == nil {
+		if err := r.CheckInputs(data); err != nil { // a plan does too, but after what may be a long fit
+			return nil, err
+		}
+	}
 	if err := r.Outputs.Check(); err != nil {
+		return nil, err
+	}
+	if _, err := r.UseFitted(data); err != nil {
 		return nil, err
 	}
 	return r.begin(ctx, data, c)
@@ -87,9 +101,6 @@ func (r Run) Do(ctx context.Context, data *dataset.Dataset) (*Done, error) {
 func (r Run) begin(ctx context.Context, data *dataset.Dataset, c *checkpoint) (done *Done, err error) {
 	p, keeps := r.Projection, false
 	if p == nil {
-		if err := mining.CheckBeforeFit(data, r.Fit, r.Mine); err != nil { // a plan does too, but after what may be a long fit
-			return nil, err
-		}
 		if p, keeps, err = c.fit(ctx, data, r.Fit, r.Resume, r.PartRows); err != nil {
 			return nil, err
 		}
@@ -160,14 +171,23 @@ func (r Run) goOn(ctx context.Context, data *dataset.Dataset, c *checkpoint) (do
 	return r.mine(ctx, data, plan, p, pieces, c)
 }
 
-// keptProjection loads the projection that the run fitted. Where the file is not the one that run.json names, it is
-// lost, and fitted again.
-func (r Run) keptProjection(ctx context.Context, data *dataset.Dataset, c *checkpoint) (p *projection.Projection, lost bool, err error) {
+// keptProjection loads the projection that the run fitted, or found. Where neither file is the one that run.json names,
+// it is lost, and fitted again.
+func (r *Run) keptProjection(ctx context.Context, data *dataset.Dataset, c *checkpoint) (p *projection.Projection, lost bool, err error) {
 	if err := c.sameFit(data, r.Fit); err != nil {
 		return nil, false, err
 	}
-	if p, err = projection.Load(c.projectionPath()); err == nil && p.Fingerprint == c.record.Manifest.Projection.SHA256 {
+	want := c.record.Manifest.Projection.SHA256
+	if p, err = projection.Load(c.projectionPath()); err == nil && p.Fingerprint == want {
 		return p, false, nil
+	}
+	if p, err = projection.Load(r.Outputs.Projection); err == nil && p.Fingerprint == want {
+		r.use(p)
+		return p, false, nil
+	}
+	if err := atomicfile.Check(r.Outputs.Projection, r.Outputs.Force); errors.Is(err, option.ErrExists) { // the run may have found one there, which was not its to replace
+		return nil, false, fmt.Errorf("%s %w, and is not the projection that the parts in %s are of\n  hint: move it elsewhere, or replace it with --force",
+			r.Outputs.Projection, option.ErrExists, c.folder)
 	}
 	p, _, err = c.fit(ctx, data, r.Fit, true, r.PartRows)
 	return p, true, err
@@ -205,7 +225,7 @@ func (r Run) plan(ctx context.Context, data *dataset.Dataset, p *projection.Proj
 
 // mine mines the pieces that the checkpoint does not have, and writes the outputs. A nil checkpoint has none and keeps none.
 func (r Run) mine(ctx context.Context, data *dataset.Dataset, plan *mining.Plan, p *projection.Projection, pieces []mining.Piece, c *checkpoint) (*Done, error) {
-	done := &Done{Projection: p, Parts: len(pieces)}
+	done := &Done{Projection: p, Found: r.found, Parts: len(pieces)}
 	merge := plan.NewMerge()
 	for _, piece := range pieces {
 		part, err := c.load(plan, piece)
@@ -233,7 +253,10 @@ func (r Run) mine(ctx context.Context, data *dataset.Dataset, plan *mining.Plan,
 	r.Mine.Progress.Report("write", 0, 1)
 	var summarizing sync.WaitGroup
 	if r.Summarize {
-		summarizing.Go(func() { done.Summary = Summarize(data, p, done.Result, r.Outputs.Paths()) })
+		summarizing.Go(func() {
+			done.Summary = Summarize(data, p, done.Result, r.Outputs.Paths())
+			done.Summary.Found = r.found
+		})
 	}
 	err = r.Outputs.save(done.Result, p, c)
 	summarizing.Wait()

@@ -17,15 +17,20 @@ import (
 // sameManifest fails where the manifest of what is at path is not that of a plan, and says what differs.
 func sameManifest(path string, there *negatives.Manifest, plan *mining.Plan) error {
 	now := plan.Manifest()
-	return sameValues(path, manifestValues(there), manifestValues(&now))
+	return notDifferent(path, differentValues(manifestValues(there), manifestValues(&now)))
 }
 
 // sameSettings fails where the projection at path was fitted with other settings, and says which.
 func sameSettings(path string, there, now projection.Settings) error {
+	return notDifferent(path, differentSettings(there, now))
+}
+
+// differentSettings says which settings of a fit differ.
+func differentSettings(there, now projection.Settings) []string {
 	was, is := map[string]string{}, map[string]string{}
 	flatten(was, "fit", there)
 	flatten(is, "fit", now)
-	return sameValues(path, was, is)
+	return differentValues(was, is)
 }
 
 // sameFit fails where the run was fitted with other settings than those of the options, and says which.
@@ -42,15 +47,20 @@ func (c *checkpoint) sameFit(data *dataset.Dataset, o projection.FitOptions) err
 	return sameSettings(c.folder, there, now)
 }
 
-func sameValues(path string, there, now map[string]string) error {
+// differentValues says which values differ.
+func differentValues(there, now map[string]string) (differences []string) {
 	keys := maps.Clone(there)
 	maps.Copy(keys, now)
-	var differences []string
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		if there[key] != now[key] {
 			differences = append(differences, fmt.Sprintf("%s is %s and was %s", key, orNone(now[key]), orNone(there[key])))
 		}
 	}
+	return differences
+}
+
+// notDifferent fails where what is at path differs.
+func notDifferent(path string, differences []string) error {
 	if differences == nil {
 		return nil
 	}

@@ -17,7 +17,8 @@ type Summary struct {
 	Distances   map[string]*Quantiles  `json:"distances"`             // d_q_pd of all pairs; d_q_d and d_pd_d of all negatives
 	NearCopies  int                    `json:"near_copies,omitempty"` // negatives whose similarity to their positive is above NearCopy
 	Examples    []Example              `json:"examples,omitempty"`
-	Written     []string               `json:"written"` // paths
+	Found       string                 `json:"projection_found,omitempty"` // as Done.Found
+	Written     []string               `json:"written"`                    // paths
 	NegativesID string                 `json:"negatives_sha256"`
 }
 

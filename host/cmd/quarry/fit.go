@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/quarry-hn/quarry/host/dataset"
+	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/option"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
@@ -57,8 +58,8 @@ func (c *fitCommand) do(a *app, cmd *cobra.Command, dir string) error {
 	if err != nil {
 		return err
 	}
-	if !c.resume {
-		if err := (run.Outputs{Projection: c.output, Force: c.force}).Check(); err != nil {
+	if !c.resume && isFetched(dir) {
+		if err := atomicfile.Check(c.output, c.force); err != nil {
 			return err
 		}
 	}

@@ -109,7 +109,7 @@ func fitAsMined(o *projection.FitOptions, m *mining.Options) {
 // openData opens the data set that a name on the command line means: a folder in BEIR layout, on disk or as the objects of S3 below a
 // prefix. w watches what is fetched and converted.
 func openData(name string, w dataset.Watch) (data *dataset.Dataset, err error) {
-	if strings.HasPrefix(name, inS3) {
+	if isFetched(name) {
 		data, err = openBucket(name, w)
 	} else {
 		data, err = beir.Open(name)
@@ -119,6 +119,10 @@ func openData(name string, w dataset.Watch) (data *dataset.Dataset, err error) {
 	}
 	return data, err
 }
+
+// isFetched reports whether a data set is fetched while it is opened, which may take long. Outputs are checked before
+// that, and otherwise after it: a folder that is not there is to be told first.
+func isFetched(name string) bool { return strings.HasPrefix(name, inS3) }
 
 // inS3 is how the names of what lies in S3 begin.
 const inS3 = "s3://"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"github.com/quarry-hn/quarry/host/internal/atomicfile"
 	"github.com/quarry-hn/quarry/host/projection"
 	"github.com/quarry-hn/quarry/host/run"
+	"github.com/quarry-hn/quarry/host/sampler"
+	"github.com/quarry-hn/quarry/plugin/mine"
 )
 
 // mineCommand is a command line of mine.
@@ -36,11 +39,12 @@ func (a *app) mineCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "mine DIR", Short: "Mine hard negatives: fit, project, mine, write", Args: cobra.ExactArgs(1),
 		Long: `Mine hard negatives for the pairs of a split. Without --projection the command fits one first, as the flags of fit say, and writes
-it beside the output as projection.safetensors. negatives.manifest.json, also beside the output, says all that the result depends
-on: the same manifest means the same negatives, on any machine, with any engine and any number of threads.`,
+it beside the output as projection.safetensors. Where that file is there already and is of the same fit, of the same vectors by the
+same flags, the command uses it. negatives.manifest.json, also beside the output, says all that the result depends on: the same
+manifest means the same negatives, on any machine, with any engine and any number of threads.`,
 		Example: `  quarry mine mydata                                          # the paper's rule, train split, 5 a pair
   quarry mine mydata --split all --top 20 --counts
-  quarry mine mydata --projection projection.safetensors --rule capped -o capped.jsonl
+  quarry mine mydata --rule capped -o capped.jsonl            # another rule, with the projection that is there
   quarry mine mydata --memory 1GiB --resume                   # in bounded memory; the same command goes on where it was cut short
   quarry mine mydata --rule perc --ranks 11-50 --seed 7       # a sample of those ranks
   quarry mine mydata --rule dual+perc+random --seed 7         # the negatives of each rule
@@ -61,7 +65,7 @@ on: the same manifest means the same negatives, on any machine, with any engine 
 	c.compute.add(flags)
 	flags.StringArrayVar(&c.judgements, "judgements", nil, "file of judgements beside those of qrels/, such as the marks that quarry report's page saves; may be given several times."+
 		" A document judged relevant there is never mined as the query's negative, and no pair is made of it")
-	flags.StringVar(&c.projection, "projection", "", "projection file to use (default: fit one)")
+	flags.StringVar(&c.projection, "projection", "", "projection file to use (default: projection.safetensors beside the output where it is of the same fit, and otherwise fit one)")
 	flags.StringVarP(&c.output, "output", "o", "negatives.jsonl", "file to write")
 	flags.StringVar(&c.stats, "stats", "", "file to write times, engine, threads and memory to, as JSON")
 	flags.BoolVar(&c.force, "force", false, "replace outputs that exist, and start anew where a run was cut short")
@@ -84,8 +88,10 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	if err := errors.Join(c.validate(r.Mine), r.Fit.Validate()); err != nil {
 		return err
 	}
-	if err := c.checkOutputs(r.Outputs); err != nil {
-		return err
+	if isFetched(c.data) {
+		if err := c.checkOutputs(r.Outputs); err != nil {
+			return err
+		}
 	}
 	e, data, err := c.compute.openWith(cmd.Context(), meter, r.Mine.Memory, c.data)
 	if err != nil {
@@ -104,6 +110,9 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 			return err
 		}
 	}
+	if err := c.checkOutputs(r.Outputs); err != nil {
+		return cmp.Or(c.checkInputs(data, r), err)
+	}
 	do := r.Do
 	if c.samples() {
 		do = func(ctx context.Context, data *dataset.Dataset) (*run.Done, error) { return c.sample(ctx, data, r) }
@@ -115,6 +124,9 @@ func (c *mineCommand) do(a *app, cmd *cobra.Command) error {
 	seconds := meter.stop()
 	if done.Finished {
 		return a.finishedAlready(r.Outputs)
+	}
+	if done.Found != "" {
+		r.Outputs.Projection = "" // it was not written
 	}
 	if err := c.writeStats(e, r.Outputs, seconds, done); err != nil {
 		return err
@@ -140,14 +152,21 @@ func (c *mineCommand) run(flags *pflag.FlagSet) (r run.Run, err error) {
 	return r, checkDistinct(append(c.written(r.Outputs), c.stats))
 }
 
+// checkInputs fails where mining would refuse the inputs, as far as that is known before there is work to lose.
+func (c *mineCommand) checkInputs(data *dataset.Dataset, r run.Run) error {
+	if c.samples() {
+		if err := sampler.CheckTexts(data, c.sampler.rule); err != nil {
+			return err
+		}
+		r.Mine.Rule = mine.Rules[0].Name // whose inputs are those of every sampler
+	}
+	return r.CheckInputs(data)
+}
+
 // checkOutputs fails where an output may not be written, before there is work to lose.
 func (c *mineCommand) checkOutputs(outputs run.Outputs) error {
 	if !c.resume {
-		check := outputs.Check
-		if c.samples() {
-			check = outputs.CheckAnew
-		}
-		if err := check(); err != nil {
+		if err := outputs.CheckAnew(); err != nil {
 			return err
 		}
 	}

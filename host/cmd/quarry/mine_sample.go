@@ -128,18 +128,17 @@ func (c *mineCommand) validate(o mining.Options) error {
 	return o.Validate()
 }
 
-// sample makes a run of a sampler: it fits a projection where none is given, draws, and writes the outputs.
+// sample makes a run of a sampler: it fits a projection where none is given or there already, draws, and writes the outputs.
 func (c *mineCommand) sample(ctx context.Context, data *dataset.Dataset, r run.Run) (done *run.Done, err error) {
-	if err := sampler.CheckTexts(data, c.sampler.rule); err != nil {
+	if err := c.checkInputs(data, r); err != nil {
 		return nil, err
 	}
-	done = &run.Done{Projection: r.Projection, Parts: 1}
+	found, err := r.UseFitted(data)
+	if err != nil {
+		return nil, err
+	}
+	done = &run.Done{Projection: r.Projection, Found: found, Parts: 1}
 	if done.Projection == nil {
-		before := r.Mine
-		before.Rule = mine.Rules[0].Name
-		if err := mining.CheckBeforeFit(data, r.Fit, before); err != nil {
-			return nil, err
-		}
 		if done.Projection, err = projection.Fit(ctx, data, r.Fit); err != nil {
 			return nil, err
 		}
@@ -160,6 +159,7 @@ func (c *mineCommand) sample(ctx context.Context, data *dataset.Dataset, r run.R
 	}
 	if r.Summarize {
 		done.Summary = run.Summarize(data, done.Projection, done.Result, c.written(r.Outputs))
+		done.Summary.Found = found
 	}
 	return done, c.save(r.Outputs, done, o.Scores)
 }

@@ -55,7 +55,7 @@ func TestOutputsThatExist(t *testing.T) {
 			w.spoil(t)
 			says := []string{row.file + " exists already", "--force"}
 			if row.line == mineLine && row.file == "out/projection.safetensors" {
-				says = append(says, "--projection", "another folder") // its name follows from the folder
+				says = append(says, "cannot be used", "another folder") // its name follows from the folder
 			}
 			failure{line: row.line, code: exitExists, says: says}.run(t, w)
 			mistaken := row.line + " --threads 0"
@@ -78,6 +78,83 @@ func TestOutputsThatExist(t *testing.T) {
 			w.checkUnchanged(t, want)
 		})
 	}
+}
+
+// TestInputsBeforeOutputs: what is wrong with the inputs is told where all outputs are there, too.
+func TestInputsBeforeOutputs(t *testing.T) {
+	t.Parallel()
+	const (
+		given  = mineLine + " --projection ./out/projection.safetensors"
+		fit    = "fit ./data -o ./out/projection.safetensors"
+		noData = "give the folder that holds"
+	)
+	for _, row := range []failure{
+		{line: strings.Replace(mineLine, "./data", "./nosuch", 1), says: []string{"nosuch", noData}},
+		{line: strings.Replace(given, "./data", "./nosuch", 1), says: []string{"nosuch", noData}},
+		{line: strings.Replace(fit, "./data", "./nosuch", 1), says: []string{"nosuch", noData}},
+		{line: mineLine + " --models nosuch", code: exitUsage, says: []string{`no model "nosuch"`}},
+		{line: fit + " --models nosuch", code: exitUsage, says: []string{`no model "nosuch"`}},
+		{line: mineLine + " --rule random --models nosuch", code: exitUsage, says: []string{`no model "nosuch"`}},
+		{line: mineLine + " --split nosuch", code: exitUsage, says: []string{"qrels/nosuch.tsv"}},
+		{line: mineLine + " --rule random --split nosuch", code: exitUsage, says: []string{"qrels/nosuch.tsv"}},
+		{line: given + " --split nosuch", code: exitUsage, says: []string{"qrels/nosuch.tsv"}},
+		{line: mineLine, change: func(data files) { data.drop("vectors/a/queries.npy") }, says: []string{"vectors/a/queries"}},
+		{line: given, change: func(data files) { data.drop("vectors/a/queries.npy") }, says: []string{"vectors/a/queries"}},
+		{line: fit, change: func(data files) { data.drop("vectors/a/docs.npy") }, says: []string{"vectors/a/docs"}},
+		{line: mineLine + " --rule bm25", change: onlyIDs, says: []string{"no texts, only ids"}},
+		{line: mineLine, code: exitExists, says: []string{"out/n.jsonl exists already", "another name"}},
+		{line: fit, code: exitExists, says: []string{"out/projection.safetensors exists already", "another name"}},
+	} {
+		t.Run(row.line, func(t *testing.T) {
+			w := workFolder(t, sample())
+			w.mustRun(t, mineLine)
+			if row.change != nil {
+				if err := os.RemoveAll(w.path("data")); err != nil {
+					t.Fatal(err)
+				}
+				data := sample()
+				row.change(data)
+				data.write(t, w.path("data"))
+			}
+			row.run(t, w)
+		})
+	}
+}
+
+// TestMineAgain mines once more beside what is there: by window rules and samplers, the negatives and the manifest are
+// those of --projection, the projection stays, and the summary says so. A fit with other flags is refused.
+func TestMineAgain(t *testing.T) {
+	t.Parallel()
+	w := workFolder(t, sample())
+	first := w.mustRun(t, mineLine)
+	const line, given = "mine ./data --engine native ", " --projection ./out/projection.safetensors"
+	for name, flags := range map[string]string{"capped": "--rule capped", "random": "--rule random", "ranks": "--rule topk:2-9"} {
+		out := w.mustRun(t, line+flags+" -o ./out/"+name+".jsonl")
+		if says := "projection  out/projection.safetensors, which was there: of the same fit\n"; !strings.Contains(out, says) || strings.Contains(first, "which was there") {
+			t.Errorf("%s: the summary lacks %q, or the first has it:\n%s", flags, says, out)
+		}
+		if !strings.HasSuffix(out, "written: out/"+name+".jsonl, out/"+name+".manifest.json\n") {
+			t.Errorf("%s: the summary ends otherwise:\n%s", flags, out)
+		}
+		w.mustRun(t, line+flags+given+" --force -o ./out/given.jsonl")
+		all := w.tree(t)
+		for _, end := range []string{".jsonl", ".manifest.json"} {
+			if all["out/"+name+end] == "" || all["out/"+name+end] != all["out/given"+end] {
+				t.Errorf("out/%s%s is not what --projection gives", name, end)
+			}
+		}
+	}
+	if out := w.mustRun(t, line+"--rule perc -o ./out/perc.jsonl --json --stats ./out/s.json"); !strings.Contains(out, `"projection_found"`) {
+		t.Errorf("the summary in JSON lacks the projection:\n%s", out)
+	}
+	if s := w.read(t, "out/s.json"); strings.Contains(s, "projection.safetensors") || !strings.Contains(s, "perc.jsonl") {
+		t.Errorf("the statistics name the projection as written:\n%s", s)
+	}
+	for flags, says := range map[string]string{"--components 2": "fit.PCA", "--rule random --seed 7": "fit.Seed is 7 and was 0"} {
+		failure{line: line + flags + " -o ./out/x.jsonl", code: exitExists, says: []string{"projection.safetensors exists already", says, "--projection", "--force"}}.run(t, w)
+	}
+	w.write(t, files{"data/vectors/b/docs.npy": f4(spread(len(documentDegrees), 1)...)})
+	failure{line: line + "-o ./out/x.jsonl", code: exitExists, says: []string{"its vectors were others", "--projection", "--force"}}.run(t, w)
 }
 
 // TestOutputsThatCannotBe: a folder is in the place of an output. The command fails before it does any work, with --force

@@ -82,6 +82,38 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// TestKilledBesideFitted is TestKilled where the projection is there already, of the same fit. It stays the same file.
+func TestKilledBesideFitted(t *testing.T) {
+	t.Parallel()
+	w := workFolder(t, sample())
+	w.mustRun(t, "fit ./data -o ./out/projection.safetensors")
+	fitted := must(os.Stat(w.path("out/projection.safetensors")))
+	o, events := w.stopped(t, resumeLine, "")
+	if o.code != exitOK || !strings.Contains(o.stdout, "which was there") {
+		t.Fatalf("exit %d: %s%s", o.code, o.stdout, o.stderr)
+	}
+	events = slices.DeleteFunc(events, func(name string) bool { return !strings.HasPrefix(name, "file ") && name != eventEnd })
+	want := w.tree(t)
+	r := rand.New(rand.NewPCG(12, 12))
+	order := r.Perm(len(events))
+	if testing.Short() {
+		order = order[:min(len(order), 6)]
+	}
+	var did killings
+	for _, first := range order {
+		w.remove(t, "out/n.jsonl", "out/n.manifest.json")
+		w.killUntilDone(t, &did, r, first+1, len(events))
+		w.checkUnchanged(t, want)
+		if now := must(os.Stat(w.path("out/projection.safetensors"))); !os.SameFile(now, fitted) || !now.ModTime().Equal(fitted.ModTime()) {
+			t.Error("the projection was written again")
+		}
+		if t.Failed() {
+			t.Fatalf("first killed at event %d of %d, %s", first+1, len(events), events[first])
+		}
+	}
+	t.Logf("%d events; %+v", len(events), did)
+}
+
 // killUntilDone runs the command until a run finishes. It kills the first run at the event number at, and each later one
 // at a random event out of so many.
 func (w workspace) killUntilDone(t *testing.T, did *killings, r *rand.Rand, at, events int) {

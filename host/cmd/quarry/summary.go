@@ -16,6 +16,9 @@ func writeSummary(w io.Writer, s *run.Summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	c := s.Tallies
 	fmt.Fprintf(t, "mined\t%d pairs of split %s against %d documents, rule %s, %d components\n", c.Pairs, s.Split, c.Documents, ruleText(s.Rule), s.Projection.Components)
+	if s.Found != "" {
+		fmt.Fprintf(t, "projection\t%s, which was there: of the same fit\n", s.Found)
+	}
 	fmt.Fprintf(t, "negatives\t%d, for %d pairs (%.1f %%)\n", c.Negatives, c.WithNegatives, percent(c.WithNegatives, c.Pairs))
 	if c.NoneWindow > 0 {
 		fmt.Fprintf(t, "none\t%d pairs: %s\n", c.NoneWindow, emptyWindowNote(s.Rule))
