@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +29,7 @@ type auditCommand struct {
 
 // audited is what the audit command prints as JSON.
 type audited struct {
+	Of         string           `json:"negatives_sha256"` // of the file that was audited
 	Pairs      int              `json:"pairs"`
 	Queries    int              `json:"queries"`
 	Negatives  int              `json:"negatives"`
@@ -40,6 +43,7 @@ type audited struct {
 
 // keptNegatives says what a file has without the negatives that were dropped.
 type keptNegatives struct {
+	ID        string   `json:"negatives_sha256"` // of the file
 	DropAbove float64  `json:"drop_above"`
 	Dropped   int      `json:"dropped"`
 	Negatives int      `json:"negatives"`
@@ -103,7 +107,7 @@ func (c *auditCommand) do(a *app, cmd *cobra.Command, file, dir string) error {
 	if err != nil {
 		return err
 	}
-	pairs, err := negatives.Load(file)
+	pairs, sum, err := negatives.LoadSum(file)
 	if err != nil {
 		return err
 	}
@@ -120,6 +124,7 @@ func (c *auditCommand) do(a *app, cmd *cobra.Command, file, dir string) error {
 		return err
 	}
 	s := newAudited(report, len(pairs))
+	s.Of = sum
 	if c.drops {
 		kept, err := report.Keep(pairs, c.above)
 		if err != nil {
@@ -127,10 +132,14 @@ func (c *auditCommand) do(a *app, cmd *cobra.Command, file, dir string) error {
 		}
 		s.Kept = &keptNegatives{DropAbove: c.above, Dropped: kept.Dropped, Negatives: len(report.Findings) - kept.Dropped, Pairs: len(kept.Pairs), Emptied: kept.Emptied,
 			Written: []string{c.output}}
-		err = atomicfile.Write(c.output, c.force, func(w io.Writer) error { return (&negatives.Result{Pairs: kept.Pairs}).WriteNegatives(w) })
+		hash := sha256.New()
+		err = atomicfile.Write(c.output, c.force, func(w io.Writer) error {
+			return (&negatives.Result{Pairs: kept.Pairs}).WriteNegatives(io.MultiWriter(w, hash))
+		})
 		if err != nil {
 			return err
 		}
+		s.Kept.ID = hex.EncodeToString(hash.Sum(nil))
 	}
 	return a.summary(s, s.print)
 }
