@@ -80,7 +80,8 @@ type row struct {
 	positives, negatives []document
 }
 
-// Write writes pairs in a format. texts come from data. An id that data does not have is a *dataset.Error.
+// Write writes pairs in a format. texts come from data. An id that data does not have is a *dataset.Error, and so is that no query
+// that is written has a text, or no document.
 func Write(data *dataset.Dataset, pairs []negatives.Pair, o Options, w io.Writer) (*Written, error) {
 	o, f, err := o.withDefaults()
 	if err != nil {
@@ -97,6 +98,11 @@ func Write(data *dataset.Dataset, pairs []negatives.Pair, o Options, w io.Writer
 	}
 	done := &Written{Pairs: len(pairs), Wanted: o.Negatives}
 	rows := o.cut(rowsOf(pairs, o.Ranks, f.merges), f, done)
+	if !o.IDs && len(rows) > 0 {
+		if err := checkTexts(data, texts, rows); err != nil {
+			return nil, err
+		}
+	}
 	type place struct{ row, line int }
 	var lines []place
 	for i := range rows {
@@ -134,6 +140,21 @@ func Write(data *dataset.Dataset, pairs []negatives.Pair, o Options, w io.Writer
 		e.err = e.table.close()
 	}
 	return done, cmp.Or(e.err, e.to.Flush())
+}
+
+// checkTexts fails where no query of the rows has a text, or no document: their members have other names than those that are read.
+func checkTexts(data *dataset.Dataset, texts *negatives.Texts, rows []row) error {
+	blank := func(side dataset.Side, what string) error {
+		return dataset.FileError(side.Name(), "name the members that hold the texts in texts.json, or write ids with --ids", "no %s of the negatives has a text", what)
+	}
+	if !slices.ContainsFunc(rows, func(r row) bool { return texts.Queries[r.query].Text != "" }) {
+		return blank(data.Queries, "query")
+	}
+	has := func(d document) bool { return texts.Document(d.id, "") != "" }
+	if !slices.ContainsFunc(rows, func(r row) bool { return slices.ContainsFunc(r.positives, has) || slices.ContainsFunc(r.negatives, has) }) {
+		return blank(data.Documents, "document")
+	}
+	return nil
 }
 
 // errNoRows is that of a Parquet file that would have no rows.

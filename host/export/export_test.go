@@ -55,6 +55,31 @@ type none struct{}
 func (none) Models() []string                    { return []string{"m"} }
 func (none) Open(string) (dataset.Matrix, error) { return nil, fmt.Errorf("no vectors") }
 
+// TestNoTexts refuses rows whose queries, or whose documents, all have no text. One text is enough, of those that are written.
+func TestNoTexts(t *testing.T) {
+	for _, c := range []struct {
+		queries, documents dataset.TextsOf
+		says               string
+	}{
+		{dataset.TextsOf{{ID: "q1"}, {ID: "q2"}}, dataset.TextsOf{{ID: "a", Text: "A"}, {ID: "n1"}}, "queries: no query of the negatives has a text"},
+		{dataset.TextsOf{{ID: "q1"}, {ID: "q2", Text: "of no row"}}, dataset.TextsOf{{ID: "a", Text: "A"}, {ID: "n1"}}, "queries: no query of the negatives has a text"},
+		{dataset.TextsOf{{ID: "q1", Text: "?"}, {ID: "q2"}}, dataset.TextsOf{{ID: "a"}, {ID: "n1"}}, "documents: no document of the negatives has a text"},
+		{dataset.TextsOf{{ID: "q1", Text: "?"}, {ID: "q2"}}, dataset.TextsOf{{ID: "a"}, {ID: "n1", Title: "One"}}, ""},
+	} {
+		d := data(t)
+		d.Queries.Texts, d.Documents.Texts = c.queries, c.documents
+		pairs := []negatives.Pair{{QueryID: "q1", PositiveID: "a", Negatives: []negatives.Negative{{ID: "n1", Rank: 1}}}, {QueryID: "q2", PositiveID: "a"}}
+		var b bytes.Buffer
+		_, err := export.Write(d, pairs, export.Options{}, &b)
+		switch {
+		case c.says == "" && (err != nil || b.Len() == 0):
+			t.Errorf("%v: %q", err, b.String())
+		case c.says != "" && (err == nil || b.Len() > 0 || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "texts.json") || !strings.Contains(err.Error(), "--ids")):
+			t.Errorf("%v: %q; expected %q", err, b.String(), c.says)
+		}
+	}
+}
+
 // TestFormats writes the pairs in every format.
 func TestFormats(t *testing.T) {
 	seed := uint64(1)
