@@ -279,6 +279,15 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// TestAdvice: the page gives the marks to --judgements. In the folder qrels they would make pairs.
+func TestAdvice(t *testing.T) {
+	for _, says := range []string{"quarry mine DIR --judgements judgements.tsv", "Do not put the file into the folder qrels"} {
+		if !strings.Contains(script, says) {
+			t.Errorf("the page does not say %q", says)
+		}
+	}
+}
+
 // TestEvidence reads what other commands print, passes over what it does not know, and refuses what is not sound.
 func TestEvidence(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file.json")
