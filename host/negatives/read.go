@@ -107,9 +107,9 @@ func Load(path string) ([]Pair, error) {
 
 // LoadSum is Load, and gives the SHA-256 of the file too, in hexadecimal.
 func LoadSum(path string) (pairs []Pair, sum string, err error) {
-	f, err := os.Open(path)
+	f, err := dataset.OpenFile(path, readHint, readHint+"; a data folder comes after it")
 	if err != nil {
-		return nil, "", dataset.ReadError(path, err, readHint)
+		return nil, "", err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	hash := sha256.New()

@@ -84,6 +84,7 @@ func TestAuditRefuses(t *testing.T) {
 	runFailures(t, []failure{
 		{name: "another folder's", change: foreign, line: "audit ./data/n.jsonl ./data", says: []string{"data/corpus.jsonl", `"d99"`, "mined from"}},
 		{name: "no negatives", change: foreign, line: "audit ./data/queries.jsonl ./data", says: []string{"data/queries.jsonl, line 1", "quarry mine"}},
+		{name: "swapped", change: fine, line: "audit ./data ./data/n.jsonl", says: []string{"data: it is a folder", "quarry mine wrote; a data folder comes after it"}},
 		{name: "no file", line: "audit ./data/n.jsonl ./data", says: []string{"n.jsonl", "no such file"}},
 		{name: "no folder", change: fine, line: "audit ./data/n.jsonl ./none", says: []string{"none", "no such file"}},
 		{name: "an output alone", change: fine, line: "audit ./data/n.jsonl ./data -o ./out/k.jsonl", code: exitUsage, says: []string{"--output", "--drop-above"}},
