@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -44,6 +45,24 @@ func ReadError(path string, err error, hint ...string) error {
 		problem = p.Err.Error()
 	}
 	return &Error{Path: path, Row: -1, Problem: problem, Hint: strings.Join(hint, "; "), Err: err}
+}
+
+// OpenFile opens a file on disk. hint says what to do where it cannot be opened, and ofFolder where it is a folder.
+func OpenFile(path, hint, ofFolder string) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, ReadError(path, err, hint)
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		err = ReadError(path, err, hint)
+	case info.IsDir():
+		err = FileError(path, ofFolder, "it is a folder")
+	default:
+		return f, nil
+	}
+	return nil, errors.Join(err, f.Close())
 }
 
 // PathIn is what messages call a file of a folder: its path, or its URL where the folder has one. name has slashes; "." is the

@@ -3,7 +3,7 @@ package eval
 import (
 	"errors"
 	"io"
-	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -16,12 +16,22 @@ const qrelsHint = "give qrels: lines of query-id, 0, document-id and relevance, 
 
 // LoadQrels reads a file of judgements; see ReadQrels.
 func LoadQrels(path string) (_ Judgements, err error) {
-	f, err := os.Open(path)
+	f, err := dataset.OpenFile(path, qrelsHint, oneOf(path))
 	if err != nil {
-		return nil, dataset.ReadError(path, err, qrelsHint)
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return ReadQrels(f, path)
+}
+
+// oneOf is the hint where path is a folder: to give a file of it. It names the first .tsv file there, or of the folder qrels in it.
+func oneOf(path string) string {
+	for _, folder := range []string{path, filepath.Join(path, "qrels")} {
+		if found, err := filepath.Glob(filepath.Join(folder, "*.tsv")); err == nil && len(found) > 0 {
+			return "give one file, such as " + found[0]
+		}
+	}
+	return "give one file"
 }
 
 // ReadQrels reads judgements in the format of TREC (four columns separated by tabs or spaces: query, iteration, document, relevance) or of

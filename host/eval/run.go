@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,9 +33,9 @@ const runHint = "a line has six columns separated by spaces or tabs: query-id Q0
 
 // LoadRun reads a TREC run file; see ReadRun.
 func LoadRun(path string) (_ *Run, err error) {
-	f, err := os.Open(path)
+	f, err := dataset.OpenFile(path, "give a TREC run file", "give one TREC run file")
 	if err != nil {
-		return nil, dataset.ReadError(path, err, "give a TREC run file")
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return ReadRun(f, path)

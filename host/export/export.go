@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/negatives"
@@ -41,10 +42,13 @@ type Options struct {
 type Written struct {
 	Lines   int `json:"lines"`
 	Pairs   int `json:"pairs"`             // that were given
+	Rows    int `json:"rows"`              // that lines were written of: pairs, or queries where the format puts the pairs of one together
 	None    int `json:"without_negatives"` // rows without a negative, which are left out
 	Short   int `json:"short"`             // rows with fewer negatives than Wanted; they are dropped or kept, as the options say
 	Wanted  int `json:"wanted"`            // negatives that a row is to have; 0 where nothing is said
 	Dropped int `json:"dropped"`           // of those that are short
+
+	merged bool // a row is a query
 }
 
 // Validate reports all that is wrong with the options.
@@ -80,7 +84,8 @@ type row struct {
 	positives, negatives []document
 }
 
-// Write writes pairs in a format. texts come from data. An id that data does not have is a *dataset.Error.
+// Write writes pairs in a format. texts come from data. An id that data does not have is a *dataset.Error, and so is that no query
+// that is written has a text, or no document.
 func Write(data *dataset.Dataset, pairs []negatives.Pair, o Options, w io.Writer) (*Written, error) {
 	o, f, err := o.withDefaults()
 	if err != nil {
@@ -95,8 +100,14 @@ func Write(data *dataset.Dataset, pairs []negatives.Pair, o Options, w io.Writer
 			return nil, err
 		}
 	}
-	done := &Written{Pairs: len(pairs), Wanted: o.Negatives}
+	done := &Written{Pairs: len(pairs), Wanted: o.Negatives, merged: f.merges}
 	rows := o.cut(rowsOf(pairs, o.Ranks, f.merges), f, done)
+	done.Rows = len(rows)
+	if !o.IDs && len(rows) > 0 {
+		if err := checkTexts(data, texts, rows); err != nil {
+			return nil, err
+		}
+	}
 	type place struct{ row, line int }
 	var lines []place
 	for i := range rows {
@@ -134,6 +145,23 @@ func Write(data *dataset.Dataset, pairs []negatives.Pair, o Options, w io.Writer
 		e.err = e.table.close()
 	}
 	return done, cmp.Or(e.err, e.to.Flush())
+}
+
+// checkTexts fails where no query of the rows has a text, or no document: their members have other names than those that are read.
+func checkTexts(data *dataset.Dataset, texts *negatives.Texts, rows []row) error {
+	blank := func(side dataset.Side, what string) error {
+		return dataset.FileError(side.Name(), "name the members that hold the texts in texts.json, or write ids with --ids", "no %s of the negatives has a text", what)
+	}
+	if !slices.ContainsFunc(rows, func(r row) bool { return texts.Queries[r.query].Text != "" }) {
+		return blank(data.Queries, "query")
+	}
+	has := func(d document) bool { return texts.Document(d.id, "") != "" }
+	if !slices.ContainsFunc(rows, func(r row) bool {
+		return slices.ContainsFunc(r.positives, has) || slices.ContainsFunc(r.negatives, has)
+	}) {
+		return blank(data.Documents, "document")
+	}
+	return nil
 }
 
 // errNoRows is that of a Parquet file that would have no rows.
@@ -205,10 +233,22 @@ func (o Options) cut(rows []row, f *Format, done *Written) []row {
 	})
 }
 
-// Says tells what became of rows with few negatives, in words; it is empty where there is nothing to say.
-func (w *Written) Says() string {
-	if w.Wanted == 0 || w.Short == 0 {
-		return ""
+// Unit is what a row is: "pairs" or "queries".
+func (w *Written) Unit() string {
+	if w.merged {
+		return "queries"
 	}
-	return fmt.Sprintf("%d rows have fewer than %d negatives: %d were dropped, %d were kept", w.Short, w.Wanted, w.Dropped, w.Short-w.Dropped)
+	return "pairs"
+}
+
+// Says tells what became of rows with no or few negatives, in words; it is empty where there is nothing to say.
+func (w *Written) Says() string {
+	var says []string
+	if w.None > 0 {
+		says = append(says, fmt.Sprintf("%d %s have no negative to write and were left out", w.None, w.Unit()))
+	}
+	if w.Short > 0 {
+		says = append(says, fmt.Sprintf("%d %s have fewer than %d negatives: %d were dropped, %d were kept", w.Short, w.Unit(), w.Wanted, w.Dropped, w.Short-w.Dropped))
+	}
+	return strings.Join(says, "\n")
 }

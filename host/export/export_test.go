@@ -55,6 +55,31 @@ type none struct{}
 func (none) Models() []string                    { return []string{"m"} }
 func (none) Open(string) (dataset.Matrix, error) { return nil, fmt.Errorf("no vectors") }
 
+// TestNoTexts refuses rows whose queries, or whose documents, all have no text. One text is enough, of those that are written.
+func TestNoTexts(t *testing.T) {
+	for _, c := range []struct {
+		queries, documents dataset.TextsOf
+		says               string
+	}{
+		{dataset.TextsOf{{ID: "q1"}, {ID: "q2"}}, dataset.TextsOf{{ID: "a", Text: "A"}, {ID: "n1"}}, "queries: no query of the negatives has a text"},
+		{dataset.TextsOf{{ID: "q1"}, {ID: "q2", Text: "of no row"}}, dataset.TextsOf{{ID: "a", Text: "A"}, {ID: "n1"}}, "queries: no query of the negatives has a text"},
+		{dataset.TextsOf{{ID: "q1", Text: "?"}, {ID: "q2"}}, dataset.TextsOf{{ID: "a"}, {ID: "n1"}}, "documents: no document of the negatives has a text"},
+		{dataset.TextsOf{{ID: "q1", Text: "?"}, {ID: "q2"}}, dataset.TextsOf{{ID: "a"}, {ID: "n1", Title: "One"}}, ""},
+	} {
+		d := data(t)
+		d.Queries.Texts, d.Documents.Texts = c.queries, c.documents
+		pairs := []negatives.Pair{{QueryID: "q1", PositiveID: "a", Negatives: []negatives.Negative{{ID: "n1", Rank: 1}}}, {QueryID: "q2", PositiveID: "a"}}
+		var b bytes.Buffer
+		_, err := export.Write(d, pairs, export.Options{}, &b)
+		switch {
+		case c.says == "" && (err != nil || b.Len() == 0):
+			t.Errorf("%v: %q", err, b.String())
+		case c.says != "" && (err == nil || b.Len() > 0 || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "texts.json") || !strings.Contains(err.Error(), "--ids")):
+			t.Errorf("%v: %q; expected %q", err, b.String(), c.says)
+		}
+	}
+}
+
 // TestFormats writes the pairs in every format.
 func TestFormats(t *testing.T) {
 	seed := uint64(1)
@@ -70,17 +95,17 @@ func TestFormats(t *testing.T) {
 {"query":"first?","positive":"b\tb","negative":"one"}
 {"query":"first?","positive":"b\tb","negative":"three\n"}
 {"query":"second?","positive":"é","negative":"Two"}
-`, ""},
+`, "1 pairs have no negative to write and were left out"},
 		{"triplet, ranks and scores", export.Options{Format: "triplet", IDs: true, Scores: true, Ranks: [2]int{2, 2}}, `{"query":"q1","positive":"a","negative":"n2","scores":[0.75,0.375]}
 {"query":"q1","positive":"b","negative":"n3","scores":[0.25,0.375]}
-`, ""},
+`, "2 pairs have no negative to write and were left out"},
 		{"n-tuple", export.Options{Format: "n-tuple", IDs: true, Negatives: 2}, `{"query":"q1","positive":"a","negative_1":"n1","negative_2":"n2"}
 {"query":"q1","positive":"b","negative_1":"n1","negative_2":"n3"}
-`, "1 rows have fewer than 2 negatives: 1 were dropped, 0 were kept"},
+`, "1 pairs have no negative to write and were left out\n1 pairs have fewer than 2 negatives: 1 were dropped, 0 were kept"},
 		{"n-tuple, short ones kept", export.Options{Format: "n-tuple", IDs: true, Short: "keep", Scores: true}, `{"query":"q1","positive":"a","negative_1":"n1","negative_2":"n2","negative_3":"n3","scores":[0.75,0.5,0.375,0.25]}
 {"query":"q1","positive":"b","negative_1":"n1","negative_2":"n3","negative_3":null,"scores":[0.25,0.5,0.375]}
 {"query":"q2","positive":"c","negative_1":"n2","negative_2":null,"negative_3":null,"scores":[0.5,0.5]}
-`, "2 rows have fewer than 3 negatives: 0 were dropped, 2 were kept"},
+`, "1 pairs have no negative to write and were left out\n2 pairs have fewer than 3 negatives: 0 were dropped, 2 were kept"},
 		{"labeled-pair", export.Options{Format: "labeled-pair", IDs: true, Negatives: 1}, `{"query":"q1","document":"a","label":1}
 {"query":"q1","document":"b","label":1}
 {"query":"q1","document":"n1","label":0}
@@ -91,9 +116,9 @@ func TestFormats(t *testing.T) {
 		{"labeled-list", export.Options{Format: "labeled-list", IDs: true}, `{"query":"q1","documents":["a","n1","n2","n3"],"labels":[1,0,0,0]}
 {"query":"q1","documents":["b","n1","n3"],"labels":[1,0,0]}
 {"query":"q2","documents":["c","n2"],"labels":[1,0]}
-`, ""},
+`, "1 pairs have no negative to write and were left out"},
 		{"flagembedding", export.Options{Format: "flagembedding", IDs: true, Scores: true, Negatives: 2, Short: "drop"}, `{"query":"q1","pos":["a","b"],"neg":["n1","n2"],"pos_scores":[0.75,0.25],"neg_scores":[0.5,0.375]}
-`, "1 rows have fewer than 2 negatives: 1 were dropped, 0 were kept"},
+`, "1 queries have fewer than 2 negatives: 1 were dropped, 0 were kept"},
 		{"tevatron", export.Options{Format: "tevatron", Negatives: 1}, `{"query_id":"q1","query":"first?","positive_passages":[{"docid":"a","title":"A","text":"<a>"},{"docid":"b","title":"","text":"b\tb"}],"negative_passages":[{"docid":"n1","title":"","text":"one"}]}
 {"query_id":"q2","query":"second?","positive_passages":[{"docid":"c","title":"","text":"é"},{"docid":"a","title":"A","text":"<a>"}],"negative_passages":[{"docid":"n2","title":"Two","text":""}]}
 `, ""},
@@ -102,7 +127,7 @@ func TestFormats(t *testing.T) {
 {"question":"q2","answers":[],"positive_ctxs":[{"passage_id":"c","score":0.5},{"passage_id":"a","score":0.5}],"negative_ctxs":[],"hard_negative_ctxs":[{"passage_id":"n2","score":0.5}]}
 ]
 `, ""},
-		{"tsv", export.Options{Format: "tsv", Ranks: [2]int{2, 9}, Scores: true}, "first?\tA<a>\tTwo\t0.75\t0.375\nfirst?\tA<a>\tthree \t0.75\t0.25\nfirst?\tb b\tthree \t0.25\t0.375\n", ""},
+		{"tsv", export.Options{Format: "tsv", Ranks: [2]int{2, 9}, Scores: true}, "first?\tA<a>\tTwo\t0.75\t0.375\nfirst?\tA<a>\tthree \t0.75\t0.25\nfirst?\tb b\tthree \t0.25\t0.375\n", "2 pairs have no negative to write and were left out"},
 		{"shuffled", export.Options{Format: "tsv", IDs: true, Seed: &seed}, "", ""},
 	} {
 		var b bytes.Buffer

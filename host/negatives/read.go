@@ -3,6 +3,8 @@ package negatives
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,13 +100,23 @@ func (p *Pair) unsound() string {
 }
 
 // Load reads a negatives.jsonl file.
-func Load(path string) (_ []Pair, err error) {
-	f, err := os.Open(path)
+func Load(path string) ([]Pair, error) {
+	pairs, _, err := LoadSum(path)
+	return pairs, err
+}
+
+// LoadSum is Load, and gives the SHA-256 of the file too, in hexadecimal.
+func LoadSum(path string) (pairs []Pair, sum string, err error) {
+	f, err := dataset.OpenFile(path, readHint, readHint+"; a data folder comes after it")
 	if err != nil {
-		return nil, dataset.ReadError(path, err, readHint)
+		return nil, "", err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return Read(f, path)
+	hash := sha256.New()
+	if pairs, err = Read(io.TeeReader(f, hash), path); err != nil {
+		return nil, "", err
+	}
+	return pairs, hex.EncodeToString(hash.Sum(nil)), nil
 }
 
 // LoadManifest reads a manifest that stands beside negatives. One that is missing is fs.ErrNotExist.

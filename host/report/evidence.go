@@ -2,7 +2,10 @@ package report
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/quarry-hn/quarry/host/dataset"
 	"github.com/quarry-hn/quarry/host/internal/excerpt"
@@ -15,6 +18,8 @@ type Comparison struct {
 	Trainings []Training // one of each trainee
 
 	Unmeasured string // why no rule has HiddenPositives
+
+	files []written // that it was loaded of
 }
 
 // RuleEvidence is what a comparison found of one rule without training.
@@ -68,15 +73,18 @@ type Interval struct {
 	High *float64 `json:"high"`
 }
 
-// written is a file that quarry compare writes: of rules, of trained models, or of both.
+// written is a file that quarry compare writes.
 type written struct {
-	Rules      []RuleEvidence `json:"rules"`
-	Training   *Training      `json:"training"`
-	Unmeasured string         `json:"hidden_positives_unmeasured"`
+	Inputs     map[string]string `json:"inputs"` // SHA-256 of each; see dataset.Dataset.Fingerprints
+	Rules      []RuleEvidence    `json:"rules"`
+	Training   *Training         `json:"training"`
+	Unmeasured string            `json:"hidden_positives_unmeasured"`
+
+	path string
 }
 
 // LoadComparison reads the JSON that quarry compare writes, with --train or without; what several files hold is put together. What the page
-// does not show is passed over.
+// does not show is passed over. New fails where a file is of other data.
 func LoadComparison(paths ...string) (*Comparison, error) {
 	all := &Comparison{}
 	for _, path := range paths {
@@ -84,9 +92,7 @@ func LoadComparison(paths ...string) (*Comparison, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(c.Rules) > 0 {
-			all.Rules, all.Unmeasured = c.Rules, c.Unmeasured
-		}
+		all.Rules, all.Unmeasured, all.files = c.Rules, c.Unmeasured, append(all.files, *c)
 		if c.Training != nil {
 			all.Trainings = append(all.Trainings, *c.Training)
 		}
@@ -96,19 +102,15 @@ func LoadComparison(paths ...string) (*Comparison, error) {
 
 func loadComparison(path string) (*written, error) {
 	const from = "quarry compare"
-	var table Training
-	if err := load(path, from, &table); err != nil {
-		return nil, err
-	}
-	if table.Trainee != "" { // the file is a table of trained models alone
-		return &written{Training: &table}, nil
-	}
-	var c written
+	c := written{path: path}
 	if err := load(path, from, &c); err != nil {
 		return nil, err
 	}
 	if len(c.Rules) == 0 {
 		return nil, dataset.FileError(path, "give the file that "+from+" wrote", "there are no rules in it")
+	}
+	if c.Inputs["corpus"] == "" || c.Inputs["queries"] == "" {
+		return nil, dataset.FileError(path, "make it with "+from, "it does not say which data it is of: inputs lacks corpus or queries")
 	}
 	for i, rule := range c.Rules {
 		bad := rule.Rule == "" || !isShare(rule.Yield) || rule.Negatives < 0
@@ -120,6 +122,43 @@ func loadComparison(path string) (*written, error) {
 		}
 	}
 	return &c, nil
+}
+
+// check fails where a file of the comparison is of other documents, queries or judgements than the page, or of other vectors than its
+// negatives. Of vectors it compares what both name, since a comparison may be of other models.
+func (c *Comparison) check(in Input) error {
+	ours, err := in.Data.Fingerprints(1, nil)
+	if err != nil {
+		return err
+	}
+	if in.Manifest != nil {
+		for name, sum := range in.Manifest.Inputs {
+			if strings.HasPrefix(name, "vectors/") {
+				ours[name] = sum
+			}
+		}
+	}
+	for _, file := range c.files {
+		if others := different(ours, file.Inputs); len(others) > 0 {
+			return dataset.FileError(file.path, "give what quarry compare wrote of "+in.Data.Name, "it is of other data than %s: %s", in.Data.Name, strings.Join(others, ", "))
+		}
+	}
+	return nil
+}
+
+// different names the inputs whose fingerprints are not the same in a and b. Judgements count that only one of them has.
+func different(a, b map[string]string) []string {
+	names := map[string]bool{}
+	for _, m := range []map[string]string{a, b} {
+		for name := range m {
+			_, inA := a[name]
+			_, inB := b[name]
+			if a[name] != b[name] && (inA && inB || strings.HasPrefix(name, "qrels/")) {
+				names[name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 func isShare(v float64) bool { return v >= 0 && v <= 1 }
@@ -138,9 +177,14 @@ type Suspicion struct {
 	Reasons []string `json:"reasons"`
 }
 
-// LoadAudit reads the JSON that quarry audit prints.
-func LoadAudit(path string) (*Audit, error) {
+// LoadAudit reads the JSON that quarry audit prints. of is the SHA-256 of the negatives of the page, which must be those that were audited,
+// or those of them that the audit kept.
+func LoadAudit(path, of string) (*Audit, error) {
 	var file struct {
+		Negatives string `json:"negatives_sha256"`
+		Kept      struct {
+			Negatives string `json:"negatives_sha256"`
+		} `json:"kept"`
 		Findings []struct {
 			QueryID    string `json:"query_id"`
 			PositiveID string `json:"positive_id"`
@@ -153,6 +197,13 @@ func LoadAudit(path string) (*Audit, error) {
 	}
 	if file.Findings == nil {
 		return nil, dataset.FileError(path, "give what quarry audit --json printed", "there are no findings in it")
+	}
+	if file.Negatives != of && file.Kept.Negatives != of {
+		problem := "it is of other negatives: those with the SHA-256 " + excerpt.Text(file.Negatives)
+		if file.Negatives == "" {
+			problem = "it does not say which negatives it is of: there is no negatives_sha256"
+		}
+		return nil, dataset.FileError(path, "give what quarry audit --json prints of these negatives", "%s", problem)
 	}
 	a := &Audit{map[judged]Suspicion{}}
 	for _, n := range file.Findings {

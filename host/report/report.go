@@ -85,6 +85,11 @@ func New(ctx context.Context, in Input, o Options) (*Report, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	if in.Comparison != nil {
+		if err := in.Comparison.check(in); err != nil {
+			return nil, err
+		}
+	}
 	r := &Report{Format: Format, Data: folderName(in.Data.Name), Cases: []Case{}, LeftOut: []string{}}
 	r.describe(in)
 	r.distances(in.Pairs)
@@ -186,9 +191,6 @@ func (r *Report) compare(c *Comparison) {
 		return
 	}
 	r.Rules, r.Unmeasured, r.Trainings = c.Rules, c.Unmeasured, c.Trainings
-	if len(c.Rules) == 0 {
-		r.leaveOut("What the rules give without training: the comparison is of trained models alone.")
-	}
 	if len(c.Trainings) == 0 {
 		r.leaveOut("Training: the comparison trained no model. quarry compare --train does, and another --compare takes it.")
 	}

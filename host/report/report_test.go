@@ -279,6 +279,15 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// TestAdvice: the page gives the marks to --judgements. In the folder qrels they would make pairs.
+func TestAdvice(t *testing.T) {
+	for _, says := range []string{"quarry mine DIR --judgements judgements.tsv", "Do not put the file into the folder qrels"} {
+		if !strings.Contains(script, says) {
+			t.Errorf("the page does not say %q", says)
+		}
+	}
+}
+
 // TestEvidence reads what other commands print, passes over what it does not know, and refuses what is not sound.
 func TestEvidence(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file.json")
@@ -287,41 +296,56 @@ func TestEvidence(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(`{"rules": [{"rule": "dual", "yield": 0.5, "negatives": 7, "overlap": {}, "hidden_positives": {"taken_share": 0.25, "first_share": 0.125, "draws": 10}},
+	const inputs = `"inputs": {"corpus": "c", "queries": "q"}, `
+	put(`{` + inputs + `"rules": [{"rule": "dual", "yield": 0.5, "negatives": 7, "overlap": {}, "hidden_positives": {"taken_share": 0.25, "first_share": 0.125, "draws": 10}},
 		{"rule": "topk", "yield": 1, "negatives": 9, "hidden_positives": null}], "seed": 1}`)
 	c, err := LoadComparison(path)
 	if err != nil || len(c.Rules) != 2 || c.Rules[0].HiddenPositives.TakenShare != 0.25 || c.Rules[1].HiddenPositives != nil {
 		t.Errorf("%+v, %v", c, err)
 	}
-	put(`{"findings": [{"query_id": "q", "positive_id": "p", "id": "n", "score": 0.75, "reasons": ["It is a copy."]}]}`)
+	put(`{"negatives_sha256": "n", "kept": {"negatives_sha256": "k"}, "findings": [{"query_id": "q", "positive_id": "p", "id": "n", "score": 0.75, "reasons": ["It is a copy."]}]}`)
 	pair := negatives.Pair{QueryID: "q", PositiveID: "p"}
-	if a, err := LoadAudit(path); err != nil || a.of(&pair, "n").Score != 0.75 || a.of(&pair, "other") != nil {
-		t.Errorf("%+v, %v", a, err)
+	for _, of := range []string{"n", "k"} {
+		if a, err := LoadAudit(path, of); err != nil || a.of(&pair, "n").Score != 0.75 || a.of(&pair, "other") != nil {
+			t.Errorf("%s: %+v, %v", of, a, err)
+		}
+	}
+	if _, err := LoadAudit(path, "other"); !isInputError(err) {
+		t.Error(err)
 	}
 	for _, text := range []string{``, `[]`, `{"rules": []}`, `{"rules": [{"yield": 1}]}`, `{"rules": [{"rule": "dual", "yield": 1.5}]}`,
 		`{"rules": [{"rule": "dual", "yield": 1, "negatives": -1}]}`, `{"rules": [{"rule": "dual", "yield": 1, "hidden_positives": {"taken_share": 2}}]}`} {
-		put(text)
+		put(strings.Replace(text, `{"rules"`, `{`+inputs+`"rules"`, 1))
 		if _, err := LoadComparison(path); !isInputError(err) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
 	table := filepath.Join(filepath.Dir(path), "table.json")
-	put(`{"rules": [{"rule": "dual", "yield": 1, "negatives": 9}]}`)
-	if err := os.WriteFile(table, []byte(`{"trainee": "bi-encoder", "seeds": 3, "rules": [{"rule": "none", "mrr_10": {"mean": 0.5, "low": null, "high": null}}]}`), 0o644); err != nil {
+	const rules = `"rules": [{"rule": "dual", "yield": 1, "negatives": 9}]`
+	put(`{` + rules + `}`)
+	if _, err := LoadComparison(path); !isInputError(err) || !strings.Contains(err.Error(), "which data") {
+		t.Error(err)
+	}
+	put(`{` + inputs + rules + `}`)
+	if err := os.WriteFile(table, []byte(`{`+inputs+rules+`, "training": {"trainee": "bi-encoder", "seeds": 3, "rules": [{"rule": "none", "mrr_10": {"mean": 0.5, "low": null, "high": null}}]}}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if c, err := LoadComparison(path, table); err != nil || c.Rules[0].Negatives != 9 || c.Trainings[0].Rows[0].MRR10.Mean != 0.5 {
 		t.Errorf("%+v, %v", c, err)
 	}
+	put(`{"findings": []}`)
+	if _, err := LoadAudit(path, "n"); !isInputError(err) || !strings.Contains(err.Error(), "no negatives_sha256") {
+		t.Error(err)
+	}
 	put(`{}`)
-	if _, err := LoadAudit(path); !isInputError(err) {
+	if _, err := LoadAudit(path, "n"); !isInputError(err) {
 		t.Error(err)
 	}
 	put("no JSON")
-	if _, err := LoadAudit(path); !isInputError(err) {
+	if _, err := LoadAudit(path, "n"); !isInputError(err) {
 		t.Error(err)
 	}
-	if _, err := LoadAudit(path + ".missing"); !isInputError(err) {
+	if _, err := LoadAudit(path+".missing", "n"); !isInputError(err) {
 		t.Error(err)
 	}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +29,9 @@ type auditCommand struct {
 
 // audited is what the audit command prints as JSON.
 type audited struct {
+	Of         string           `json:"negatives_sha256"` // of the file that was audited
 	Pairs      int              `json:"pairs"`
+	With       int              `json:"pairs_with_negatives"`
 	Queries    int              `json:"queries"`
 	Negatives  int              `json:"negatives"`
 	Above      map[string]int   `json:"above"` // negatives by score
@@ -40,10 +44,12 @@ type audited struct {
 
 // keptNegatives says what a file has without the negatives that were dropped.
 type keptNegatives struct {
+	ID        string   `json:"negatives_sha256"` // of the file
 	DropAbove float64  `json:"drop_above"`
 	Dropped   int      `json:"dropped"`
 	Negatives int      `json:"negatives"`
 	Pairs     int      `json:"pairs"`
+	With      int      `json:"pairs_with_negatives"`
 	Emptied   int      `json:"pairs_left_out"`
 	Written   []string `json:"written"`
 }
@@ -103,7 +109,7 @@ func (c *auditCommand) do(a *app, cmd *cobra.Command, file, dir string) error {
 	if err != nil {
 		return err
 	}
-	pairs, err := negatives.Load(file)
+	pairs, sum, err := negatives.LoadSum(file)
 	if err != nil {
 		return err
 	}
@@ -119,24 +125,39 @@ func (c *auditCommand) do(a *app, cmd *cobra.Command, file, dir string) error {
 	if err != nil {
 		return err
 	}
-	s := newAudited(report, len(pairs))
+	s := newAudited(report, pairs)
+	s.Of = sum
 	if c.drops {
 		kept, err := report.Keep(pairs, c.above)
 		if err != nil {
 			return err
 		}
-		s.Kept = &keptNegatives{DropAbove: c.above, Dropped: kept.Dropped, Negatives: len(report.Findings) - kept.Dropped, Pairs: len(kept.Pairs), Emptied: kept.Emptied,
+		s.Kept = &keptNegatives{DropAbove: c.above, Dropped: kept.Dropped, Negatives: len(report.Findings) - kept.Dropped, Pairs: len(kept.Pairs), With: withNegatives(kept.Pairs), Emptied: kept.Emptied,
 			Written: []string{c.output}}
-		err = atomicfile.Write(c.output, c.force, func(w io.Writer) error { return (&negatives.Result{Pairs: kept.Pairs}).WriteNegatives(w) })
+		hash := sha256.New()
+		err = atomicfile.Write(c.output, c.force, func(w io.Writer) error {
+			return (&negatives.Result{Pairs: kept.Pairs}).WriteNegatives(io.MultiWriter(w, hash))
+		})
 		if err != nil {
 			return err
 		}
+		s.Kept.ID = hex.EncodeToString(hash.Sum(nil))
 	}
 	return a.summary(s, s.print)
 }
 
-func newAudited(r *audit.Report, pairs int) *audited {
-	s := &audited{Pairs: pairs, Queries: r.Queries, Negatives: len(r.Findings), Above: map[string]int{}, Reasons: r.Reasons, Thresholds: r.Thresholds,
+// withNegatives counts the pairs that have a negative.
+func withNegatives(pairs []negatives.Pair) (n int) {
+	for _, p := range pairs {
+		if len(p.Negatives) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func newAudited(r *audit.Report, pairs []negatives.Pair) *audited {
+	s := &audited{Pairs: len(pairs), With: withNegatives(pairs), Queries: r.Queries, Negatives: len(r.Findings), Above: map[string]int{}, Reasons: r.Reasons, Thresholds: r.Thresholds,
 		Calibrated: audit.Calibrated.On, Findings: r.Findings}
 	for _, step := range scoreSteps {
 		n := 0
@@ -152,7 +173,7 @@ func newAudited(r *audit.Report, pairs int) *audited {
 
 func (s *audited) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "%d negatives of %d pairs\n", s.Negatives, s.Pairs)
+	fmt.Fprintf(t, "%d negatives of %d pairs; %d pairs have none\n", s.Negatives, s.With, s.Pairs-s.With)
 	for _, step := range scoreSteps {
 		fmt.Fprintf(t, "score above %v\t%d\n", step, s.Above[fmt.Sprint(step)])
 	}
@@ -172,8 +193,8 @@ func (s *audited) print(w io.Writer) error {
 		}
 	}
 	if k := s.Kept; k != nil {
-		fmt.Fprintf(t, "\n%d negatives with a score above %v were dropped; %d, of %d pairs, are kept in %s; %d pairs lost all their negatives and were left out\n",
-			k.Dropped, k.DropAbove, k.Negatives, k.Pairs, k.Written[0], k.Emptied)
+		fmt.Fprintf(t, "\n%d negatives with a score above %v were dropped; %d, of %d pairs, are kept in %s, with the %d pairs that had none; %d pairs lost all their negatives and were left out\n",
+			k.Dropped, k.DropAbove, k.Negatives, k.With, k.Written[0], k.Pairs-k.With, k.Emptied)
 	}
 	return t.Flush()
 }

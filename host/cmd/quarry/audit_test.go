@@ -50,6 +50,32 @@ func TestAudit(t *testing.T) {
 	}
 }
 
+// TestPairsWithoutNegatives: what audit and export say counts them apart.
+func TestPairsWithoutNegatives(t *testing.T) {
+	t.Parallel()
+	w := workFolder(t, sample())
+	w.write(t, files{"n.jsonl": `{"query_id":"q1","positive_id":"d4","d_q_pd":0.1,"negatives":[{"id":"d1","rank":1,"d_q_d":0.1,"d_pd_d":0.1},{"id":"d2","rank":2,"d_q_d":0.1,"d_pd_d":0.1}]}
+{"query_id":"q2","positive_id":"d5","d_q_pd":0.1,"negatives":[{"id":"d1","rank":1,"d_q_d":0.1,"d_pd_d":0.1}]}
+{"query_id":"q3","positive_id":"d7","d_q_pd":0.1,"negatives":[],"none":"window"}
+`})
+	for line, says := range map[string][]string{
+		"audit ./n.jsonl ./data --drop-above 1 -o ./out/kept.jsonl":              {"3 negatives of 2 pairs; 1 pairs have none", "3, of 2 pairs, are kept in out/kept.jsonl, with the 1 pairs that had none"},
+		"export ./n.jsonl ./data -o ./out/t.jsonl":                               {"3 triplets of 2 pairs in out/t.jsonl\n1 pairs have no negative to write and were left out\n"},
+		"export ./n.jsonl ./data -o ./out/n.jsonl --format n-tuple":              {"1 lines of n-tuple of 1 pairs", "1 pairs have fewer than 2 negatives: 1 were dropped, 0 were kept\n  hint: --short keep"},
+		"export ./n.jsonl ./data -o ./out/f.jsonl --format flagembedding --json": {`"pairs": 3`, `"without_negatives": 1`},
+	} {
+		out := w.mustRun(t, line)
+		for _, part := range says {
+			if !strings.Contains(out, part) {
+				t.Errorf("%s does not say %q:\n%s", line, part, out)
+			}
+		}
+	}
+	if out := w.mustRun(t, "export ./n.jsonl ./data -o ./out/d.jsonl --format n-tuple --short drop"); strings.Contains(out, "hint") {
+		t.Errorf("a hint to keep what is dropped as asked: %s", out)
+	}
+}
+
 func TestAuditRefuses(t *testing.T) {
 	t.Parallel()
 	const line = `{"query_id":"q1","positive_id":"d4","d_q_pd":0.1,"negatives":[{"id":"d99","rank":1,"d_q_d":0.1,"d_pd_d":0.1}]}` + "\n"
@@ -58,6 +84,7 @@ func TestAuditRefuses(t *testing.T) {
 	runFailures(t, []failure{
 		{name: "another folder's", change: foreign, line: "audit ./data/n.jsonl ./data", says: []string{"data/corpus.jsonl", `"d99"`, "mined from"}},
 		{name: "no negatives", change: foreign, line: "audit ./data/queries.jsonl ./data", says: []string{"data/queries.jsonl, line 1", "quarry mine"}},
+		{name: "swapped", change: fine, line: "audit ./data ./data/n.jsonl", says: []string{"data: it is a folder", "quarry mine wrote; a data folder comes after it"}},
 		{name: "no file", line: "audit ./data/n.jsonl ./data", says: []string{"n.jsonl", "no such file"}},
 		{name: "no folder", change: fine, line: "audit ./data/n.jsonl ./none", says: []string{"none", "no such file"}},
 		{name: "an output alone", change: fine, line: "audit ./data/n.jsonl ./data -o ./out/k.jsonl", code: exitUsage, says: []string{"--output", "--drop-above"}},

@@ -49,7 +49,9 @@ func TestEvalRefuses(t *testing.T) {
 	t.Parallel()
 	runFailures(t, []failure{
 		{name: "no run", change: runs, line: "eval ./data/none.run ./data/judged", says: []string{"none.run", "no such file"}},
-		{name: "a folder", change: runs, line: "eval ./data ./data/judged", says: []string{"data", "directory"}},
+		{name: "a folder", change: runs, line: "eval ./data ./data/judged", says: []string{"data: it is a folder", "give one TREC run file"}},
+		{name: "a folder of qrels", change: runs, line: "eval ./data/a.run ./data/qrels", says: []string{"data/qrels: it is a folder", "give one file, such as ", "data/qrels/test.tsv"}},
+		{name: "a data folder", change: runs, line: "eval ./data/a.run ./data", says: []string{"data: it is a folder", "data/qrels/test.tsv"}},
 		{name: "no qrels", change: runs, line: "eval ./data/a.run ./data/none", says: []string{"data/none", "no such file"}},
 		{name: "swapped", change: runs, line: "eval ./data/judged ./data/a.run", says: []string{"data/a.run, line 1", "6 columns"}},
 		{name: "a second run that is none", change: runs, line: "eval ./data/a.run ./data/judged --against ./data/judged", says: []string{"data/judged, line 1", "4 columns; expected 6"}},

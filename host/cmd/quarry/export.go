@@ -122,9 +122,12 @@ func (c *exportCommand) do(a *app, cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return a.summary(c.summary(written), func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%d %s of %d pairs in %s\n", written.Lines, c.noun(), written.Pairs, c.output)
+		_, err := fmt.Fprintf(w, "%d %s of %d %s in %s\n", written.Lines, c.noun(), written.Rows, written.Unit(), c.output)
 		if says := written.Says(); says != "" && err == nil {
 			_, err = fmt.Fprintln(w, says)
+		}
+		if written.Dropped > 0 && c.options.Short == "" && err == nil {
+			_, err = fmt.Fprintln(w, "  hint: --short keep writes those that were dropped")
 		}
 		return err
 	})
@@ -139,11 +142,11 @@ func (c *exportCommand) noun() string {
 }
 
 func (c *exportCommand) summary(written *export.Written) map[string]any {
-	s := map[string]any{"pairs": written.Pairs, "written": []string{c.output}}
+	s := map[string]any{"pairs": written.Pairs, "without_negatives": written.None, "written": []string{c.output}}
 	if c.options.Format == export.Names()[0] {
 		s["triplets"] = written.Lines
 	} else {
-		s["format"], s["lines"], s["without_negatives"] = c.options.Format, written.Lines, written.None
+		s["format"], s["lines"] = c.options.Format, written.Lines
 	}
 	if written.Wanted > 0 {
 		s["short"], s["dropped"] = written.Short, written.Dropped

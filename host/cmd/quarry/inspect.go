@@ -18,6 +18,12 @@ import (
 	"github.com/quarry-hn/quarry/host/option"
 )
 
+// inspected is what the inspect command prints as JSON.
+type inspected struct {
+	*inspect.Inspection
+	Sound bool `json:"sound"`
+}
+
 func (a *app) inspectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect PATH", Short: "Say what a file or a data folder holds, and whether it is sound", Args: cobra.ExactArgs(1),
@@ -26,7 +32,8 @@ are orthonormal, ranks are in order, fingerprints are right. Vectors may be of a
 parts. Of a data folder it says as what each file of texts, ids, pairs, judgements and vectors is read; texts.json and vectors.json in the
 folder say otherwise (docs/FORMATS.md). It finds what quarry mine would refuse of the folder before it computes anything: vectors that
 cannot be read, are not as many as the ids, or have other columns for queries than for documents; ids that are given twice; judgements of
-unknown ids. Tables of vectors are read to their end for that. Files and folders may lie in S3. The exit code is 3 where something is not sound.`,
+unknown ids. Tables of vectors are read to their end for that. It does not look at the values of a data folder's vectors, which may be
+zero or NaN: inspect a file of vectors for that. Files and folders may lie in S3. The exit code is 3 where something is not sound.`,
 		Example: `  quarry inspect projection.safetensors
   quarry inspect negatives.jsonl
   quarry inspect mydata
@@ -34,29 +41,33 @@ unknown ids. Tables of vectors are read to their end for that. Files and folders
   quarry inspect s3://bucket/mydata`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			meter := a.newMeter()
-			inspected := inspect.File
+			look := inspect.File
 			if strings.HasPrefix(args[0], inS3) {
-				inspected = inspectBucket
+				look = inspectBucket
 			}
-			i, err := inspected(cmd.Context(), args[0], meter.progress())
+			i, err := look(cmd.Context(), args[0], meter.progress())
 			meter.stop()
 			if err := errors.Join(err, cmd.Context().Err()); err != nil { // an inspection that was interrupted says nothing of the file
 				return err
 			}
-			err = a.summary(i, func(w io.Writer) error {
+			s := inspected{i, len(i.Problems) == 0}
+			err = a.summary(s, func(w io.Writer) error {
 				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 				fmt.Fprintf(t, "kind\t%s\n", i.Kind)
 				for _, f := range i.Fields {
 					fmt.Fprintf(t, "%s\t%v\n", f.Name, f.Value)
 				}
 				sound := "yes"
-				if len(i.Problems) > 0 {
+				switch {
+				case !s.Sound:
 					sound = "no"
+				case i.Kind == "data":
+					sound += "; for zero vectors and NaN, inspect the files of vectors"
 				}
 				fmt.Fprintf(t, "sound\t%s\n", sound)
 				return t.Flush()
 			})
-			if err != nil || len(i.Problems) == 0 {
+			if err != nil || s.Sound {
 				return err
 			}
 			between := "; "

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +34,8 @@ func (a *app) reportCommand() *cobra.Command {
 queries, positives and negatives lie on the first two principal components, and cases to read side by side. A reader marks negatives as
 good or false, and saves the marks as judgements in BEIR's layout. The file loads nothing, so it works without a network.
 
-The manifest and the projection that stand beside the negatives are taken along.`,
+The manifest and the projection that stand beside the negatives are taken along. An audit of other negatives is refused, and so is a
+comparison of other data.`,
 		Example: `  quarry report negatives.jsonl mydata                        # writes report.html
   quarry report capped.jsonl mydata --projection projection.safetensors -o capped.html
   quarry report negatives.jsonl mydata --compare compare.json --audit audit.json --cases 500`,
@@ -48,8 +47,8 @@ The manifest and the projection that stand beside the negatives are taken along.
 	flags := cmd.Flags()
 	flags.StringVarP(&c.output, "output", "o", "report.html", "file to write")
 	flags.StringVar(&c.projection, "projection", "", "projection file that the negatives were mined with (default: projection.safetensors beside them, where it is theirs)")
-	flags.StringArrayVar(&c.compare, "compare", nil, "file that quarry compare wrote; a further one takes what it wrote with --train, of each trainee")
-	flags.StringVar(&c.audit, "audit", "", "what quarry audit --json printed")
+	flags.StringArrayVar(&c.compare, "compare", nil, "file that quarry compare wrote of DIR; a further one takes what it wrote with --train, of each trainee")
+	flags.StringVar(&c.audit, "audit", "", "what quarry audit --json printed of NEGATIVES, or when it kept them with --drop-above")
 	flags.IntVar(&c.options.Cases, "cases", report.DefaultCases, "pairs to show with their texts")
 	flags.BoolVar(&c.force, "force", false, "replace the output where it exists")
 	return cmd
@@ -92,11 +91,12 @@ func (c *reportCommand) do(a *app, cmd *cobra.Command) error {
 
 // input reads all that the page is made of, except the data set.
 func (c *reportCommand) input() (in report.Input, err error) {
-	if in.Pairs, err = negatives.Load(c.negatives); err != nil {
+	var sum string
+	if in.Pairs, sum, err = negatives.LoadSum(c.negatives); err != nil {
 		return in, err
 	}
 	beside := run.OutputsBeside(c.negatives, true, false)
-	if in.Manifest, err = manifestOf(c.negatives, beside.Manifest); err != nil {
+	if in.Manifest, err = manifestOf(c.negatives, sum, beside.Manifest); err != nil {
 		return in, err
 	}
 	if in.Projection, err = c.projectionOf(in.Manifest, beside.Projection); err != nil {
@@ -108,13 +108,14 @@ func (c *reportCommand) input() (in report.Input, err error) {
 		}
 	}
 	if c.audit != "" {
-		in.Audit, err = report.LoadAudit(c.audit)
+		in.Audit, err = report.LoadAudit(c.audit, sum)
 	}
 	return in, err
 }
 
-// manifestOf loads the manifest beside negatives. It is nil where there is none, and an error where it is of other negatives.
-func manifestOf(negativesFile, path string) (_ *negatives.Manifest, err error) {
+// manifestOf loads the manifest beside negatives with that SHA-256. It is nil where there is none, and an error where it is of other
+// negatives.
+func manifestOf(negativesFile, sum, path string) (*negatives.Manifest, error) {
 	m, err := negatives.LoadManifest(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -122,16 +123,7 @@ func manifestOf(negativesFile, path string) (_ *negatives.Manifest, err error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(negativesFile)
-	if err != nil {
-		return nil, dataset.ReadError(negativesFile, err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return nil, dataset.ReadError(negativesFile, err)
-	}
-	if hex.EncodeToString(sum.Sum(nil)) != m.Negatives {
+	if sum != m.Negatives {
 		return nil, dataset.FileError(path, "give the negatives as they were mined, or another name to those that were changed", "the manifest is not of the negatives in %s", negativesFile)
 	}
 	return m, nil

@@ -39,6 +39,28 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestReportOfOthers takes an audit of the negatives, or of those that it kept, and a comparison of the same data, and refuses others.
+func TestReportOfOthers(t *testing.T) {
+	t.Parallel()
+	w := workFolder(t, sample())
+	w.mustRun(t, mineLine)
+	w.mustRun(t, "mine ./data -o ./out/topk.jsonl --rule topk --projection ./out/projection.safetensors")
+	audit := w.mustRun(t, "audit ./out/topk.jsonl ./data --drop-above 0.9 -o ./out/kept.jsonl --json")
+	w.write(t, files{"out/audit.json": audit})
+	w.mustRun(t, "compare ./data -o ./out/compare.json --projection ./out/projection.safetensors --draws 1 --rules dual,topk")
+	for _, name := range []string{"topk", "kept"} {
+		w.mustRun(t, "report ./out/"+name+".jsonl ./data -o ./out/"+name+".html --audit ./out/audit.json --compare ./out/compare.json")
+	}
+	const compared = reportLine + " --compare ./out/compare.json"
+	failure{line: reportLine + " --audit ./out/audit.json", says: []string{"audit.json", "of other negatives", "quarry audit --json prints of these"}}.run(t, w)
+	earlier := w.read(t, "data/qrels/train.tsv")
+	w.write(t, files{"data/qrels/later.tsv": earlier})
+	failure{line: compared, says: []string{"compare.json", "other data than", "qrels/later", "quarry compare wrote"}}.run(t, w)
+	w.remove(t, "data/qrels/later.tsv")
+	w.write(t, files{"out/compare.json": strings.Replace(w.read(t, "out/compare.json"), `"vectors/a/docs": "`, `"vectors/a/docs": "0`, 1)})
+	failure{line: compared, says: []string{"compare.json", "other data than", "vectors/a/docs"}}.run(t, w)
+}
+
 // TestReportRefuses bad inputs, and leaves everything as it was.
 func TestReportRefuses(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,8 @@
 package beir
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -46,7 +48,14 @@ func Explain(fsys fs.FS, data *dataset.Dataset) (files []File, err error) {
 		{data.Queries, from.queries, f.idsFiles("queries", data.Models), fmt.Sprintf("%d queries", data.Queries.Len())},
 	} {
 		if side.from.name != "" {
-			files = append(files, File{side.from.name, side.from.format() + ": " + side.holds})
+			is := side.from.format() + ": " + side.holds
+			switch blank, err := noTexts(side.of.Texts); {
+			case err != nil:
+				return nil, err
+			case blank && !side.from.table:
+				is += fmt.Sprintf("; no line has a text in the member %q, and %s may name another", cmp.Or(side.from.members["text"], "text"), choicesFile)
+			}
+			files = append(files, File{side.from.name, is})
 		}
 		if side.from.name == "" && len(side.ids) == 0 {
 			files = append(files, File{path.Join("vectors", filepath.Base(side.of.Name())), "a table of ids, texts and vectors: " + side.holds})
@@ -67,6 +76,21 @@ func Explain(fsys fs.FS, data *dataset.Dataset) (files []File, err error) {
 		}
 	}
 	return files, nil
+}
+
+// noTexts reports whether all texts are empty. It reads up to the first that is not.
+func noTexts(texts dataset.Texts) (bool, error) {
+	enough := errors.New("there is a text")
+	err := texts.EachRow(nil, func(_ int, t dataset.Text) error {
+		if t.Text != "" {
+			return enough
+		}
+		return nil
+	})
+	if errors.Is(err, enough) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // format is what the file is.

@@ -49,6 +49,10 @@ func TestExplain(t *testing.T) {
 			{"queries.jsonl", "texts in JSON lines as BEIR has them: 1 queries"},
 			{"qrels/dev.tsv", "judgements of split dev in TREC's four columns: 1 judgements, 1 of them relevant"},
 			{"qrels/train.tsv", "judgements of split train in BEIR's three columns: 2 judgements, 1 of them relevant"}}},
+		"other members": {1, 1, map[string]string{"corpus.jsonl": `{"_id":"d","title":"t","body":"b"}`, "queries.jsonl": `{"_id":"1","question":"?"}`, "qrels/train.tsv": "1\td\t1\n"}, []File{
+			{"corpus.jsonl", `texts in JSON lines as BEIR has them: 1 documents; no line has a text in the member "text", and texts.json may name another`},
+			{"queries.jsonl", `texts in JSON lines as BEIR has them: 1 queries; no line has a text in the member "text", and texts.json may name another`},
+			{"qrels/train.tsv", "judgements of split train in BEIR's three columns: 1 judgements, 1 of them relevant"}}},
 		"MS MARCO": {1, 1, map[string]string{"collection.tsv": "d\tt\n", "queries.tsv": "1\t?\n", "qrels.train.tsv": "1\t0\td\t1\n"}, []File{
 			{"collection.tsv", "texts as MS MARCO has them, id and text separated by a tab: 1 documents"},
 			{"queries.tsv", "texts as MS MARCO has them, id and text separated by a tab: 1 queries"},

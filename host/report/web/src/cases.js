@@ -111,6 +111,7 @@ function exportOf(marks, refresh) {
   update();
   return h("section", {class: "export"}, h("h3", {}, "Your marks"), h("p", {}, said),
     h("p", {class: "note"}, "They are saved as judgements in BEIR\u2019s layout. A false negative is relevant, with score 1. A good negative is not, with score 0. " +
-      "Put into the folder qrels of the data set, the file keeps quarry mine from taking a false negative again."),
+      "With quarry mine DIR --judgements judgements.tsv, no document that you marked as a false negative of a query is taken for it again. " +
+      "Do not put the file into the folder qrels: there it is a split, and its false negatives are positives of pairs."),
     h("div", {class: "tools"}, save, clear), h("details", {}, h("summary", {}, "The file as text"), lines));
 }
