@@ -132,6 +132,9 @@ func TestEachOperationFilled(t *testing.T) {
 		"parts": {1 << 16, func(i Instance, n int) error { return mergeParts(t, i, n) }},
 	} {
 		t.Run(what, func(t *testing.T) {
+			if what == "negatives" && testing.Short() {
+				t.Skip("a scan of seconds; some negatives has the same, of less")
+			}
 			fullest(t, what, row.most, func(n int) error {
 				i, err := e.Open(t.Context())
 				if err != nil {

@@ -111,7 +111,7 @@ func eachLength(t *testing.T, check func(w *wat, r *rand.Rand, n, a, b int, spec
 	t.Parallel()
 	step := 1
 	if testing.Short() {
-		step = 4
+		step = 8
 	}
 	for name, module := range watModules {
 		t.Run(name, func(t *testing.T) {
