@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	extism "github.com/extism/go-sdk"
+	"github.com/tetratelabs/wazero"
 
 	"github.com/quarry-hn/quarry/host"
 	"github.com/quarry-hn/quarry/host/dataset"
@@ -61,12 +63,14 @@ func samePairs(t *testing.T, what string, got, want []host.Pair) {
 
 // TestExtismGo loads plugin.wasm with Extism's Go SDK and gets the golden negatives, bit for bit, by select and by begin, push, finish.
 func TestExtismGo(t *testing.T) {
+	compiled := wazero.NewCompilationCache() // once for all cases
+	t.Cleanup(func() { _ = compiled.Close(context.Background()) })
 	for _, name := range extismCases {
 		c, want := extismCase(t, name)
 		folder, p := c.open(t)
 		begin, documents := extismMessages(t, folder, p)
 		manifest := extism.Manifest{Wasm: []extism.Wasm{extism.WasmData{Data: plugin.Wasm}}}
-		guest, err := extism.NewPlugin(t.Context(), manifest, extism.PluginConfig{}, nil)
+		guest, err := extism.NewPlugin(t.Context(), manifest, extism.PluginConfig{RuntimeConfig: wazero.NewRuntimeConfig().WithCompilationCache(compiled)}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
