@@ -21,7 +21,7 @@ demo: build ## mine the embedded example and show it
 
 TEST_PYTHON := QUARRY_PYTHON=$(CURDIR)/$(VENV)/bin/python
 
-test: $(VENV)/ready $(LAMBDA) ## every behaviour, large tables and long schedules by a sample: under 90 seconds once built, on two cores
+test: $(VENV)/ready $(LAMBDA) ## every behaviour, large tables and long schedules by a sample: about 90 seconds once built, on two cores
 	$(TEST_PYTHON) go test -short -timeout 10m $(PACKAGES)
 	$(VENV)/bin/python testdata/golden/test_reference.py
 
