@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -260,7 +259,7 @@ func (a *arrowFile) ReadTexts(column string, f func(line int, texts [][]byte) er
 			}
 			for v := int(begin); v < int(end); v++ {
 				if of, at, ok := entryOf(values, v); ok {
-					row.add(func(memory []byte) []byte { return appendAt(memory, of, at) })
+					row.add(func(memory []byte) []byte { return append(memory, of.ValueStr(at)...) })
 				}
 			}
 			if err := f(0, row); err != nil {
@@ -280,29 +279,4 @@ func entryOf(values arrow.Array, i int) (of arrow.Array, at int, ok bool) {
 		return entryOf(d.Dictionary(), d.GetValueIndex(i))
 	}
 	return values, i, true
-}
-
-// appendAt appends a text of a column, or a number in decimal.
-func appendAt(text []byte, values arrow.Array, i int) []byte {
-	switch x := values.(type) {
-	case *array.Int8:
-		return strconv.AppendInt(text, int64(x.Value(i)), 10)
-	case *array.Int16:
-		return strconv.AppendInt(text, int64(x.Value(i)), 10)
-	case *array.Int32:
-		return strconv.AppendInt(text, int64(x.Value(i)), 10)
-	case *array.Int64:
-		return strconv.AppendInt(text, x.Value(i), 10)
-	case *array.Uint8:
-		return strconv.AppendUint(text, uint64(x.Value(i)), 10)
-	case *array.Uint16:
-		return strconv.AppendUint(text, uint64(x.Value(i)), 10)
-	case *array.Uint32:
-		return strconv.AppendUint(text, uint64(x.Value(i)), 10)
-	case *array.Uint64:
-		return strconv.AppendUint(text, x.Value(i), 10)
-	case interface{ Value(i int) string }:
-		return append(text, x.Value(i)...)
-	}
-	return text
 }
